@@ -1,0 +1,1 @@
+"""Everything that makes a detector: data, training, evaluation, export. Start with `python -m training --help`."""
