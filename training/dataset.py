@@ -14,11 +14,12 @@ import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
+from itertools import chain, count
 from pathlib import Path
 
+import PIL
 from tqdm import tqdm
 
 from space.faces import PhotoError, open_photo, resize_square
@@ -34,6 +35,7 @@ REPORT = "prepare_report.json"
 JPEG = {"format": "JPEG", "quality": 92, "subsampling": 0}
 FORMAT = 1  # raise it when the same input gives other output, so that old folders are made anew
 WORKERS = 4
+CARD_TEMPLATE = Path(__file__).with_name("dataset_card.md")
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +61,8 @@ class PhotoRow:
         label: `"real"` or `"fake"`.
         source: the dataset that it is from.
         difficulty: `"easy"`, `"mid"` or `"hard"` as the makers of a fake saw it, `""` where unknown.
-        left_eye, right_eye, nose, mouth: `1` where the part was replaced, `0` where not, `None` where unknown; left and
-            right are the image's.
+        left_eye, right_eye, nose, mouth: `1.0` where the part was replaced, `0.0` where not, `None` where unknown; left
+            and right are the image's. Not integers, as `datasets` reads no integer columns with gaps.
         group: photos of one group must not fall into two splits.
     """
 
@@ -68,10 +70,10 @@ class PhotoRow:
     label: str
     source: str
     difficulty: str
-    left_eye: int | None
-    right_eye: int | None
-    nose: int | None
-    mouth: int | None
+    left_eye: float | None
+    right_eye: float | None
+    nose: float | None
+    mouth: float | None
     group: str
 
     def __post_init__(self) -> None:
@@ -84,7 +86,7 @@ class PhotoRow:
     @classmethod
     def from_csv(cls, row: dict[str, str]) -> PhotoRow:
         """Read a row of `csv.DictReader`."""
-        parts = {part: int(row[part]) if row[part] else None for part in PARTS}
+        parts = {part: float(row[part]) if row[part] else None for part in PARTS}
         return cls(**{**row, **parts})
 
 
@@ -162,7 +164,7 @@ def features():
 
     text = {name: Value("string") for name in ("source", "difficulty", "group")}
     columns = {"image": Image(), "label": ClassLabel(names=list(LABELS))}
-    columns |= {part: Value("int8") for part in PARTS} | text
+    columns |= {part: Value("float32") for part in PARTS} | text
     order = ["image", *(column.name for column in fields(PhotoRow) if column.name != "file_name")]
     return Features({name: columns[name] for name in order})
 
@@ -177,14 +179,167 @@ def parse_name(photo: SourcePhoto) -> dict:
     """
     unknown = dict.fromkeys(PARTS)
     if photo.label == "real":
-        return {"difficulty": "", **dict.fromkeys(PARTS, 0), "malformed": False}
+        return {"difficulty": "", **dict.fromkeys(PARTS, 0.0), "malformed": False}
     match = re.fullmatch(r"(easy|mid|hard)_\d+_([01]{4})", photo.path.stem)
     if match:
         return {
             "difficulty": match[1],
-            **dict(zip(PARTS, map(int, match[2]), strict=True)),
+            **dict(zip(PARTS, map(float, match[2]), strict=True)),
             "malformed": False,
         }
     start = photo.path.stem.split("_")[0]
     difficulty = start if start in DIFFICULTIES else ""
     return {"difficulty": difficulty, **unknown, "malformed": photo.named_parts}
+
+
+def _check_output(output: Path) -> None:
+    is_ours = (output / REPORT).is_file()
+    if output.exists() and not is_ours and (output.is_file() or any(output.iterdir())):
+        raise UserError(f"{output} was not written by prepare: remove it or give another --output.")
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fingerprint(photos: list[SourcePhoto], hashes: list[str], config: PrepareConfig) -> str:
+    """Stand for everything that decides what is written; where the photos lie does not."""
+    listing = [(p.label, p.source, p.path.name, h) for p, h in zip(photos, hashes, strict=True)]
+    settings = [FORMAT, JPEG, PIL.__version__, config.size, config.seed]
+    return hashlib.sha256(json.dumps([settings, listing]).encode()).hexdigest()
+
+
+def _write(
+    photos: list[SourcePhoto], hashes: list[str], config: PrepareConfig, fingerprint: str
+) -> dict:
+    """Write the folder beside its final name and swap it in when it is complete; return its report."""
+    output = config.output
+    staging = output.with_name(f".{output.name}.partial")
+    replaced = output.with_name(f".{output.name}.replaced")
+    for leftover in (staging, replaced):  # of a run that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        report = _fill(staging, photos, hashes, config) | {"fingerprint": fingerprint}
+        (staging / REPORT).write_text(json.dumps(report, indent=2) + "\n")
+        _verify(staging, report["counts"])
+        if output.exists():
+            output.rename(replaced)
+        staging.rename(output)
+    finally:
+        for folder in (staging, replaced):
+            shutil.rmtree(folder, ignore_errors=True)
+    return report
+
+
+def _fill(
+    folder: Path, photos: list[SourcePhoto], hashes: list[str], config: PrepareConfig
+) -> dict:
+    """Write photos, metadata and card into an empty folder; return the report."""
+    encoded = folder / "encoded"
+    problems = _encode_all(photos, config.size, encoded)
+    readable = [index for index, problem in enumerate(problems) if problem is None]
+    if not readable:
+        raise UserError(f"None of the {len(photos)} photos can be read. The first: {problems[0]}")
+    parsed = {index: parse_name(photos[index]) for index in readable}
+    strata = [photos[index].label + parsed[index]["difficulty"] for index in readable]
+    splits = assign_splits(strata, [hashes[index] for index in readable], config.seed)
+    rows: dict[str, list[PhotoRow]] = {split: [] for split in SPLITS}
+    malformed = []
+    for index, split in zip(readable, splits, strict=True):
+        photo, columns = photos[index], parsed[index]
+        if columns.pop("malformed"):
+            malformed.append(photo.path.name)
+        target = _free_name(folder / split / photo.label, photo.path.stem)
+        (encoded / f"{index}.jpg").rename(target)
+        file_name, group = f"{photo.label}/{target.name}", hashes[index][:16]
+        rows[split].append(PhotoRow(file_name, photo.label, photo.source, group=group, **columns))
+    encoded.rmdir()
+    for split, split_rows in rows.items():
+        _write_metadata(folder / split / "metadata.csv", split_rows)
+    counts = {split: dict(Counter(row.label for row in rows[split])) for split in SPLITS}
+    _write_card(folder, config, counts)
+    unreadable = [
+        {"file": f"{photo.label}/{photo.path.name}", "problem": problem}
+        for photo, problem in zip(photos, problems, strict=True)
+        if problem
+    ]
+    return {
+        "format": FORMAT,
+        "size": config.size,
+        "seed": config.seed,
+        "counts": counts,
+        "unreadable": unreadable,
+        "malformed_names": malformed,
+    }
+
+
+def _encode_all(photos: list[SourcePhoto], size: int, folder: Path) -> list[str | None]:
+    """Write every photo as `{index}.jpg`; return what is wrong with each, `None` where nothing is."""
+    folder.mkdir()
+    with ThreadPoolExecutor(WORKERS) as pool:
+        jobs = [
+            pool.submit(_encode, photo.path, size, folder / f"{index}.jpg")
+            for index, photo in enumerate(photos)
+        ]
+        return [job.result() for job in tqdm(jobs, desc="Writing", unit="photo")]
+
+
+def _encode(path: Path, size: int, target: Path) -> str | None:
+    try:
+        resize_square(open_photo(path), size).save(target, **JPEG)
+    except PhotoError as error:
+        return str(error)
+    return None
+
+
+def _free_name(folder: Path, stem: str) -> Path:
+    """Return a path that is not taken: several sources may use the same names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = chain([f"{stem}.jpg"], (f"{stem}-{number}.jpg" for number in count(2)))
+    return next(folder / name for name in names if not (folder / name).exists())
+
+
+def _write_metadata(path: Path, rows: list[PhotoRow]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [column.name for column in fields(PhotoRow)])
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+
+
+def _write_card(folder: Path, config: PrepareConfig, counts: dict[str, dict]) -> None:
+    from huggingface_hub import DatasetCard, DatasetCardData
+
+    data = DatasetCardData(task_categories=["image-classification"], tags=["deepfake-detection"])
+    card = DatasetCard.from_template(
+        data, template_path=str(CARD_TEMPLATE), size=config.size, seed=config.seed, counts=counts
+    )
+    card.save(folder / "README.md")
+
+
+def _verify(folder: Path, counts: dict[str, dict]) -> None:
+    """Check that `datasets` reads every row: it drops photos without a row and keeps rows without a photo."""
+    from datasets import disable_progress_bars, load_dataset
+
+    disable_progress_bars()
+    with tempfile.TemporaryDirectory() as cache:
+        loaded = load_dataset(
+            "imagefolder", data_dir=str(folder), features=features(), cache_dir=cache
+        )
+        found = {split: Counter(loaded[split]["label"]) for split in loaded}
+    expected = {
+        split: {LABELS.index(label): number for label, number in labels.items()}
+        for split, labels in counts.items()
+    }
+    if found != expected:
+        raise RuntimeError(f"`datasets` reads {found} where {expected} were written.")
+
+
+def _last_line(output: Path, report: dict) -> str:
+    sizes = ", ".join(f"{split} {sum(report['counts'][split].values())}" for split in SPLITS)
+    return (
+        f"{output}: {sizes} photos; {len(report['unreadable'])} unreadable skipped, "
+        f"{len(report['malformed_names'])} malformed names."
+    )

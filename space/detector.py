@@ -1,0 +1,284 @@
+"""Judge photos from the shell: `python space/detector.py PHOTO... [--json]`.
+
+A model folder holds `detector.tflite` (LiteRT, one graph with two outputs: class probabilities and Grad-CAM map) and
+`detector.json`, the contract that `DetectorConfig` describes. The folder is the bundled `space/model/`, any other, or a
+repository on the Hugging Face Hub.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import threading
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+
+if __package__:  # imported by the training code as `space.detector`
+    from .faces import PhotoError, PhotoSource, model_input, open_photo
+else:  # run from this folder, as a Space does
+    from faces import PhotoError, PhotoSource, model_input, open_photo
+
+BUNDLED = Path(__file__).with_name("model")
+CONFIG_FILE, MODEL_FILE = "detector.json", "detector.tflite"
+FORMAT_VERSION = 1
+
+
+class DetectorError(Exception):
+    """A model that cannot be loaded; the text says in one sentence what was found and what to do."""
+
+
+@dataclass(frozen=True)
+class DetectorConfig:
+    """What `detector.json` holds: all that a program needs to know about the model file beside it.
+
+    Attributes:
+        labels: class names in the order of the probabilities.
+        input_size: side in px of the RGB square that the model takes, values 0 to 255.
+        crop_margin: side of that square divided by the longer side of the face's box in the training photos.
+        thresholds: a probability of fake from `fake` upwards is called fake, one below `real` is called real, and what
+            lies between is inconclusive.
+        calibration: how the network's output became a probability; `{"method": "none"}` for the bare softmax.
+        metrics: figures of this very file, by split.
+        sha256: of the model file.
+        variant: numeric format of the model file.
+        trained_on: one sentence about the training data, for the people who read the verdict.
+        versions: of the packages that made the model file.
+        format_version: of this description.
+    """
+
+    labels: list[str]
+    input_size: int
+    crop_margin: float
+    thresholds: dict[str, float]
+    calibration: dict
+    metrics: dict[str, dict]
+    sha256: str
+    variant: str
+    trained_on: str
+    versions: dict[str, str] = field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        if self.format_version != FORMAT_VERSION:
+            raise DetectorError(
+                f"{CONFIG_FILE} has format {self.format_version} where this program reads {FORMAT_VERSION}: use the "
+                "program that belongs to the model."
+            )
+        if list(self.labels) != ["real", "fake"]:
+            raise DetectorError(f"{CONFIG_FILE} has the labels {self.labels}, not real and fake.")
+        if not 0 <= self.thresholds["real"] <= self.thresholds["fake"] <= 1:
+            raise DetectorError(f"{CONFIG_FILE} has thresholds out of order: {self.thresholds}.")
+        if self.calibration["method"] != "none":
+            raise DetectorError(f"{CONFIG_FILE} has an unknown calibration: {self.calibration}.")
+
+    @classmethod
+    def load(cls, folder: Path) -> DetectorConfig:
+        """Read and check the description in a model folder.
+
+        Raises:
+            DetectorError: it is missing, no JSON, incomplete, or of another format.
+        """
+        path = Path(folder) / CONFIG_FILE
+        known = {column.name for column in fields(cls)}
+        try:
+            values = json.loads(path.read_text())
+            # Keys that a later version adds without raising the format change nothing here.
+            return cls(**{key: value for key, value in values.items() if key in known})
+        except OSError as error:
+            raise DetectorError(f"{path} cannot be read: name a folder that holds it.") from error
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise DetectorError(f"{path} is not a detector's description ({error!r}).") from error
+
+    def save(self, folder: Path) -> None:
+        """Write the description into a model folder, all at once."""
+        partial = Path(folder) / f".{CONFIG_FILE}.partial"
+        partial.write_text(json.dumps(asdict(self), indent=2) + "\n")
+        partial.replace(Path(folder) / CONFIG_FILE)
+
+    def verdict(self, probability: float) -> str:
+        """Return `"fake"`, `"real"` or `"inconclusive"` for a probability of fake."""
+        if probability >= self.thresholds["fake"]:
+            return "fake"
+        return "real" if probability < self.thresholds["real"] else "inconclusive"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says about a photo.
+
+    Attributes:
+        probability: of fake, 0 to 1.
+        verdict: `"real"`, `"fake"` or `"inconclusive"`.
+        heatmap: `float32` array `[7, 7]`, 0 to 1: Grad-CAM (https://arxiv.org/abs/1610.02391) for the fake class over the
+            centred square of the photo, divided by its own maximum; all zero where nothing speaks for fake.
+    """
+
+    probability: float
+    verdict: str
+    heatmap: np.ndarray
+
+
+class Detector:
+    """A model in memory. Safe to use from several threads, one photo at a time.
+
+    Attributes:
+        config: its description.
+        name: says which model it is, for people.
+    """
+
+    def __init__(self, folder: Path, name: str | None = None) -> None:
+        """Load a model folder.
+
+        Args:
+            folder: holds `detector.tflite` and `detector.json`.
+            name: how to call the model; the folder's name where it is not given.
+
+        Raises:
+            DetectorError: a file is missing or damaged.
+        """
+        folder = Path(folder)
+        self.config = DetectorConfig.load(folder)
+        self.name = name or folder.resolve().name
+        self._judge = _load_graph(folder / MODEL_FILE, self.config.sha256)
+        self._lock = threading.Lock()
+
+    @classmethod
+    def from_pretrained(cls, source: str | os.PathLike, revision: str | None = None) -> Detector:
+        """Load a model from a folder or, where there is no such folder, from a Hub repository.
+
+        Args:
+            source: a folder, or `NAMESPACE/NAME` on the Hugging Face Hub.
+            revision: branch, tag or commit of the repository; a full commit is the safe choice.
+
+        Raises:
+            DetectorError: the repository cannot be reached, or holds no model that this program can read.
+        """
+        if Path(source).is_dir():
+            return cls(Path(source))
+        return cls(*_download(str(source), revision))
+
+    @overload
+    def predict(self, photos: PhotoSource) -> Prediction: ...
+    @overload
+    def predict(self, photos: list | tuple) -> list[Prediction]: ...
+    def predict(self, photos):
+        """Judge one photo or several.
+
+        Args:
+            photos: a path, file content as `bytes`, a PIL image, a `uint8` array `[height, width, 3]` in RGB order, or a
+                list of these.
+
+        Returns:
+            A `Prediction`, or for a list the list of them.
+
+        Raises:
+            PhotoError: a photo cannot be judged.
+        """
+        if isinstance(photos, list | tuple):
+            return [self.predict(photo) for photo in photos]
+        pixels = model_input(open_photo(photos), self.config.input_size)
+        with self._lock:
+            outputs = self._judge(image=pixels[None])
+        probability = float(outputs["probabilities"].reshape(-1)[1])
+        heatmap = outputs["heatmap"].reshape(outputs["heatmap"].shape[-2:])
+        peak = heatmap.max()
+        heatmap = heatmap / peak if peak > 0 else np.zeros_like(heatmap)
+        return Prediction(probability, self.config.verdict(probability), heatmap)
+
+
+def load_detector() -> Detector:
+    """Load the model that the environment names: the Hub's `MODEL_ID` at `MODEL_REVISION`, or else the bundled one.
+
+    Raises:
+        DetectorError: that model cannot be loaded.
+    """
+    model_id = os.environ.get("MODEL_ID")
+    if model_id:
+        return Detector.from_pretrained(model_id, os.environ.get("MODEL_REVISION") or None)
+    return load_bundled()
+
+
+def load_bundled() -> Detector:
+    """Load the model that comes with the program."""
+    return Detector(BUNDLED, name="bundled model")
+
+
+def _load_graph(path: Path, sha256: str):
+    """Return the graph as a function from `image` to a dict of outputs."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DetectorError(f"{path} cannot be read: fetch the model folder again.") from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise DetectorError(
+            f"{path} is not the file that {CONFIG_FILE} describes (sha256 differs): fetch the model folder again."
+        )
+    interpreter = Interpreter(model_content=content, num_threads=os.cpu_count())
+    return interpreter.get_signature_runner("serving_default")
+
+
+def _download(model_id: str, revision: str | None) -> tuple[Path, str]:
+    """Fetch a Hub repository's model folder; return it with the name that says which commit it is."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        folder = Path(
+            snapshot_download(model_id, revision=revision, allow_patterns=[CONFIG_FILE, MODEL_FILE])
+        )
+    except (HFValidationError, OSError) as error:  # HTTP and cache errors are OSErrors as well
+        at = f" at {revision}" if revision else ""
+        raise DetectorError(
+            f"The model {model_id}{at} is neither a folder here nor could it be fetched from the Hugging Face Hub "
+            f"({type(error).__name__}): check the name, the revision and the network."
+        ) from error
+    return folder, f"{model_id} @ {folder.name[:8]}"
+
+
+def _judge_file(detector: Detector, file: str) -> dict:
+    try:
+        prediction = detector.predict(file)
+    except PhotoError as error:
+        return {"file": file, "error": str(error), "model": detector.name}
+    return {
+        "file": file,
+        "probability": round(prediction.probability, 4),
+        "verdict": prediction.verdict,
+        "model": detector.name,
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print a verdict for every photo; return 1 if one could not be read, 2 if there is no model."""
+    parser = argparse.ArgumentParser(description="Say of photos whether the face was tampered with.")
+    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="JPEG, PNG or WebP file")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    options = parser.parse_args(arguments)
+    try:
+        detector = load_detector()
+    except DetectorError as error:
+        print(error, file=sys.stderr)
+        return 2
+    exit_code = 0
+    for file in options.photos:
+        answer = _judge_file(detector, file)
+        exit_code = 1 if "error" in answer else exit_code
+        if options.json:
+            print(json.dumps(answer), flush=True)
+        elif "error" in answer:
+            print(f"{file}: {answer['error']}", file=sys.stderr)
+        else:
+            print(f"{file}: {answer['verdict']} (probability of fake {answer['probability']:.2f})")
+    return exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

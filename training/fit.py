@@ -1,0 +1,315 @@
+"""Fine-tune the network on a prepared folder: `python -m training train`."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import logging
+import os
+import platform
+from dataclasses import asdict, dataclass, field, fields, replace
+from importlib.metadata import version
+from pathlib import Path
+
+import keras
+import numpy as np
+from sklearn.utils.class_weight import compute_class_weight
+
+from training.dataset import LABELS, read_report
+from training.errors import UserError
+from training.model import build_model
+from training.pipeline import PhotoBatches, build_augmentation
+from training.report import plot_curves
+
+BEST, FINAL, LEGACY = "best_model.keras", "deepfake_cnn.keras", "deepfake_cnn.h5"
+CONFIG, HISTORY, CURVES, BACKUP = "config.json", "history.csv", "curves.png", "backup"
+
+log = logging.getLogger(__name__)
+
+
+def _flag(default, text: str):
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train: each field is a flag of `python -m training train`, its help text is the documentation."""
+
+    data: Path = _flag(Path("data/faces"), "folder that `prepare` wrote")
+    run: Path = _flag(Path("runs/efficientnetb0"), "folder to write")
+    backbone_weights: str = _flag(
+        "imagenet", "`imagenet`, `none` or the path of a weights file of EfficientNetB0 without top"
+    )
+    trainable_layers: int = _flag(20, "layers at the backbone's end that train")
+    input_size: int = _flag(224, "side of the model's input in px")
+    hidden_units: int = _flag(256, "width of the head")
+    l2: float = _flag(1e-4, "weight of the head's L2 penalty")
+    dropout: float = _flag(0.4, "share of the head's activations dropped while training")
+    epochs: int = _flag(10, "passes over the training photos at most")
+    batch_size: int = _flag(16, "photos in a step")
+    learning_rate: float = _flag(3e-4, "of Adam, at the start")
+    label_smoothing: float = _flag(0.1, "share of the label that is spread over both classes")
+    class_weights: bool = _flag(True, "weigh the rarer class more")
+    rotation: float = _flag(15.0, "augmentation: largest angle in degrees")
+    shift: float = _flag(0.1, "augmentation: largest shift as a share of width and height")
+    zoom: float = _flag(0.1, "augmentation: largest zoom as a share")
+    flip: bool = _flag(True, "augmentation: mirror half of the photos")
+    brightness: float = _flag(0.15, "augmentation: largest change as a share of the full range")
+    channel_shift: float = _flag(15.0, "augmentation: largest change of a channel, of 255")
+    stop_patience: int = _flag(6, "epochs without a better validation AUC before training stops")
+    plateau_patience: int = _flag(2, "epochs without a lower validation loss before the rate drops")
+    plateau_factor: float = _flag(0.3, "what the learning rate is multiplied by then")
+    seed: int = _flag(7, "of weights, order and augmentation")
+
+
+def train(config: TrainConfig, *, resume: bool = False, given: frozenset[str] = frozenset()) -> Path:
+    """Train and return the run's folder.
+
+    Writes `config.json`, `best_model.keras` and `history.csv` while it trains, and at the end `deepfake_cnn.keras` and
+    `deepfake_cnn.h5` (the epoch with the best validation AUC) and `curves.png`.
+
+    Args:
+        config: the settings.
+        resume: go on with a run that was interrupted, with the settings that it stored.
+        given: names of the settings that must agree with the stored ones, as the user asked for them.
+
+    Raises:
+        UserError: data, weights or run folder are not what they should be.
+    """
+    run = config.run
+    data = read_report(config.data)
+    stored = _read_stored(run, resume)
+    if stored:
+        config = _merge(config, stored, given, data["fingerprint"])
+        if (run / FINAL).is_file():
+            log.info("%s is finished already.", run)
+            return run
+    keras.utils.set_random_seed(config.seed)
+    epochs_done = _epochs_done(run)
+    batches = _batches(config, epochs_done)
+    model = _build(config)
+    run.mkdir(parents=True, exist_ok=True)
+    _write_text(run / CONFIG, json.dumps(_description(config, data), indent=2) + "\n")
+    _fit(model, config, *batches, epochs_done)
+    _finish(run)
+    return run
+
+
+def read_history(run: Path) -> list[dict[str, float]]:
+    """Return a run's figures by epoch, as far as it got."""
+    path = Path(run) / HISTORY
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def read_config(run: Path) -> dict:
+    """Return what `train` noted in a run's folder.
+
+    Raises:
+        UserError: it is no run's folder.
+    """
+    path = Path(run) / CONFIG
+    if not path.is_file():
+        raise UserError(f"{run} holds no {CONFIG}: give the folder of a training run.")
+    return json.loads(path.read_text())
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of what decides a model's weights and figures."""
+    packages = ("keras", keras.config.backend(), "numpy", "pillow", "scikit-learn")
+    return {"python": platform.python_version()} | {name: version(name) for name in packages}
+
+
+class FakeAUC(keras.metrics.AUC):
+    """ROC AUC of the probability of fake, from one-hot labels."""
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Add a batch of labels and probabilities, both `[batch, 2]`."""
+        super().update_state(y_true[:, 1], y_pred[:, 1], sample_weight)
+
+
+class _CheckpointInner(keras.callbacks.ModelCheckpoint):
+    """Saves the network without the augmentation around it, and never leaves half a file."""
+
+    def __init__(self, model: keras.Model, path: Path, **kwargs) -> None:
+        self._inner, self._final = model, path
+        self._partial = path.with_name(f"partial-{path.name}")
+        super().__init__(str(self._partial), save_best_only=True, **kwargs)
+
+    def set_model(self, model: keras.Model) -> None:
+        super().set_model(self._inner)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        super().on_epoch_end(epoch, logs)
+        if self._partial.exists():
+            self._partial.replace(self._final)
+
+
+class _Replay(keras.callbacks.Callback):
+    """Shows other callbacks the epochs before an interruption, so that their patience does not start anew."""
+
+    def __init__(self, history: list[dict], callbacks: list[keras.callbacks.Callback]) -> None:
+        super().__init__()
+        self._history, self._callbacks = history, callbacks
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        rate = float(self.model.optimizer.learning_rate)  # as it was restored
+        for epoch, figures in enumerate(self._history):
+            for callback in self._callbacks:
+                callback.on_epoch_end(epoch, dict(figures))
+        self.model.optimizer.learning_rate = rate
+
+
+def _read_stored(run: Path, resume: bool) -> dict | None:
+    if resume:
+        return read_config(run)
+    if (run / CONFIG).exists():
+        raise UserError(f"{run} holds a run already: add --resume to go on, or give another --run.")
+    return None
+
+
+def _merge(config: TrainConfig, stored: dict, given: frozenset[str], fingerprint: str) -> TrainConfig:
+    """Return the stored settings, with the paths of today; what the user gave must agree."""
+    if stored["data"]["fingerprint"] != fingerprint:
+        raise UserError(f"{config.data} is not the data that {config.run} was trained on.")
+    here = _settings(config)
+    for name in given & stored["settings"].keys():
+        if here[name] != stored["settings"][name]:
+            raise UserError(
+                f"{config.run} was started with {name} = {stored['settings'][name]}, not {here[name]}: leave the flag out "
+                "or give another --run."
+            )
+    weights = stored["settings"].pop("backbone_weights")
+    if "backbone_weights" in given:
+        weights = config.backbone_weights
+    elif isinstance(weights, dict):
+        # A path is not stored. Its network is built like that of `none`, and the backup holds all weights.
+        if not (config.run / BACKUP).exists():
+            raise UserError(
+                f"{config.run} was interrupted in its first epoch: give --backbone-weights again."
+            )
+        weights = "none"
+    return replace(config, **stored["settings"], backbone_weights=weights)
+
+
+def _settings(config: TrainConfig) -> dict:
+    """Return the settings that decide the result; a weights file by name and hash, as paths differ by machine."""
+    settings = asdict(config)
+    del settings["data"], settings["run"]
+    weights = Path(config.backbone_weights)
+    if weights.is_file():
+        with weights.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        settings["backbone_weights"] = {"file": weights.name, "sha256": digest}
+    return settings
+
+
+def _description(config: TrainConfig, data: dict) -> dict:
+    keep = ("fingerprint", "size", "seed", "counts")
+    return {
+        "settings": _settings(config),
+        "data": {key: data[key] for key in keep},
+        "versions": package_versions(),
+    }
+
+
+def _batches(config: TrainConfig, epochs_done: int) -> tuple[PhotoBatches, PhotoBatches]:
+    common = {"batch_size": config.batch_size, "input_size": config.input_size}
+    shuffled = PhotoBatches(
+        config.data, "train", shuffle_seed=config.seed, first_epoch=epochs_done, **common
+    )
+    return shuffled, PhotoBatches(config.data, "validation", **common)
+
+
+def _build(config: TrainConfig) -> keras.Model:
+    names = ("backbone_weights", "trainable_layers", "input_size", "hidden_units", "l2", "dropout")
+    return build_model(**{name: getattr(config, name) for name in names}, seed=config.seed)
+
+
+def _fit(
+    model: keras.Model,
+    config: TrainConfig,
+    train_batches: PhotoBatches,
+    validation_batches: PhotoBatches,
+    epochs_done: int,
+) -> None:
+    names = ("rotation", "shift", "zoom", "flip", "brightness", "channel_shift", "seed")
+    augmentation = build_augmentation(**{name: getattr(config, name) for name in names})
+    photos = keras.Input(model.input_shape[1:])
+    trainer = keras.Model(photos, model(augmentation(photos)))
+    trainer.compile(
+        optimizer=keras.optimizers.Adam(config.learning_rate),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing),
+        metrics=["accuracy", FakeAUC(name="auc")],
+        # On CPUs TensorFlow's own kernels are faster than compiled ones; other backends need compilation.
+        jit_compile=False if keras.config.backend() == "tensorflow" else "auto",
+    )
+    weights = _class_weights(train_batches.labels) if config.class_weights else None
+    trainer.fit(
+        train_batches,
+        validation_data=validation_batches,
+        epochs=config.epochs,
+        class_weight=weights,
+        shuffle=False,  # the batches shuffle themselves
+        callbacks=_callbacks(model, config, epochs_done),
+    )
+
+
+def _callbacks(
+    model: keras.Model, config: TrainConfig, epochs_done: int
+) -> list[keras.callbacks.Callback]:
+    run = config.run
+    history = read_history(run)[:epochs_done]
+    _trim_history(run, epochs_done)
+    stop = keras.callbacks.EarlyStopping("val_auc", mode="max", patience=config.stop_patience)
+    plateau = keras.callbacks.ReduceLROnPlateau(
+        "val_loss", factor=config.plateau_factor, patience=config.plateau_patience, verbose=1
+    )
+    best = max((epoch["val_auc"] for epoch in history), default=None)
+    return [
+        _CheckpointInner(
+            model, run / BEST, monitor="val_auc", mode="max", initial_value_threshold=best
+        ),
+        keras.callbacks.CSVLogger(run / HISTORY, append=True),
+        stop,
+        plateau,
+        keras.callbacks.BackupAndRestore(run / BACKUP, double_checkpoint=True),
+        _Replay(history, [stop, plateau]),  # after what it replays was reset and restored
+    ]
+
+
+def _epochs_done(run: Path) -> int:
+    path = run / BACKUP / "training_metadata.json"
+    return json.loads(path.read_text())["epoch"] if path.is_file() else 0
+
+
+def _trim_history(run: Path, epochs: int) -> None:
+    """Drop the line of an epoch that was logged but not backed up."""
+    path = run / HISTORY
+    if path.is_file():
+        lines = path.read_text().splitlines(keepends=True)
+        _write_text(path, "".join(lines[: epochs + 1] if epochs else []))
+
+
+def _class_weights(labels: np.ndarray) -> dict[int, float]:
+    classes = np.arange(len(LABELS))
+    weights = compute_class_weight("balanced", classes=classes, y=labels)
+    return dict(enumerate(weights.tolist()))
+
+
+def _finish(run: Path) -> None:
+    model = keras.models.load_model(run / BEST)
+    plot_curves(read_history(run), run / CURVES)
+    for name in (LEGACY, FINAL):  # the second marks the run as finished
+        partial = run / f"partial-{name}"
+        model.save(partial)
+        partial.replace(run / name)
+
+
+def _write_text(path: Path, text: str) -> None:
+    partial = path.with_name(f"partial-{path.name}")
+    partial.write_text(text)
+    os.replace(partial, path)
