@@ -1,8 +1,8 @@
 """Judge photos from the shell: `python space/detector.py PHOTO... [--json]`.
 
-A model folder holds `detector.tflite` (LiteRT, one graph with two outputs: class probabilities and Grad-CAM map) and
-`detector.json`, the contract that `DetectorConfig` describes. The folder is the bundled `space/model/`, any other, or a
-repository on the Hugging Face Hub.
+A model folder holds `detector.tflite` (LiteRT, one graph with two outputs: class probabilities and
+Grad-CAM map) and `detector.json`, the contract that `DetectorConfig` describes. The folder is the
+bundled `space/model/`, any other, or a repository on the Hugging Face Hub.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ FORMAT_VERSION = 1
 
 
 class DetectorError(Exception):
-    """A model that cannot be loaded; the text says in one sentence what was found and what to do."""
+    """A model that cannot be loaded; the text says in one sentence what was found and what to
+    do."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,12 @@ class DetectorConfig:
     Attributes:
         labels: class names in the order of the probabilities.
         input_size: side in px of the RGB square that the model takes, values 0 to 255.
-        crop_margin: side of that square divided by the longer side of the face's box in the training photos.
-        thresholds: a probability of fake from `fake` upwards is called fake, one below `real` is called real, and what
-            lies between is inconclusive.
-        calibration: how the network's output became a probability; `{"method": "none"}` for the bare softmax.
+        crop_margin: side of that square divided by the longer side of the face's box in the
+            training photos.
+        thresholds: a probability of fake from `fake` upwards is called fake, one below `real` is
+            called real, and what lies between is inconclusive.
+        calibration: how the network's output became a probability; `{"method": "none"}` for the
+            bare softmax.
         metrics: figures of this very file, by split.
         sha256: of the model file.
         variant: numeric format of the model file.
@@ -67,8 +70,8 @@ class DetectorConfig:
     def __post_init__(self) -> None:
         if self.format_version != FORMAT_VERSION:
             raise DetectorError(
-                f"{CONFIG_FILE} has format {self.format_version} where this program reads {FORMAT_VERSION}: use the "
-                "program that belongs to the model."
+                f"{CONFIG_FILE} has format {self.format_version} where this program reads "
+                f"{FORMAT_VERSION}: use the program that belongs to the model."
             )
         if list(self.labels) != ["real", "fake"]:
             raise DetectorError(f"{CONFIG_FILE} has the labels {self.labels}, not real and fake.")
@@ -115,8 +118,9 @@ class Prediction:
     Attributes:
         probability: of fake, 0 to 1.
         verdict: `"real"`, `"fake"` or `"inconclusive"`.
-        heatmap: `float32` array `[7, 7]`, 0 to 1: Grad-CAM (https://arxiv.org/abs/1610.02391) for the fake class over the
-            centred square of the photo, divided by its own maximum; all zero where nothing speaks for fake.
+        heatmap: `float32` array `[7, 7]`, 0 to 1: Grad-CAM (https://arxiv.org/abs/1610.02391) for
+            the fake class over the centred square of the photo, divided by its own maximum; all
+            zero where nothing speaks for fake.
     """
 
     probability: float
@@ -157,7 +161,8 @@ class Detector:
             revision: branch, tag or commit of the repository; a full commit is the safe choice.
 
         Raises:
-            DetectorError: the repository cannot be reached, or holds no model that this program can read.
+            DetectorError: the repository cannot be reached, or holds no model that this program can
+                read.
         """
         if Path(source).is_dir():
             return cls(Path(source))
@@ -171,8 +176,8 @@ class Detector:
         """Judge one photo or several.
 
         Args:
-            photos: a path, file content as `bytes`, a PIL image, a `uint8` array `[height, width, 3]` in RGB order, or a
-                list of these.
+            photos: a path, file content as `bytes`, a PIL image, a `uint8` array `[height, width,
+                3]` in RGB order, or a list of these.
 
         Returns:
             A `Prediction`, or for a list the list of them.
@@ -193,7 +198,8 @@ class Detector:
 
 
 def load_detector() -> Detector:
-    """Load the model that the environment names: the Hub's `MODEL_ID` at `MODEL_REVISION`, or else the bundled one.
+    """Load the model that the environment names: the Hub's `MODEL_ID` at `MODEL_REVISION`, or else
+    the bundled one.
 
     Raises:
         DetectorError: that model cannot be loaded.
@@ -219,14 +225,16 @@ def _load_graph(path: Path, sha256: str):
         raise DetectorError(f"{path} cannot be read: fetch the model folder again.") from error
     if hashlib.sha256(content).hexdigest() != sha256:
         raise DetectorError(
-            f"{path} is not the file that {CONFIG_FILE} describes (sha256 differs): fetch the model folder again."
+            f"{path} is not the file that {CONFIG_FILE} describes (sha256 differs): fetch the "
+            "model folder again."
         )
     interpreter = Interpreter(model_content=content, num_threads=os.cpu_count())
     return interpreter.get_signature_runner("serving_default")
 
 
 def _download(model_id: str, revision: str | None) -> tuple[Path, str]:
-    """Fetch a Hub repository's model folder; return it with the name that says which commit it is."""
+    """Fetch a Hub repository's model folder; return it with the name that says which commit it
+    is."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
@@ -237,8 +245,9 @@ def _download(model_id: str, revision: str | None) -> tuple[Path, str]:
     except (HFValidationError, OSError) as error:  # HTTP and cache errors are OSErrors as well
         at = f" at {revision}" if revision else ""
         raise DetectorError(
-            f"The model {model_id}{at} is neither a folder here nor could it be fetched from the Hugging Face Hub "
-            f"({type(error).__name__}): check the name, the revision and the network."
+            f"The model {model_id}{at} is neither a folder here nor could it be fetched from the "
+            f"Hugging Face Hub ({type(error).__name__}): check the name, the revision and the "
+            "network."
         ) from error
     return folder, f"{model_id} @ {folder.name[:8]}"
 
@@ -257,8 +266,11 @@ def _judge_file(detector: Detector, file: str) -> dict:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print a verdict for every photo; return 1 if one could not be read, 2 if there is no model."""
-    parser = argparse.ArgumentParser(description="Say of photos whether the face was tampered with.")
+    """Print a verdict for every photo; return 1 if one could not be read, 2 if there is no
+    model."""
+    parser = argparse.ArgumentParser(
+        description="Say of photos whether the face was tampered with."
+    )
     parser.add_argument("photos", nargs="+", metavar="PHOTO", help="JPEG, PNG or WebP file")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     options = parser.parse_args(arguments)

@@ -1,7 +1,8 @@
 """From a photo in any common file format to the square crop that the model judges.
 
-Decoding, orientation, colour order, cropping and resizing exist here once: the page, the shell, the training data and the
-evaluation all call these functions, so that a model is never served pixels that it was not trained on.
+Decoding, orientation, colour order, cropping and resizing exist here once: the page, the shell, the
+training data and the evaluation all call these functions, so that a model is never served pixels
+that it was not trained on.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
-# Formats that Pillow decodes by itself; the others (EPS, for instance) start programs or are no photos.
+# Formats that Pillow decodes by itself; the others (EPS, for instance) start programs or are no
+# photos.
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MIN_SIDE = 32  # px: below this there is nothing left to judge
 MAX_PIXELS = 100_000_000  # decoded, 100 megapixels take 300 MB
+# What Pillow's decoders raise for damaged files.
+DECODING_ERRORS = (OSError, SyntaxError, ValueError, TypeError, LookupError, MemoryError)
 RESAMPLING = Image.Resampling.BICUBIC
 
 PhotoSource = str | os.PathLike | bytes | Image.Image | np.ndarray
@@ -27,21 +31,24 @@ Image.MAX_IMAGE_PIXELS = None
 
 
 class PhotoError(ValueError):
-    """A photo that cannot be judged; the text says in one sentence what was found and what to do."""
+    """A photo that cannot be judged; the text says in one sentence what was found and what to
+    do."""
 
 
 def open_photo(source: PhotoSource) -> Image.Image:
     """Decode a photo as everyone sees it: upright, 8 bits a channel, RGB.
 
     Args:
-        source: a path, the bytes of a file, a PIL image, or a `uint8` array `[height, width, 3]` in RGB order.
+        source: a path, the bytes of a file, a PIL image, or a `uint8` array `[height, width, 3]` in
+            RGB order.
 
     Returns:
-        An RGB image; EXIF orientation is applied, transparency is laid on white, 16-bit grey is scaled to 8 bits and of an
-        animation the first frame is taken.
+        An RGB image; EXIF orientation is applied, transparency is laid on white, 16-bit grey is
+        scaled to 8 bits and of an animation the first frame is taken.
 
     Raises:
-        PhotoError: the source is missing, no image, damaged, smaller than 32 px or larger than 100 megapixels.
+        PhotoError: the source is missing, no image, damaged, smaller than 32 px or larger than 100
+            megapixels.
     """
     if isinstance(source, np.ndarray):
         source = _from_array(source)
@@ -57,14 +64,16 @@ def open_photo(source: PhotoSource) -> Image.Image:
 
 
 def crop_square(photo: Image.Image) -> Image.Image:
-    """Cut the largest centred square out of a photo; nothing is squeezed, so faces keep their shape."""
+    """Cut the largest centred square out of a photo; nothing is squeezed, so faces keep their
+    shape."""
     side = min(photo.size)
     left, top = (photo.width - side) // 2, (photo.height - side) // 2
     return photo.crop((left, top, left + side, top + side))
 
 
 def resize_square(photo: Image.Image, size: int) -> Image.Image:
-    """Resize the centred square of a photo to `size` x `size` px, smoothing as it shrinks so that nothing aliases."""
+    """Resize the centred square of a photo to `size` x `size` px, smoothing as it shrinks so that
+    nothing aliases."""
     square = crop_square(photo)
     return square if square.width == size else square.resize((size, size), RESAMPLING)
 
@@ -81,7 +90,8 @@ def model_input(photo: Image.Image, size: int) -> np.ndarray:
 def _from_array(array: np.ndarray) -> Image.Image:
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
         raise PhotoError(
-            f"The array is {array.dtype} with shape {list(array.shape)}: pass uint8 [height, width, 3] in RGB order."
+            f"The array is {array.dtype} with shape {list(array.shape)}: pass uint8 [height, "
+            "width, 3] in RGB order."
         )
     return Image.fromarray(array)
 
@@ -97,25 +107,39 @@ def _decode(file: BinaryIO) -> Image.Image:
         raise
     except Image.UnidentifiedImageError as error:
         raise PhotoError("The file is not a photo: send a JPEG, PNG or WebP file.") from error
-    # Pillow's decoders raise all of these for damaged files.
-    except (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, MemoryError) as error:
-        raise PhotoError(f"The photo is damaged and cannot be decoded ({error}): save it again.") from error
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        MemoryError,
+    ) as error:
+        raise PhotoError(
+            f"The photo is damaged and cannot be decoded ({error}): save it again."
+        ) from error
 
 
 def _check_size(photo: Image.Image) -> None:
     width, height = photo.size
     if min(width, height) < MIN_SIDE:
-        raise PhotoError(f"The photo is {width}x{height} pixels: send one of at least {MIN_SIDE}x{MIN_SIDE}.")
+        raise PhotoError(
+            f"The photo is {width}x{height} pixels: send one of at least {MIN_SIDE}x{MIN_SIDE}."
+        )
     if width * height > MAX_PIXELS:
         raise PhotoError(
-            f"The photo has {width * height / 1e6:.0f} megapixels: send one of at most {MAX_PIXELS // 10**6}."
+            f"The photo has {width * height / 1e6:.0f} megapixels: send one of at most "
+            f"{MAX_PIXELS // 10**6}."
         )
 
 
 def _upright_rgb(photo: Image.Image) -> Image.Image:
     _check_size(photo)
     photo = ImageOps.exif_transpose(photo)
-    if photo.mode.startswith("I"):  # 16 bits of grey: a plain convert("RGB") would clip them to white
+    if photo.mode.startswith(
+        "I"
+    ):  # 16 bits of grey: a plain convert("RGB") would clip them to white
         photo = Image.fromarray((np.asarray(photo).clip(0, 65535) // 256).astype(np.uint8))
     if photo.has_transparency_data:
         layer = photo.convert("RGBA")

@@ -1,1 +1,2 @@
-"""Everything that makes a detector: data, training, evaluation, export. Start with `python -m training --help`."""
+"""Everything that makes a detector: data, training, evaluation, export. Start with `python -m
+training --help`."""

@@ -1,18 +1,130 @@
-"""The way from photos to a detector: `python -m training run`, or verb by verb with `python -m training VERB --help`."""
+"""From photos to a detector: `python -m training run`; the single steps are verbs as well."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import logging
 import sys
-import typing
+from dataclasses import fields
 from pathlib import Path
+from typing import get_args, get_type_hints
 
+from training.config import PrepareConfig, TrainConfig
 from training.errors import UserError
+
+log = logging.getLogger("training")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; return the exit code."""
     logging.basicConfig(format="%(message)s")
-    logging.getLogger("training").setLevel(logging.INFO)
+    log.setLevel(logging.INFO)
+    options = vars(_parser().parse_args(arguments))
+    try:
+        options.pop("call")(**options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Interrupted; `train` and `run` go on with --resume.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    def add(call, help_text: str) -> argparse.ArgumentParser:
+        name = call.__name__.removeprefix("_")
+        verb = verbs.add_parser(name, help=help_text, description=help_text)
+        verb.set_defaults(call=call)
+        return verb
+
+    _add_flags(
+        add(_prepare, "turn photos or the Kaggle download into an ImageFolder"), PrepareConfig
+    )
+    train = add(_train, "fine-tune the network on a prepared folder")
+    evaluate = add(_evaluate, "measure a run or an exported model on a split")
+    evaluate.add_argument("model", metavar="RUN_OR_MODEL", help="folder of a run or exported model")
+    evaluate.add_argument("--split", choices=["train", "validation", "test"], default="test")
+    evaluate.add_argument("--output", type=Path, help="where figures go (default: RUN_OR_MODEL)")
+    export = add(_export, "convert a run to LiteRT and keep the fastest variant that is as good")
+    export.add_argument("run", metavar="RUN", type=Path, help="folder of a run")
+    export.add_argument("--output", type=Path, help="folder to write (default: RUN/export)")
+    for verb in (evaluate, export):
+        verb.add_argument("--data", type=Path, default=TrainConfig.data, help="prepared folder")
+    run = add(_run, "prepare, train, evaluate and export in turn")
+    _add_flags(run, PrepareConfig, without=("output", "seed"))
+    for verb in (train, run):
+        _add_flags(verb, TrainConfig)
+        verb.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    add(_benchmark, "time a prediction and the start of the page")
+    return parser
+
+
+def _add_flags(parser: argparse.ArgumentParser, config: type, without: tuple = ()) -> None:
+    """Make every field a flag; flags that are not given stay out of the result."""
+    hints = get_type_hints(config, include_extras=True)
+    for field in fields(config):
+        if field.name in without:
+            continue
+        kind, text = get_args(hints[field.name])
+        how = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
+        parser.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            default=argparse.SUPPRESS,
+            help=f"{text} (default: {field.default})",
+            **how,
+        )
+
+
+# Imports wait until a verb needs them: Keras alone takes ten seconds.
+
+
+def _prepare(**flags) -> None:
+    from training.dataset import prepare
+
+    prepare(PrepareConfig(**flags))
+
+
+def _train(resume: bool, **flags) -> None:
+    from training.fit import train
+
+    train(TrainConfig(**flags), resume=resume, given=frozenset(flags))
+
+
+def _evaluate(model: str, data: Path, split: str, output: Path | None) -> None:
+    from training.evaluate import evaluate
+
+    evaluate(model, data, split, output)
+
+
+def _export(run: Path, data: Path, output: Path | None) -> None:
+    from training.export import export
+
+    export(run, data, output or run / "export")
+
+
+def _run(resume: bool, **flags) -> None:
+    names = {field.name for field in fields(PrepareConfig)}
+    prepare_flags = {name: value for name, value in flags.items() if name in names}
+    if "data" in flags:
+        prepare_flags["output"] = flags["data"]
+    train_flags = {name: flags[name] for name in flags.keys() - {"source", "size"}}
+    run = TrainConfig(**train_flags).run
+    _prepare(**prepare_flags)
+    data = TrainConfig(**train_flags).data
+    _train(resume, **train_flags)
+    _evaluate(str(run), data, "test", None)
+    _export(run, data, None)
+
+
+def _benchmark() -> None:
+    from training.benchmark import benchmark
+
+    benchmark()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,7 +1,7 @@
 """From folders of photos to a Hugging Face `datasets` ImageFolder: `python -m training prepare`.
 
-Every photo is decoded, turned upright, resized and encoded again in the same way. In the original files the JPEG table alone
-tells a quarter of the fakes; after this it tells nothing.
+Every photo is decoded, turned upright, resized and encoded again in the same way. In the original
+files the JPEG table alone tells a quarter of the fakes; after this it tells nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import shutil
 import tempfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from itertools import chain, count
 from pathlib import Path
 
@@ -23,6 +23,7 @@ import PIL
 from tqdm import tqdm
 
 from space.faces import PhotoError, open_photo, resize_square
+from training.config import PrepareConfig
 from training.errors import UserError
 from training.kaggle import SourcePhoto, find_photos, locate
 from training.splits import SPLITS, assign_splits
@@ -41,28 +42,19 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class PrepareConfig:
-    """What `prepare` reads and writes."""
-
-    source: str = field(
-        default="kaggle", metadata={"help": "`kaggle`, or a folder with real and fake photos"}
-    )
-    output: Path = field(default=Path("data/faces"), metadata={"help": "folder to write"})
-    size: int = field(default=256, metadata={"help": "side of the written photos in px"})
-    seed: int = field(default=7, metadata={"help": "decides which photo falls into which split"})
-
-
-@dataclass(frozen=True)
 class PhotoRow:
-    """A photo's line in `metadata.csv`: the contract between `prepare` and everything that reads its photos.
+    """A photo's line in `metadata.csv`: the contract between `prepare` and everything that reads
+    its photos.
 
     Attributes:
         file_name: path below the split's folder.
         label: `"real"` or `"fake"`.
         source: the dataset that it is from.
-        difficulty: `"easy"`, `"mid"` or `"hard"` as the makers of a fake saw it, `""` where unknown.
-        left_eye, right_eye, nose, mouth: `1.0` where the part was replaced, `0.0` where not, `None` where unknown; left
-            and right are the image's. Not integers, as `datasets` reads no integer columns with gaps.
+        difficulty: `"easy"`, `"mid"` or `"hard"` as the makers of a fake saw it, `""` where
+            unknown.
+        left_eye, right_eye, nose, mouth: `1.0` where the part was replaced, `0.0` where not, `None`
+            where unknown; left and right are the image's. Not integers, as `datasets` reads no
+            integer columns with gaps.
         group: photos of one group must not fall into two splits.
     """
 
@@ -79,8 +71,8 @@ class PhotoRow:
     def __post_init__(self) -> None:
         if self.label not in LABELS or self.difficulty not in ("", *DIFFICULTIES):
             raise UserError(
-                f"{self.file_name} has label {self.label!r} and difficulty {self.difficulty!r} in its metadata.csv: "
-                "run prepare again."
+                f"{self.file_name} has label {self.label!r} and difficulty {self.difficulty!r} in "
+                "its metadata.csv: run prepare again."
             )
 
     @classmethod
@@ -93,11 +85,12 @@ class PhotoRow:
 def prepare(config: PrepareConfig) -> Path:
     """Write the ImageFolder that `config` describes and return its folder.
 
-    The same input gives the same files; where they are already there, nothing is written. The folder appears under its name
-    only when it is complete.
+    The same input gives the same files; where they are already there, nothing is written. The
+    folder appears under its name only when it is complete.
 
     Raises:
-        UserError: no photo can be found or read, or the output is a folder that `prepare` did not write.
+        UserError: no photo can be found or read, or the output is a folder that `prepare` did not
+            write.
     """
     output = config.output
     _check_output(output)
@@ -124,7 +117,8 @@ def read_report(data: Path) -> dict:
     path = Path(data) / REPORT
     if not path.is_file():
         raise UserError(
-            f"{data} was not written by prepare (no {REPORT}): run `python -m training prepare --output {data}` first."
+            f"{data} was not written by prepare (no {REPORT}): run `python -m training prepare "
+            f"--output {data}` first."
         )
     return json.loads(path.read_text())
 
@@ -137,7 +131,8 @@ def read_split(data: Path, split: str) -> list[PhotoRow]:
         split: `"train"`, `"validation"` or `"test"`.
 
     Raises:
-        UserError: the folder is none of ours, the split is empty, or its columns are not those of `PhotoRow`.
+        UserError: the folder is none of ours, the split is empty, or its columns are not those of
+            `PhotoRow`.
     """
     read_report(data)
     path = Path(data) / split / "metadata.csv"
@@ -147,7 +142,9 @@ def read_split(data: Path, split: str) -> list[PhotoRow]:
         reader = csv.DictReader(file)
         names = [column.name for column in fields(PhotoRow)]
         if reader.fieldnames != names:
-            raise UserError(f"{path} has the columns {reader.fieldnames}, not {names}: run prepare again.")
+            raise UserError(
+                f"{path} has the columns {reader.fieldnames}, not {names}: run prepare again."
+            )
         rows = [PhotoRow.from_csv(row) for row in reader]
     if not rows:
         raise UserError(f"The {split} split of {data} is empty: prepare more photos.")
@@ -172,10 +169,12 @@ def features():
 def parse_name(photo: SourcePhoto) -> dict:
     """Read difficulty and replaced parts from a photo's name, as far as it tells them.
 
-    Fakes are named `{easy,mid,hard}_{number}_{bits}`, the bits standing for left eye, right eye, nose and mouth of the image.
+    Fakes are named `{easy,mid,hard}_{number}_{bits}`, the bits standing for left eye, right eye,
+    nose and mouth of the image.
 
     Returns:
-        `difficulty` and the four part columns of `PhotoRow`, and `malformed`: the name breaks the rule of its folder.
+        `difficulty` and the four part columns of `PhotoRow`, and `malformed`: the name breaks the
+        rule of its folder.
     """
     unknown = dict.fromkeys(PARTS)
     if photo.label == "real":
@@ -213,7 +212,8 @@ def _fingerprint(photos: list[SourcePhoto], hashes: list[str], config: PrepareCo
 def _write(
     photos: list[SourcePhoto], hashes: list[str], config: PrepareConfig, fingerprint: str
 ) -> dict:
-    """Write the folder beside its final name and swap it in when it is complete; return its report."""
+    """Write the folder beside its final name and swap it in when it is complete; return its
+    report."""
     output = config.output
     staging = output.with_name(f".{output.name}.partial")
     replaced = output.with_name(f".{output.name}.replaced")
@@ -276,7 +276,8 @@ def _fill(
 
 
 def _encode_all(photos: list[SourcePhoto], size: int, folder: Path) -> list[str | None]:
-    """Write every photo as `{index}.jpg`; return what is wrong with each, `None` where nothing is."""
+    """Write every photo as `{index}.jpg`; return what is wrong with each, `None` where nothing
+    is."""
     folder.mkdir()
     with ThreadPoolExecutor(WORKERS) as pool:
         jobs = [
@@ -320,7 +321,8 @@ def _write_card(folder: Path, config: PrepareConfig, counts: dict[str, dict]) ->
 
 
 def _verify(folder: Path, counts: dict[str, dict]) -> None:
-    """Check that `datasets` reads every row: it drops photos without a row and keeps rows without a photo."""
+    """Check that `datasets` reads every row: it drops photos without a row and keeps rows without a
+    photo."""
     from datasets import disable_progress_bars, load_dataset
 
     disable_progress_bars()

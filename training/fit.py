@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import platform
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import keras
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
 
+from training.config import TrainConfig
 from training.dataset import LABELS, read_report
 from training.errors import UserError
 from training.model import build_model
@@ -28,51 +29,20 @@ CONFIG, HISTORY, CURVES, BACKUP = "config.json", "history.csv", "curves.png", "b
 log = logging.getLogger(__name__)
 
 
-def _flag(default, text: str):
-    return field(default=default, metadata={"help": text})
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How to train: each field is a flag of `python -m training train`, its help text is the documentation."""
-
-    data: Path = _flag(Path("data/faces"), "folder that `prepare` wrote")
-    run: Path = _flag(Path("runs/efficientnetb0"), "folder to write")
-    backbone_weights: str = _flag(
-        "imagenet", "`imagenet`, `none` or the path of a weights file of EfficientNetB0 without top"
-    )
-    trainable_layers: int = _flag(20, "layers at the backbone's end that train")
-    input_size: int = _flag(224, "side of the model's input in px")
-    hidden_units: int = _flag(256, "width of the head")
-    l2: float = _flag(1e-4, "weight of the head's L2 penalty")
-    dropout: float = _flag(0.4, "share of the head's activations dropped while training")
-    epochs: int = _flag(10, "passes over the training photos at most")
-    batch_size: int = _flag(16, "photos in a step")
-    learning_rate: float = _flag(3e-4, "of Adam, at the start")
-    label_smoothing: float = _flag(0.1, "share of the label that is spread over both classes")
-    class_weights: bool = _flag(True, "weigh the rarer class more")
-    rotation: float = _flag(15.0, "augmentation: largest angle in degrees")
-    shift: float = _flag(0.1, "augmentation: largest shift as a share of width and height")
-    zoom: float = _flag(0.1, "augmentation: largest zoom as a share")
-    flip: bool = _flag(True, "augmentation: mirror half of the photos")
-    brightness: float = _flag(0.15, "augmentation: largest change as a share of the full range")
-    channel_shift: float = _flag(15.0, "augmentation: largest change of a channel, of 255")
-    stop_patience: int = _flag(6, "epochs without a better validation AUC before training stops")
-    plateau_patience: int = _flag(2, "epochs without a lower validation loss before the rate drops")
-    plateau_factor: float = _flag(0.3, "what the learning rate is multiplied by then")
-    seed: int = _flag(7, "of weights, order and augmentation")
-
-
-def train(config: TrainConfig, *, resume: bool = False, given: frozenset[str] = frozenset()) -> Path:
+def train(
+    config: TrainConfig, *, resume: bool = False, given: frozenset[str] = frozenset()
+) -> Path:
     """Train and return the run's folder.
 
-    Writes `config.json`, `best_model.keras` and `history.csv` while it trains, and at the end `deepfake_cnn.keras` and
-    `deepfake_cnn.h5` (the epoch with the best validation AUC) and `curves.png`.
+    Writes `config.json`, `best_model.keras` and `history.csv` while it trains, and at the end
+    `deepfake_cnn.keras` and `deepfake_cnn.h5` (the epoch with the best validation AUC) and
+    `curves.png`.
 
     Args:
         config: the settings.
         resume: go on with a run that was interrupted, with the settings that it stored.
-        given: names of the settings that must agree with the stored ones, as the user asked for them.
+        given: names of the settings that must agree with the stored ones, as the user asked for
+            them.
 
     Raises:
         UserError: data, weights or run folder are not what they should be.
@@ -149,7 +119,8 @@ class _CheckpointInner(keras.callbacks.ModelCheckpoint):
 
 
 class _Replay(keras.callbacks.Callback):
-    """Shows other callbacks the epochs before an interruption, so that their patience does not start anew."""
+    """Shows other callbacks the epochs before an interruption, so that their patience does not
+    start anew."""
 
     def __init__(self, history: list[dict], callbacks: list[keras.callbacks.Callback]) -> None:
         super().__init__()
@@ -171,7 +142,9 @@ def _read_stored(run: Path, resume: bool) -> dict | None:
     return None
 
 
-def _merge(config: TrainConfig, stored: dict, given: frozenset[str], fingerprint: str) -> TrainConfig:
+def _merge(
+    config: TrainConfig, stored: dict, given: frozenset[str], fingerprint: str
+) -> TrainConfig:
     """Return the stored settings, with the paths of today; what the user gave must agree."""
     if stored["data"]["fingerprint"] != fingerprint:
         raise UserError(f"{config.data} is not the data that {config.run} was trained on.")
@@ -179,14 +152,15 @@ def _merge(config: TrainConfig, stored: dict, given: frozenset[str], fingerprint
     for name in given & stored["settings"].keys():
         if here[name] != stored["settings"][name]:
             raise UserError(
-                f"{config.run} was started with {name} = {stored['settings'][name]}, not {here[name]}: leave the flag out "
-                "or give another --run."
+                f"{config.run} was started with {name} = {stored['settings'][name]}, not "
+                f"{here[name]}: leave the flag out or give another --run."
             )
     weights = stored["settings"].pop("backbone_weights")
     if "backbone_weights" in given:
         weights = config.backbone_weights
     elif isinstance(weights, dict):
-        # A path is not stored. Its network is built like that of `none`, and the backup holds all weights.
+        # A path is not stored. Its network is built like that of `none`, and the backup holds all
+        # weights.
         if not (config.run / BACKUP).exists():
             raise UserError(
                 f"{config.run} was interrupted in its first epoch: give --backbone-weights again."
@@ -196,7 +170,8 @@ def _merge(config: TrainConfig, stored: dict, given: frozenset[str], fingerprint
 
 
 def _settings(config: TrainConfig) -> dict:
-    """Return the settings that decide the result; a weights file by name and hash, as paths differ by machine."""
+    """Return the settings that decide the result; a weights file by name and hash, as paths differ
+    by machine."""
     settings = asdict(config)
     del settings["data"], settings["run"]
     weights = Path(config.backbone_weights)
@@ -244,7 +219,8 @@ def _fit(
         optimizer=keras.optimizers.Adam(config.learning_rate),
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing),
         metrics=["accuracy", FakeAUC(name="auc")],
-        # On CPUs TensorFlow's own kernels are faster than compiled ones; other backends need compilation.
+        # On CPUs TensorFlow's own kernels are faster than compiled ones; other backends need
+        # compilation.
         jit_compile=False if keras.config.backend() == "tensorflow" else "auto",
     )
     weights = _class_weights(train_batches.labels) if config.class_weights else None

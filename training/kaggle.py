@@ -12,7 +12,8 @@ from pathlib import Path
 
 from training.errors import UserError
 
-# Pinned, so that everyone trains on the same photos; kagglehub answers a pinned version from its cache without network.
+# Pinned, so that everyone trains on the same photos; kagglehub answers a pinned version from its
+# cache without network.
 HANDLE = "ciplab/real-and-fake-face-detection/versions/1"
 FOLDER_PAIRS = {"training_real": "training_fake", "real": "fake"}
 
@@ -27,7 +28,8 @@ class SourcePhoto:
         path: the file.
         label: `"real"` or `"fake"`, from the folder.
         source: name of the folder that holds the real and the fake folder.
-        named_parts: whether the folder follows the Kaggle names, which tell the replaced parts of a fake.
+        named_parts: whether the folder follows the Kaggle names, which tell the replaced parts of a
+            fake.
     """
 
     path: Path
@@ -56,10 +58,12 @@ def locate(source: str) -> Path:
 def find_photos(root: Path, exclude: Path | None = None) -> list[SourcePhoto]:
     """List the photos of every pair of real and fake folders below `root`, in a fixed order.
 
-    A pair whose files have the names and sizes of an earlier pair is a second copy, as in the Kaggle archive, and ignored.
+    A pair whose files have the names and sizes of an earlier pair is a second copy, as in the
+    Kaggle archive, and ignored.
 
     Args:
-        root: folder that holds `training_real` and `training_fake`, or `real` and `fake`, at any depth.
+        root: folder that holds `training_real` and `training_fake`, or `real` and `fake`, at any
+            depth.
         exclude: folder whose content is left out (the output, where it lies inside the source).
 
     Raises:
@@ -99,9 +103,10 @@ def _download() -> Path:
         return Path(kagglehub.dataset_download(HANDLE))
     except (KaggleApiHTTPError, UnauthenticatedError, requests.RequestException) as error:
         raise UserError(
-            f"Kaggle did not give {HANDLE} ({type(error).__name__}): check the network and your credentials (make a token "
-            "under https://www.kaggle.com/settings, then set KAGGLE_API_TOKEN or save it as ~/.kaggle/access_token), or use "
-            "a copy that you have with --source PATH."
+            f"Kaggle did not give {HANDLE} ({type(error).__name__}): check the network and your "
+            "credentials (make a token under https://www.kaggle.com/settings, then set "
+            "KAGGLE_API_TOKEN or save it as ~/.kaggle/access_token), or use a copy that you have "
+            "with --source PATH."
         ) from error
 
 
@@ -131,7 +136,8 @@ def _files(folder: Path) -> list[Path]:
 def _check_labels(photos: list[SourcePhoto], root: Path) -> None:
     if not photos:
         raise UserError(
-            f"No photos in {root}: it must hold folders `training_real` and `training_fake`, or `real` and `fake`."
+            f"No photos in {root}: it must hold folders `training_real` and `training_fake`, or "
+            "`real` and `fake`."
         )
     missing = {"real", "fake"} - {photo.label for photo in photos}
     if missing:

@@ -9,8 +9,8 @@ import keras
 from training.dataset import LABELS
 from training.errors import UserError
 
-# Keras' default of 0.99 remembers hundreds of steps: on some two thousand photos the moving statistics, which are all that
-# inference sees, would lag behind the weights for epochs.
+# Keras' default of 0.99 remembers hundreds of steps: on some two thousand photos the moving
+# statistics, which are all that inference sees, would lag behind the weights for epochs.
 HEAD_MOMENTUM = 0.9
 
 
@@ -24,15 +24,17 @@ def build_model(
     dropout: float = 0.4,
     seed: int | None = None,
 ) -> keras.Model:
-    """Return the network: RGB photos `[batch, size, size, 3]`, 0 to 255, to probabilities `[batch, 2]` of real and fake.
+    """Return the network: RGB photos `[batch, size, size, 3]`, 0 to 255, to probabilities `[batch,
+    2]` of real and fake.
 
-    The head sits on `backbone.output` rather than around a nested model, so that the last feature map stays reachable for
-    Grad-CAM.
+    The head sits on `backbone.output` rather than around a nested model, so that the last feature
+    map stays reachable for Grad-CAM.
 
     Args:
-        backbone_weights: `imagenet` (downloaded by Keras), `none` (random), or the path of a weights file.
-        trainable_layers: the last layers of the backbone that train; the others keep their weights, and their batch
-            normalisation its statistics.
+        backbone_weights: `imagenet` (downloaded by Keras), `none` (random), or the path of a
+            weights file.
+        trainable_layers: the last layers of the backbone that train; the others keep their weights,
+            and their batch normalisation its statistics.
         input_size: side of the photos in px.
         hidden_units: width of the head.
         l2: weight of the head's L2 penalty.
@@ -67,11 +69,13 @@ def build_model(
 
 
 def _load_backbone(weights: str, input_size: int) -> keras.Model:
-    # With "imagenet" Keras builds one more rescaling layer than with a path, because its own file expects it.
+    # With "imagenet" Keras builds one more rescaling layer than with a path, because its own file
+    # expects it.
     named = {"imagenet": "imagenet", "none": None}
     if weights not in named and not Path(weights).is_file():
         raise UserError(
-            f"--backbone-weights {weights} is not a file: give `imagenet`, `none` or the path of a weights file."
+            f"--backbone-weights {weights} is not a file: give `imagenet`, `none` or the path of a "
+            "weights file."
         )
     try:
         return keras.applications.EfficientNetB0(
@@ -88,6 +92,7 @@ def _load_backbone(weights: str, input_size: int) -> keras.Model:
         if "URL fetch failure" not in str(error):  # Keras raises a plain Exception for it
             raise
         raise UserError(
-            "The ImageNet weights could not be downloaded: check the network, put the file that you have under "
-            "`$KERAS_HOME/models/efficientnetb0_notop.h5`, or give --backbone-weights PATH."
+            "The ImageNet weights could not be downloaded: check the network, put the file that "
+            "you have under `$KERAS_HOME/models/efficientnetb0_notop.h5`, or give "
+            "--backbone-weights PATH."
         ) from error

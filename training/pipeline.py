@@ -15,7 +15,8 @@ from training.dataset import LABELS, read_split
 class PhotoBatches(keras.utils.PyDataset):
     """Decodes the photos of a split batch by batch, with the code that the page decodes with.
 
-    A batch is a pair of `float32` arrays: photos `[batch, size, size, 3]` (RGB, 0 to 255) and one-hot labels `[batch, 2]`.
+    A batch is a pair of `float32` arrays: photos `[batch, size, size, 3]` (RGB, 0 to 255) and
+    one-hot labels `[batch, 2]`.
     """
 
     def __init__(
@@ -35,9 +36,11 @@ class PhotoBatches(keras.utils.PyDataset):
             split: `"train"`, `"validation"` or `"test"`.
             batch_size: photos in a batch.
             input_size: side of the photos in px.
-            shuffle_seed: shuffle anew in every epoch and leave out what does not fill a batch, as a batch of one or two
-                would throw off the batch normalisation; without it photos come in order, all of them.
-            first_epoch: epochs that an earlier process has trained, so that the order goes on where it was.
+            shuffle_seed: shuffle anew in every epoch and leave out what does not fill a batch, as a
+                batch of one or two would throw off the batch normalisation; without it photos come
+                in order, all of them.
+            first_epoch: epochs that an earlier process has trained, so that the order goes on where
+                it was.
 
         Raises:
             UserError: the folder was not written by `prepare`, or the split is empty.
@@ -87,7 +90,8 @@ class RandomChannelShift(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, photos, training=False):
-        """Shift the channels of `[batch, height, width, 3]` and clip to 0 to 255; unchanged in inference."""
+        """Shift the channels of `[batch, height, width, 3]` and clip to 0 to 255; unchanged in
+        inference."""
         if not training:
             return photos
         shape = (keras.ops.shape(photos)[0], 1, 1, photos.shape[-1])

@@ -1,8 +1,8 @@
 """Grad-CAM inside the graph: which places of the photo speak for fake.
 
-Method: Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391. After global average pooling the gradient is the same at
-every place of the feature map, so that it takes the head's gradient alone, which a few multiplications give exactly: no
-gradient tape, and it can be exported.
+Method: Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391. After global average pooling the
+gradient is the same at every place of the feature map, so that it takes the head's gradient alone,
+which a few multiplications give exactly: no gradient tape, and it can be exported.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import keras
 class GradCam(keras.layers.Layer):
     """Maps (last feature map, head's hidden activations) to the Grad-CAM map for the fake class.
 
-    The score explained is the log-odds of fake, the difference of the two logits: a softmax does not depend on what both
-    logits share, so neither should its explanation.
+    The score explained is the log-odds of fake, the difference of the two logits: a softmax does
+    not depend on what both logits share, so neither should its explanation.
 
     Args:
-        hidden, norm, output: the head's layers, whose weights are read; the hidden layer's activation is ReLU.
+        hidden, norm, output: the head's layers, whose weights are read; the hidden layer's
+            activation is ReLU.
     """
 
     def __init__(
@@ -31,7 +32,8 @@ class GradCam(keras.layers.Layer):
         self.hidden, self.norm, self.output_layer = hidden, norm, output
 
     def call(self, inputs):
-        """Turn `[batch, rows, columns, channels]` and `[batch, units]` into the map `[batch, rows, columns]`, >= 0."""
+        """Turn `[batch, rows, columns, channels]` and `[batch, units]` into the map `[batch, rows,
+        columns]`, >= 0."""
         ops = keras.ops
         features, activations = inputs
         places = features.shape[1] * features.shape[2]

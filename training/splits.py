@@ -32,13 +32,15 @@ def assign_splits(strata: Sequence[str], groups: Sequence[str], seed: int) -> li
     n_folds = sum(FOLDS.values())
     if len(strata) < n_folds or max(np.unique(strata, return_counts=True)[1]) < n_folds:
         raise UserError(
-            f"{len(strata)} photos are too few for three splits: give at least {n_folds} of each label."
+            f"{len(strata)} photos are too few for three splits: give at least {n_folds} of each "
+            "label."
         )
     split_of_fold = [split for split, folds in FOLDS.items() for _ in range(folds)]
     splitter = StratifiedGroupKFold(n_splits=n_folds, shuffle=True, random_state=seed)
     splits = [""] * len(strata)
     with warnings.catch_warnings():
-        # Said of every stratum with fewer than 20 photos, which is then spread as evenly as it can be.
+        # Said of every stratum with fewer than 20 photos, which is then spread as evenly as it can
+        # be.
         warnings.filterwarnings("ignore", message="The least populated class")
         folds = splitter.split(np.zeros(len(strata)), list(strata), list(groups))
         for split, (_, members) in zip(split_of_fold, folds, strict=True):
