@@ -95,9 +95,9 @@ def _train(resume: bool, **flags) -> None:
 
 
 def _evaluate(model: str, data: Path, split: str, output: Path | None) -> None:
-    from training.evaluate import evaluate
+    from training.evaluate import evaluate, log_metrics
 
-    evaluate(model, data, split, output)
+    log_metrics(evaluate(model, data, split, output), output or model)
 
 
 def _export(run: Path, data: Path, output: Path | None) -> None:

@@ -11,7 +11,6 @@ import hashlib
 import json
 import logging
 import re
-import shutil
 import tempfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +24,7 @@ from tqdm import tqdm
 from space.faces import PhotoError, open_photo, resize_square
 from training.config import PrepareConfig
 from training.errors import UserError
+from training.folders import check_replaceable, replaced_folder
 from training.kaggle import SourcePhoto, find_photos, locate
 from training.splits import SPLITS, assign_splits
 
@@ -93,7 +93,7 @@ def prepare(config: PrepareConfig) -> Path:
             write.
     """
     output = config.output
-    _check_output(output)
+    check_replaceable(output, REPORT)
     if config.size < 32:
         raise UserError(f"--size {config.size} is too small: give at least 32.")
     photos = find_photos(locate(config.source), exclude=output)
@@ -103,7 +103,10 @@ def prepare(config: PrepareConfig) -> Path:
     if report.get("fingerprint") == fingerprint:
         log.info("%s is already prepared from these photos.", output)
     else:
-        report = _write(photos, hashes, config, fingerprint)
+        with replaced_folder(output, REPORT) as folder:
+            report = _fill(folder, photos, hashes, config) | {"fingerprint": fingerprint}
+            (folder / REPORT).write_text(json.dumps(report, indent=2) + "\n")
+            _verify(folder, report["counts"])
     log.info(_last_line(output, report))
     return output
 
@@ -191,12 +194,6 @@ def parse_name(photo: SourcePhoto) -> dict:
     return {"difficulty": difficulty, **unknown, "malformed": photo.named_parts}
 
 
-def _check_output(output: Path) -> None:
-    is_ours = (output / REPORT).is_file()
-    if output.exists() and not is_ours and (output.is_file() or any(output.iterdir())):
-        raise UserError(f"{output} was not written by prepare: remove it or give another --output.")
-
-
 def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -207,30 +204,6 @@ def _fingerprint(photos: list[SourcePhoto], hashes: list[str], config: PrepareCo
     listing = [(p.label, p.source, p.path.name, h) for p, h in zip(photos, hashes, strict=True)]
     settings = [FORMAT, JPEG, PIL.__version__, config.size, config.seed]
     return hashlib.sha256(json.dumps([settings, listing]).encode()).hexdigest()
-
-
-def _write(
-    photos: list[SourcePhoto], hashes: list[str], config: PrepareConfig, fingerprint: str
-) -> dict:
-    """Write the folder beside its final name and swap it in when it is complete; return its
-    report."""
-    output = config.output
-    staging = output.with_name(f".{output.name}.partial")
-    replaced = output.with_name(f".{output.name}.replaced")
-    for leftover in (staging, replaced):  # of a run that was killed
-        shutil.rmtree(leftover, ignore_errors=True)
-    staging.mkdir(parents=True)
-    try:
-        report = _fill(staging, photos, hashes, config) | {"fingerprint": fingerprint}
-        (staging / REPORT).write_text(json.dumps(report, indent=2) + "\n")
-        _verify(staging, report["counts"])
-        if output.exists():
-            output.rename(replaced)
-        staging.rename(output)
-    finally:
-        for folder in (staging, replaced):
-            shutil.rmtree(folder, ignore_errors=True)
-    return report
 
 
 def _fill(

@@ -1,0 +1,118 @@
+"""The page: `python space/app.py`, then open http://localhost:7860 (or `GRADIO_SERVER_PORT`).
+
+Programs call the endpoint `judge_photo`. The model is the Hub's `MODEL_ID` where that is set, else
+the bundled one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import gradio as gr
+from detector import Detector, DetectorError, Prediction, load_bundled, load_detector
+from faces import PhotoError, open_photo
+from heatmap import paint_heatmap
+from PIL import Image
+
+TITLE = "Deepfake face detector"
+INTRO = (
+    "Give it a photo of one face, cropped so that the face fills about three quarters of the "
+    "frame. It says how likely the face was put together from several people, and where it looks "
+    "so."
+)
+VERDICTS = {
+    "fake": "The model takes this face for a **fake**.",
+    "real": "The model takes this face for **real**.",
+    "inconclusive": "The model **cannot tell**.",
+}
+MAX_FILE_SIZE = "50mb"
+
+
+def choose_detector() -> tuple[Detector, str]:
+    """Load the model that the environment names, or the bundled one where that cannot be had.
+
+    Returns:
+        The model, and one sentence that says which it is.
+
+    Raises:
+        DetectorError: the bundled model cannot be loaded either.
+    """
+    try:
+        detector = load_detector()
+        notice = f"Model in use: {detector.name}."
+    except DetectorError as error:
+        if not os.environ.get("MODEL_ID"):
+            raise
+        detector = load_bundled()
+        notice = f"Model in use: {detector.name}. {error}"
+    return detector, f"{notice} Format: {detector.config.variant}."
+
+
+def describe_figures(detector: Detector) -> str:
+    """Return what the model scored on photos that it was not trained on, as its description
+    says."""
+    figures = detector.config.metrics.get("test")
+    if not figures:
+        return "This model comes without test figures."
+    return (
+        f"On {figures['photos']} test photos that it had not seen it ranks a fake above a real "
+        f"photo in {figures['roc_auc']:.0%} of the cases (AUC) and names {figures['accuracy']:.0%} "
+        f"correctly; always answering “real” would get {figures['majority_baseline']:.0%}."
+    )
+
+
+def describe_prediction(prediction: Prediction, detector: Detector) -> str:
+    """Return the verdict in words, with what it rests on."""
+    return (
+        f"{VERDICTS[prediction.verdict]} It was trained on {detector.config.trained_on}, and it "
+        f"can be wrong. {describe_figures(detector)}"
+    )
+
+
+def build_page(detector: Detector, notice: str) -> gr.Blocks:
+    """Return the page that serves a model."""
+
+    def judge_photo(photo: dict | None) -> tuple[dict | None, Image.Image | None, str]:
+        if photo is None:
+            return None, None, ""
+        try:
+            decoded = open_photo(photo["path"] or "")
+            prediction = detector.predict(decoded)
+        except PhotoError as error:
+            raise gr.Error(str(error), title="This photo cannot be judged") from error
+        probabilities = {"Real": 1 - prediction.probability, "Fake": prediction.probability}
+        heatmap = paint_heatmap(decoded, prediction.heatmap)
+        return probabilities, heatmap, describe_prediction(prediction, detector)
+
+    with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
+        gr.Markdown(f"# {TITLE}\n{INTRO}")
+        with gr.Row():
+            photo = gr.Image(label="Photo", sources=["upload", "webcam", "clipboard"], height=380)
+            heatmap = gr.Image(label="Heatmap", height=380, format="png", interactive=False)
+        label = gr.Label(label="Probability")
+        sentence = gr.Markdown(label="Verdict")
+        gr.Markdown(f"{describe_figures(detector)}\n\n{notice}", elem_id="notice")
+        photo.change(
+            judge_photo,
+            photo,
+            [label, heatmap, sentence],
+            api_name="judge_photo",
+            preprocess=False,  # the photo is decoded by `faces`, as the training photos were
+        )
+    return page
+
+
+def main() -> int:
+    """Serve the page until it is stopped; return 2 where there is no model."""
+    try:
+        detector, notice = choose_detector()
+    except DetectorError as error:
+        print(error, file=sys.stderr)
+        return 2
+    build_page(detector, notice).launch(max_file_size=MAX_FILE_SIZE, footer_links=["api"])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

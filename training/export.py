@@ -1,0 +1,234 @@
+"""Convert a run to LiteRT: `python -m training export RUN`.
+
+One graph gives the probabilities and the heatmap. It is written in four numeric formats; what is
+not as good as Keras on the validation split is refused, and the fastest of the rest is what gets
+served.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import statistics
+import tempfile
+import time
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+import keras
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+from space.detector import MODEL_FILE, Detector, DetectorConfig
+from space.faces import model_input, open_photo
+from training.dataset import LABELS, PhotoRow, read_report, read_split
+from training.errors import UserError
+from training.evaluate import evaluate, keras_scores, log_metrics, score_photos
+from training.fit import FINAL, package_versions, read_config
+from training.folders import check_replaceable, replaced_folder
+from training.quantize import GraphQuantizer
+from training.saliency import with_heatmap
+
+REPORT = "export_report.json"
+MAX_AUC_LOSS = 0.005  # on the validation split, against Keras
+CALIBRATION_PHOTOS = 100
+TIMED_RUNS = 40
+SUMMARY = ("photos", "roc_auc", "average_precision", "accuracy", "balanced_accuracy")
+SUMMARY += ("majority_baseline", "by_difficulty", "confusion_matrix")
+# Face photos of the dataset: the photo's side divided by the longer side of the face's box.
+CROP_MARGIN = 1.33
+TRAINED_ON = (
+    "photos of the dataset “real and fake face detection”, whose fakes are composites made by hand "
+    "(eyes, nose, mouth or the whole face come from another person), not AI-generated faces"
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What was measured of one numeric format.
+
+    Attributes:
+        name: of the format.
+        megabytes: size of the file.
+        milliseconds: median time of one prediction on this machine, decoding left out.
+        auc: ROC AUC on the validation split.
+        passed: whether that is good enough.
+    """
+
+    name: str
+    megabytes: float
+    milliseconds: float
+    auc: float
+    passed: bool
+
+
+def export(run: Path, data: Path, output: Path) -> Path:
+    """Write a model folder that `space.detector.Detector` loads, and return it.
+
+    It holds `detector.tflite`, `detector.json`, `export_report.json` (all formats with their
+    figures), and the figures of the served file on the test split.
+
+    Args:
+        run: folder of a finished run.
+        data: the prepared folder that it was trained on.
+        output: folder to write; an earlier export is replaced.
+
+    Raises:
+        UserError: the run is not finished, the data is other than the run's, or no format passes.
+    """
+    check_replaceable(output, REPORT)
+    config = read_config(run)
+    if config["data"]["fingerprint"] != read_report(data)["fingerprint"]:
+        raise UserError(f"{data} is not the data that {run} was trained on: give its --data.")
+    rows = read_split(data, "validation")
+    keras_auc = _auc(rows, keras_scores(run, data, "validation"))
+    log.info("Keras: validation AUC %.4f.", keras_auc)
+    description = _description(config)
+    with tempfile.TemporaryDirectory() as temporary:
+        folders, float_blocks = _write_variants(run, data, description, Path(temporary))
+        variants = [_measure(folder, data, rows, keras_auc) for folder in folders]
+        chosen = choose_variant(variants, keras_auc)
+        report = {
+            "keras_validation_auc": keras_auc,
+            "variants": [asdict(variant) for variant in variants],
+            "int8_selective_keeps_in_float16": float_blocks,
+        }
+        content = (Path(temporary) / chosen.name / MODEL_FILE).read_bytes()
+    with replaced_folder(output, REPORT) as folder:
+        _write_model(folder, content, chosen.name, description)
+        figures = _measure_served(folder, data)
+        (folder / REPORT).write_text(json.dumps(report, indent=2) + "\n")
+    log_metrics(figures, output)
+    log.info("%s: %s, %.1f MB.", output / MODEL_FILE, chosen.name, chosen.megabytes)
+    return output
+
+
+def choose_variant(variants: list[Variant], keras_auc: float) -> Variant:
+    """Return the fastest format that passed and log why others were refused.
+
+    Raises:
+        UserError: none passed.
+    """
+    for variant in variants:
+        if not variant.passed:
+            log.info(
+                "%s is refused: validation AUC %.4f, more than %.3f below Keras' %.4f.",
+                variant.name,
+                variant.auc,
+                MAX_AUC_LOSS,
+                keras_auc,
+            )
+    passed = [variant for variant in variants if variant.passed]
+    if not passed:
+        raise UserError("No format is as good as the Keras model: train longer or another model.")
+    return min(passed, key=lambda variant: variant.milliseconds)
+
+
+def export_graph(model: keras.Model) -> bytes:
+    """Return a Keras model with its heatmap as a float32 LiteRT graph for one photo at a time."""
+    signature = keras.InputSpec(shape=(1, *model.input_shape[1:]), dtype="float32", name="image")
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / "float32.tflite"
+        with_heatmap(model).export(
+            path, format="litert", input_signature=[signature], verbose=False
+        )
+        return path.read_bytes()
+
+
+def _write_variants(
+    run: Path, data: Path, description: DetectorConfig, folder: Path
+) -> tuple[list[Path], list[str]]:
+    """Write a model folder for each format; return them, and what selective int8 kept in float."""
+    if not (run / FINAL).is_file():
+        raise UserError(f"{run} holds no {FINAL}: finish its training first.")
+    log.info("Converting to LiteRT; this takes a minute.")
+    graph = export_graph(keras.models.load_model(run / FINAL))
+    photos = _calibration_photos(data, description.input_size)
+    quantizer = GraphQuantizer(graph, photos)
+    selective, float_blocks = quantizer.int8_selective()
+    contents = {
+        "float16": quantizer.float16(),
+        "dynamic-range": quantizer.dynamic_range(),
+        "int8": quantizer.int8(),
+        "int8-selective": selective,
+    }
+    for name, content in contents.items():
+        (folder / name).mkdir()
+        _write_model(folder / name, content, name, description)
+    return [folder / name for name in contents], float_blocks
+
+
+def _calibration_photos(data: Path, size: int) -> list[np.ndarray]:
+    """Return training photos `[1, size, size, 3]` drawn by lot."""
+    rows = read_split(data, "train")
+    chosen = np.random.default_rng(0).permutation(len(rows))[:CALIBRATION_PHOTOS]
+    paths = [Path(data) / "train" / rows[index].file_name for index in chosen]
+    return [model_input(open_photo(path), size)[None] for path in paths]
+
+
+def _description(config: dict) -> DetectorConfig:
+    """Return the contract of a run, all but what only the model file tells."""
+    packages = ("ai-edge-quantizer", "ai-edge-litert")
+    return DetectorConfig(
+        labels=list(LABELS),
+        input_size=config["settings"]["input_size"],
+        crop_margin=CROP_MARGIN,
+        thresholds={"real": 0.5, "fake": 0.5},
+        calibration={"method": "none"},
+        metrics={},
+        sha256="",
+        variant="",
+        trained_on=TRAINED_ON,
+        versions=package_versions() | {name: version(name) for name in packages},
+    )
+
+
+def _write_model(folder: Path, content: bytes, variant: str, description: DetectorConfig) -> None:
+    (folder / MODEL_FILE).write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    replace(description, sha256=digest, variant=variant).save(folder)
+
+
+def _measure(folder: Path, data: Path, rows: list[PhotoRow], keras_auc: float) -> Variant:
+    """Run a variant on the validation split, with the code that will serve it."""
+    detector = Detector(folder)
+    auc = _auc(rows, score_photos(detector, data, "validation", rows))
+    return Variant(
+        name=folder.name,
+        megabytes=(folder / MODEL_FILE).stat().st_size / 1e6,
+        milliseconds=time_prediction(detector),
+        auc=auc,
+        passed=auc >= keras_auc - MAX_AUC_LOSS,
+    )
+
+
+def time_prediction(detector: Detector) -> float:
+    """Return the median time in ms that a detector takes for a photo of its own input size."""
+    size = detector.config.input_size
+    photo = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    detector.predict(photo)
+    times = []
+    for _ in range(TIMED_RUNS):
+        start = time.perf_counter()
+        detector.predict(photo)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times) * 1000
+
+
+def _measure_served(folder: Path, data: Path) -> dict:
+    """Measure the chosen file, write the figures into its description; return those of the test."""
+    detector = Detector(folder)
+    summary = {}
+    for split in ("validation", "test"):
+        figures = evaluate(folder, data, split)
+        summary[split] = {name: figures[name] for name in SUMMARY}
+    replace(detector.config, metrics=summary).save(folder)
+    return figures
+
+
+def _auc(rows: list[PhotoRow], scores: np.ndarray) -> float:
+    return float(roc_auc_score([LABELS.index(row.label) for row in rows], scores))
