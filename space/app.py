@@ -50,23 +50,23 @@ def choose_detector() -> tuple[Detector, str]:
 
 
 def describe_figures(detector: Detector) -> str:
-    """Return what the model scored on photos that it was not trained on, as its description
-    says."""
+    """Return what the model scored on photos that it was not trained on, by its description."""
     figures = detector.config.metrics.get("test")
     if not figures:
         return "This model comes without test figures."
     return (
-        f"On {figures['photos']} test photos that it had not seen it ranks a fake above a real "
-        f"photo in {figures['roc_auc']:.0%} of the cases (AUC) and names {figures['accuracy']:.0%} "
-        f"correctly; always answering “real” would get {figures['majority_baseline']:.0%}."
+        f"On {figures['photos']} test photos it named {figures['accuracy']:.0%} correctly, where "
+        f"always naming the more frequent label gets {figures['majority_baseline']:.0%}; of a fake "
+        f"and a real photo it ranked the fake higher in {figures['roc_auc']:.0%} of the cases "
+        f"(AUC). {figures.get('note', '')}"
     )
 
 
 def describe_prediction(prediction: Prediction, detector: Detector) -> str:
     """Return the verdict in words, with what it rests on."""
     return (
-        f"{VERDICTS[prediction.verdict]} It was trained on {detector.config.trained_on}, and it "
-        f"can be wrong. {describe_figures(detector)}"
+        f"{VERDICTS[prediction.verdict]} It was trained on {detector.config.trained_on}. It can be "
+        "wrong. The brighter the heatmap, the more that place spoke for fake."
     )
 
 
@@ -89,7 +89,9 @@ def build_page(detector: Detector, notice: str) -> gr.Blocks:
         gr.Markdown(f"# {TITLE}\n{INTRO}")
         with gr.Row():
             photo = gr.Image(label="Photo", sources=["upload", "webcam", "clipboard"], height=380)
-            heatmap = gr.Image(label="Heatmap", height=380, format="png", interactive=False)
+            heatmap = gr.Image(
+                label="Heatmap", height=380, format="png", interactive=False, buttons=["download"]
+            )
         label = gr.Label(label="Probability")
         sentence = gr.Markdown(label="Verdict")
         gr.Markdown(f"{describe_figures(detector)}\n\n{notice}", elem_id="notice")

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 
 # Formats that Pillow decodes by itself; the others (EPS, for instance) start programs or are no
 # photos.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "GIF", "TIFF")
 MIN_SIDE = 32  # px: below this there is nothing left to judge
 MAX_PIXELS = 100_000_000  # decoded, 100 megapixels take 300 MB
 # What Pillow's decoders raise for damaged files.
@@ -28,6 +28,7 @@ PhotoSource = str | os.PathLike | bytes | Image.Image | np.ndarray
 
 # Pillow's own guard would refuse at another size than the message below names.
 Image.MAX_IMAGE_PIXELS = None
+Image.init()  # `Image.open` knows only some of the formats above before
 
 
 class PhotoError(ValueError):
@@ -106,7 +107,7 @@ def _decode(file: BinaryIO) -> Image.Image:
     except PhotoError:
         raise
     except Image.UnidentifiedImageError as error:
-        raise PhotoError("The file is not a photo: send a JPEG, PNG or WebP file.") from error
+        raise PhotoError("The file is not a readable photo: send JPEG, PNG or WebP.") from error
     except (
         OSError,
         SyntaxError,
@@ -136,6 +137,8 @@ def _check_size(photo: Image.Image) -> None:
 
 def _upright_rgb(photo: Image.Image) -> Image.Image:
     _check_size(photo)
+    if photo.mode == "F":
+        raise PhotoError("The photo has pixels without a known range: save it as PNG.")
     photo = ImageOps.exif_transpose(photo)
     if photo.mode.startswith(
         "I"

@@ -37,6 +37,7 @@ CALIBRATION_PHOTOS = 100
 TIMED_RUNS = 40
 SUMMARY = ("photos", "roc_auc", "average_precision", "accuracy", "balanced_accuracy")
 SUMMARY += ("majority_baseline", "by_difficulty", "confusion_matrix")
+NOTE = "The split is random: a test photo may share its source photo with a training photo."
 # Face photos of the dataset: the photo's side divided by the longer side of the face's box.
 CROP_MARGIN = 1.33
 TRAINED_ON = (
@@ -225,7 +226,7 @@ def _measure_served(folder: Path, data: Path) -> dict:
     summary = {}
     for split in ("validation", "test"):
         figures = evaluate(folder, data, split)
-        summary[split] = {name: figures[name] for name in SUMMARY}
+        summary[split] = {name: figures[name] for name in SUMMARY} | {"note": NOTE}
     replace(detector.config, metrics=summary).save(folder)
     return figures
 

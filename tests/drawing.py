@@ -1,0 +1,56 @@
+"""Small images that the tests make themselves: drawn faces, and folders of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+
+def draw_face(seed: int, size: int = 96, *, tinted: bool = False) -> Image.Image:
+    """Return an RGB drawing of a face that differs by seed.
+
+    Args:
+        seed: decides colours and proportions.
+        size: side in px.
+        tinted: colour the eyes green, a difference that a network learns in few steps.
+    """
+    rng = np.random.default_rng(seed)
+    scale = 4  # drawn larger and shrunk, so that edges are smooth
+    side = size * scale
+
+    def box(x: float, y: float, width: float, height: float) -> list[float]:
+        return [side * v for v in (x - width / 2, y - height / 2, x + width / 2, y + height / 2)]
+
+    skin = tuple(int(v) for v in rng.integers((190, 140, 110), (240, 190, 160)))
+    dark = tuple(int(v * 0.72) for v in skin)
+    hair = tuple(int(v) for v in rng.integers((20, 15, 10), (120, 80, 50)))
+    eyes = (30, 200, 60) if tinted else (80, 60, 45)
+    face = Image.new("RGB", (side, side), tuple(int(v) for v in rng.integers(120, 220, 3)))
+    draw = ImageDraw.Draw(face)
+    width = rng.uniform(0.56, 0.66)
+    draw.ellipse(box(0.5, 0.44, width + 0.14, 0.84), hair)
+    draw.ellipse(box(0.5, 0.55, width, 0.80), skin)
+    for x in (0.5 - width * 0.22, 0.5 + width * 0.22):
+        draw.ellipse(box(x, 0.47, 0.13, 0.065), "white")
+        draw.ellipse(box(x, 0.47, 0.06, 0.06), eyes)
+        draw.arc(box(x, 0.43, 0.16, 0.09), 200, 340, hair, scale * 2)
+    draw.line([side * v for v in (0.5, 0.50, 0.475, 0.63, 0.52, 0.63)], dark, scale * 2)
+    draw.chord(box(0.5, 0.75, 0.2, rng.uniform(0.05, 0.1)), 0, 180, (170, 70, 70))
+    face = face.filter(ImageFilter.GaussianBlur(scale)).resize((size, size))
+    noise = rng.normal(0, 4, (size, size, 3))
+    return Image.fromarray((np.asarray(face) + noise).clip(0, 255).astype(np.uint8))
+
+
+def write_source(folder: Path, per_label: int = 24, size: int = 96) -> Path:
+    """Write a folder in the layout and with the file names of the Kaggle archive; return it."""
+    real, fake = folder / "training_real", folder / "training_fake"
+    for label_folder in (real, fake):
+        label_folder.mkdir(parents=True)
+    for number in range(per_label):
+        draw_face(number, size).save(real / f"real_{number:05d}.jpg")
+        difficulty = ("easy", "mid", "hard")[number % 3]
+        name = f"{difficulty}_{number}_{number % 15 + 1:04b}.jpg"
+        draw_face(1000 + number, size, tinted=True).save(fake / name)
+    return folder
