@@ -1,0 +1,159 @@
+import csv
+import json
+import logging
+import shutil
+from pathlib import Path
+
+import pytest
+from datasets import ClassLabel, load_dataset
+from PIL import Image
+
+from tests.drawing import draw_face, write_source
+from training.config import PrepareConfig
+from training.dataset import REPORT, features, parse_name, prepare, read_report, read_split
+from training.errors import UserError
+from training.kaggle import SourcePhoto
+from training.splits import SPLITS
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_datasets_reads_it_as_an_image_folder(data, tmp_path):
+    loaded = load_dataset(
+        "imagefolder", data_dir=str(data), features=features(), cache_dir=str(tmp_path / "a")
+    )
+    assert loaded["train"].features["label"] == ClassLabel(names=["real", "fake"])
+    assert sum(loaded[split].num_rows for split in SPLITS) == 72
+    for row in loaded["test"]:
+        eyes = row["image"].convert("RGB").resize((64, 64)).getpixel((22, 30))
+        assert row["label"] == int(
+            row["left_eye"] + row["right_eye"] + row["nose"] + row["mouth"] > 0
+        )
+        assert row["image"].size == (64, 64), eyes
+    # Without features, as people would try first.
+    plain = load_dataset("imagefolder", data_dir=str(data), cache_dir=str(tmp_path / "b"))
+    plain = plain.cast_column("label", ClassLabel(names=["real", "fake"]))
+    assert plain["test"]["label"] == loaded["test"]["label"]
+
+
+def test_every_photo_is_encoded_alike(data):
+    tables = {json.dumps(Image.open(path).quantization) for path in data.rglob("*.jpg")}
+    assert len(tables) == 1
+
+
+def test_split_is_disjoint_and_covers_all(data):
+    names = [row.file_name for split in SPLITS for row in read_split(data, split)]
+    assert len(names) == len(set(names)) == 72
+    for split, labels in read_report(data)["counts"].items():
+        rows = [row.label for row in read_split(data, split)]
+        assert {label: rows.count(label) for label in labels} == labels
+
+
+def test_running_again_changes_nothing_and_the_seed_decides(source, tmp_path, caplog):
+    config = PrepareConfig(source=str(source), output=tmp_path / "faces", size=64)
+    first = snapshot(prepare(config))
+    written = (tmp_path / "faces" / REPORT).stat().st_mtime_ns
+    with caplog.at_level(logging.INFO):
+        assert snapshot(prepare(config)) == first
+    assert "already prepared" in caplog.text
+    assert (tmp_path / "faces" / REPORT).stat().st_mtime_ns == written
+    again = prepare(PrepareConfig(source=str(source), output=tmp_path / "again", size=64))
+    assert snapshot(again) == first
+    other = prepare(PrepareConfig(source=str(source), output=tmp_path / "other", size=64, seed=8))
+    assert snapshot(other).keys() != first.keys()
+
+
+def test_identical_photos_share_a_split(tmp_path):
+    source = write_source(tmp_path / "source", per_label=24)
+    for number in range(8):
+        twin = source / "training_real" / "real_00000.jpg"
+        shutil.copy(twin, source / "training_real" / f"real_9{number:04d}.jpg")
+    data = prepare(PrepareConfig(source=str(source), output=tmp_path / "faces", size=32))
+    splits = {
+        row.group: {s for s in SPLITS for other in read_split(data, s) if other.group == row.group}
+        for split in SPLITS
+        for row in read_split(data, split)
+    }
+    assert len(splits) == 48
+    assert all(len(of_group) == 1 for of_group in splits.values())
+
+
+def test_bad_names_and_bad_files_are_counted(tmp_path, caplog):
+    source = write_source(tmp_path / "source", per_label=24)
+    draw_face(99).save(source / "training_fake" / "easy_116_111.jpg")
+    (source / "training_fake" / "mid_999_1111.jpg").write_bytes(b"no photo")
+    with caplog.at_level(logging.INFO):
+        data = prepare(PrepareConfig(source=str(source), output=tmp_path / "faces", size=32))
+    assert "1 unreadable skipped, 1 malformed names" in caplog.records[-1].message
+    report = read_report(data)
+    assert report["malformed_names"] == ["easy_116_111.jpg"]
+    assert report["unreadable"][0]["file"] == "fake/mid_999_1111.jpg"
+    assert "not a readable photo" in report["unreadable"][0]["problem"]
+    rows = [row for split in SPLITS for row in read_split(data, split)]
+    [odd] = [row for row in rows if row.file_name == "fake/easy_116_111.jpg"]
+    assert (odd.difficulty, odd.left_eye, odd.mouth) == ("easy", None, None)
+    assert len(rows) == 49
+
+
+def test_names_tell_difficulty_and_parts():
+    fake = SourcePhoto(Path("hard_12_0110.jpg"), "fake", "somewhere", named_parts=True)
+    assert parse_name(fake) == {
+        "difficulty": "hard",
+        "left_eye": 0.0,
+        "right_eye": 1.0,
+        "nose": 1.0,
+        "mouth": 0.0,
+        "malformed": False,
+    }
+    free = SourcePhoto(Path("IMG_1.jpg"), "fake", "somewhere", named_parts=False)
+    assert parse_name(free)["malformed"] is False
+    assert parse_name(free)["nose"] is None
+
+
+def test_nothing_readable_is_an_error(tmp_path):
+    for label in ("real", "fake"):
+        (tmp_path / "source" / label).mkdir(parents=True)
+        (tmp_path / "source" / label / "a.jpg").write_bytes(b"no photo")
+    with pytest.raises(UserError, match="None of the 2 photos can be read"):
+        prepare(PrepareConfig(source=str(tmp_path / "source"), output=tmp_path / "faces"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]
+
+
+def test_foreign_output_is_refused(source, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match=REPORT):
+        prepare(PrepareConfig(source=str(source), output=tmp_path))
+
+
+def test_reading_refuses_what_prepare_did_not_write(tmp_path, data):
+    with pytest.raises(UserError, match="was not written by prepare"):
+        read_split(tmp_path, "train")
+    copy = Path(shutil.copytree(data, tmp_path / "copy"))
+    metadata = copy / "test" / "metadata.csv"
+    header = metadata.read_text().splitlines()[0]
+    metadata.write_text(header + "\n")
+    with pytest.raises(UserError, match=r"test split of .* is empty"):
+        read_split(copy, "test")
+    with metadata.open("w", newline="") as file:
+        csv.writer(file).writerow(["file_name", "label"])
+    with pytest.raises(UserError, match="has the columns"):
+        read_split(copy, "test")
+
+
+def test_compression_of_real_photos_is_levelled(shared, tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(shared / "originals600", source / "originals600")
+    write_source(source / "drawn", per_label=24)
+    output = tmp_path / "faces"
+    report = read_report(prepare(PrepareConfig(source=str(source), output=output, size=128)))
+    assert sum(sum(labels.values()) for labels in report["counts"].values()) == 29 + 48
+    assert report["malformed_names"] == ["easy_116_111.jpg"]
+    originals = (source / "originals600").rglob("*.jpg")
+    assert len({str(Image.open(path).quantization) for path in originals}) == 2
+    assert len({str(Image.open(path).quantization) for path in output.rglob("*.jpg")}) == 1

@@ -1,0 +1,126 @@
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from training.errors import UserError
+from training.model import build_model
+
+PROJECT = Path(__file__).parents[1]
+SMALL = {"input_size": 64, "hidden_units": 16}
+
+
+@pytest.fixture(scope="module")
+def model() -> keras.Model:
+    return build_model(backbone_weights="none", trainable_layers=20)
+
+
+def test_layout_is_backbone_and_head(model):
+    assert model.input_shape == (None, 224, 224, 3)
+    assert model.output_shape == (None, 2)
+    head = [type(layer).__name__ for layer in model.layers[-5:]]
+    assert head == ["GlobalAveragePooling2D", "Dense", "BatchNormalization", "Dropout", "Dense"]
+    assert model.get_layer("hidden").units == 256
+    assert model.get_layer("hidden").kernel_regularizer is not None
+    assert model.get_layer("pooled").input.shape == (None, 7, 7, 1280)
+
+
+def test_only_the_last_layers_of_the_backbone_train(model):
+    backbone = model.layers[:-5]
+    assert [layer.trainable for layer in backbone] == [False] * (len(backbone) - 20) + [True] * 20
+
+
+def test_frozen_batch_norm_keeps_its_statistics():
+    model = build_model(backbone_weights="none", trainable_layers=20, **SMALL)
+    frozen, free = model.get_layer("stem_bn"), model.get_layer("top_bn")
+    before = [np.array(layer.moving_mean) for layer in (frozen, free)]
+    model(np.random.default_rng(0).uniform(0, 255, (4, 64, 64, 3)), training=True)
+    assert np.array_equal(frozen.moving_mean, before[0])
+    assert not np.array_equal(free.moving_mean, before[1])
+
+
+def test_seed_makes_the_same_head():
+    kernels = [
+        np.array(
+            build_model(backbone_weights="none", trainable_layers=1, seed=s, **SMALL)
+            .get_layer("hidden")
+            .kernel
+        )
+        for s in (1, 1, 2)
+    ]
+    assert np.array_equal(kernels[0], kernels[1])
+    assert not np.array_equal(kernels[0], kernels[2])
+
+
+def test_weights_are_read_from_a_path(tmp_path):
+    backbone = keras.applications.EfficientNetB0(include_top=False, weights=None)
+    backbone.save_weights(tmp_path / "b0.weights.h5")
+    path = str(tmp_path / "b0.weights.h5")
+    model = build_model(backbone_weights=path, trainable_layers=20, **SMALL)
+    kernel = model.get_layer("block3a_expand_conv").kernel
+    assert np.array_equal(kernel, backbone.get_layer("block3a_expand_conv").kernel)
+
+
+def test_wrong_weights_are_one_sentence(tmp_path):
+    with pytest.raises(UserError, match="is not a file"):
+        build_model(backbone_weights=str(tmp_path / "none.h5"), trainable_layers=20)
+    (tmp_path / "text.weights.h5").write_text("no weights")
+    with pytest.raises(UserError, match="does not hold weights of EfficientNetB0"):
+        build_model(backbone_weights=str(tmp_path / "text.weights.h5"), trainable_layers=20)
+    other = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    other.save_weights(tmp_path / "other.weights.h5")
+    with pytest.raises(UserError, match="does not hold weights of EfficientNetB0"):
+        build_model(backbone_weights=str(tmp_path / "other.weights.h5"), trainable_layers=20)
+
+
+LOAD_IMAGENET = """
+import sys
+import numpy as np
+import keras.src.applications.efficientnet as efficientnet
+from training.errors import UserError
+from training.model import build_model
+
+if len(sys.argv) > 1:  # the file of the test has another hash than Keras' own
+    hashes = efficientnet.WEIGHTS_HASHES["b0"]
+    efficientnet.WEIGHTS_HASHES["b0"] = (hashes[0], sys.argv[1])
+try:
+    model = build_model(backbone_weights="imagenet", trainable_layers=20, input_size=64)
+    print(float(np.abs(model.get_layer("top_conv").kernel).sum()))
+except UserError as error:
+    print("UserError:", error)
+"""
+
+
+def load_imagenet(keras_home: Path, *arguments: str) -> str:
+    """Build the model in a process of its own, as Keras reads `KERAS_HOME` when imported."""
+    nowhere = "http://127.0.0.1:9"
+    result = subprocess.run(
+        [sys.executable, "-c", LOAD_IMAGENET, *arguments],
+        cwd=PROJECT,
+        env=os.environ | {"KERAS_HOME": str(keras_home), "https_proxy": nowhere},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return result.stdout.strip().splitlines()[-1]
+
+
+def test_imagenet_weights_come_from_keras_home(tmp_path):
+    backbone = keras.applications.EfficientNetB0(include_top=False, weights=None)
+    path = tmp_path / "models" / "efficientnetb0_notop.h5"
+    path.parent.mkdir()
+    backbone.save(path)
+    printed = load_imagenet(tmp_path, hashlib.md5(path.read_bytes()).hexdigest())
+    expected = float(np.abs(backbone.get_layer("top_conv").kernel).sum())
+    assert float(printed) == pytest.approx(expected, rel=1e-5)
+
+
+def test_no_network_for_the_imagenet_weights_is_one_sentence(tmp_path):
+    printed = load_imagenet(tmp_path)
+    assert printed.startswith("UserError: The ImageNet weights could not be downloaded")
+    assert "--backbone-weights PATH" in printed
