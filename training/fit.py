@@ -278,11 +278,15 @@ def _class_weights(labels: np.ndarray) -> dict[int, float]:
 
 def _finish(run: Path) -> None:
     model = keras.models.load_model(run / BEST)
-    plot_curves(read_history(run), run / CURVES)
+    history = read_history(run)
+    plot_curves(history, run / CURVES)
     for name in (LEGACY, FINAL):  # the second marks the run as finished
         partial = run / f"partial-{name}"
         model.save(partial)
         partial.replace(run / name)
+    best = max(range(len(history)), key=lambda epoch: history[epoch]["val_auc"])
+    auc = history[best]["val_auc"]
+    log.info("%s: validation AUC %.3f in epoch %d of %d.", run / FINAL, auc, best + 1, len(history))
 
 
 def _write_text(path: Path, text: str) -> None:

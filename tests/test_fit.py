@@ -1,0 +1,144 @@
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import TINY
+from training import fit
+from training.config import TrainConfig
+from training.errors import UserError
+from training.fit import FakeAUC, read_config, read_history, train
+
+
+def test_run_holds_what_it_should(run, data):
+    assert {path.name for path in run.iterdir()} == {
+        "best_model.keras",
+        "deepfake_cnn.keras",
+        "deepfake_cnn.h5",
+        "history.csv",
+        "curves.png",
+        "config.json",
+    }
+    assert Image.open(run / "curves.png").width > 500
+    history = read_history(run)
+    assert len(history) == 2
+    assert {"accuracy", "loss", "auc", "val_accuracy", "val_loss", "val_auc"} <= history[0].keys()
+    config = read_config(run)
+    assert config["settings"]["seed"] == 7
+    assert config["settings"]["learning_rate"] == 1e-3
+    assert config["data"]["fingerprint"] == fit.read_report(data)["fingerprint"]
+    assert config["versions"]["keras"] == keras.__version__
+
+
+def test_files_hold_the_best_epoch_without_augmentation(run):
+    models = [
+        keras.models.load_model(run / name, compile=False)
+        for name in ("best_model.keras", "deepfake_cnn.keras", "deepfake_cnn.h5")
+    ]
+    photo = np.random.default_rng(0).uniform(0, 255, (1, 64, 64, 3))
+    outputs = [np.asarray(model(photo)) for model in models]
+    assert np.allclose(outputs[0], outputs[1])
+    assert np.allclose(outputs[0], outputs[2])
+    assert not any("random" in layer.name for layer in models[0].layers)
+
+
+def test_auc_is_that_of_the_probability_of_fake():
+    metric = FakeAUC()
+    metric.update_state(np.eye(2)[[0, 1, 1]], np.array([[0.9, 0.1], [0.2, 0.8], [0.95, 0.05]]))
+    assert float(metric.result()) == pytest.approx(0.5, abs=0.01)
+
+
+def test_interrupted_run_goes_on_where_it_was(data, tmp_path, monkeypatch):
+    config = TrainConfig(data=data, run=tmp_path / "run", epochs=3, **TINY)
+
+    def interrupt(_, epoch, logs=None):
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit._Replay, "on_epoch_begin", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(config)
+    assert not (config.run / "deepfake_cnn.keras").exists()
+    before = read_history(config.run)
+    assert len(before) == 1
+    with (config.run / "history.csv").open("a") as file:  # logged, but killed before its backup
+        file.write((config.run / "history.csv").read_text().splitlines()[-1] + "\n")
+
+    rates = []
+    monkeypatch.setattr(
+        fit._Replay,
+        "on_epoch_begin",
+        lambda self, epoch, logs=None: rates.append((epoch, int(self.model.optimizer.iterations))),
+    )
+    # The settings come from the run, not from these defaults.
+    train(TrainConfig(data=data, run=config.run), resume=True)
+    steps = len(fit.PhotoBatches(data, "train", batch_size=8, input_size=64, shuffle_seed=7))
+    assert rates == [(1, steps), (2, 2 * steps)]
+    history = read_history(config.run)
+    assert [epoch["epoch"] for epoch in history] == [0, 1, 2]
+    assert history[0] == before[0]
+    assert (config.run / "deepfake_cnn.keras").exists()
+    assert not (config.run / "backup").exists()
+
+
+def test_patience_goes_on_where_it_was():
+    stop = keras.callbacks.EarlyStopping("val_auc", mode="max", patience=2)
+    trainer = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    trainer.compile("sgd", "mse")
+    history = [{"val_auc": 0.8}, {"val_auc": 0.7}]
+    replay = fit._Replay(history, [stop])
+    log = {"x": np.zeros((2, 1)), "y": np.zeros((2, 1)), "verbose": 0}
+    worse = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: logs.update(val_auc=0.6)
+    )
+    fitted = trainer.fit(**log, epochs=5, initial_epoch=2, callbacks=[replay, worse, stop])
+    assert fitted.epoch == [
+        2,
+        3,
+        4,
+    ]  # on_train_begin of `stop` came after the replay: patience anew
+    fitted = trainer.fit(**log, epochs=5, initial_epoch=2, callbacks=[worse, stop, replay])
+    assert fitted.epoch == [2]
+
+
+def test_finished_run_is_left_alone(run, data):
+    before = {path.name: path.stat().st_mtime_ns for path in run.iterdir()}
+    assert train(TrainConfig(data=data, run=run), resume=True) == run
+    assert {path.name: path.stat().st_mtime_ns for path in run.iterdir()} == before
+
+
+def test_conflicts_are_one_sentence(run, data, source, tmp_path):
+    config = TrainConfig(data=data, run=run, epochs=2, **TINY)
+    with pytest.raises(UserError, match="add --resume"):
+        train(config)
+    with pytest.raises(UserError, match=r"learning_rate = 0\.001, not 0\.5"):
+        train(replace(config, learning_rate=0.5), resume=True, given=frozenset({"learning_rate"}))
+    with pytest.raises(UserError, match=r"holds no config\.json"):
+        train(replace(config, run=tmp_path / "none"), resume=True)
+    with pytest.raises(UserError, match="was not written by prepare"):
+        train(replace(config, run=tmp_path / "none", data=source))
+    other = Path(shutil.copytree(data, tmp_path / "other"))
+    report = json.loads((other / "prepare_report.json").read_text())
+    (other / "prepare_report.json").write_text(json.dumps(report | {"fingerprint": "other"}))
+    with pytest.raises(UserError, match="is not the data"):
+        train(replace(config, data=other), resume=True)
+
+
+def test_weights_file_is_noted_by_its_hash(tmp_path, data):
+    path = tmp_path / "b0.weights.h5"
+    path.write_bytes(b"weights")
+    settings = fit._settings(TrainConfig(data=data, backbone_weights=str(path)))
+    assert settings["backbone_weights"]["file"] == "b0.weights.h5"
+    assert len(settings["backbone_weights"]["sha256"]) == 64
+    assert str(tmp_path) not in json.dumps(settings)
+
+
+def test_rarer_class_weighs_more():
+    weights = fit._class_weights(np.array([0, 0, 0, 1]))
+    assert weights == {0: pytest.approx(2 / 3), 1: pytest.approx(2)}

@@ -1,0 +1,84 @@
+import logging
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from training.__main__ import main
+from training.config import PrepareConfig, TrainConfig
+from training.dataset import read_report
+
+PROJECT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def calls(monkeypatch) -> list:
+    """Put recorders in the place of the verbs' functions; return what they record."""
+    recorded = []
+
+    def record(name: str, result=None):
+        def recorder(*args, **kwargs):
+            recorded.append((name, args, kwargs))
+            return result
+
+        return recorder
+
+    for module, name in (("dataset", "prepare"), ("fit", "train"), ("export", "export")):
+        monkeypatch.setattr(f"training.{module}.{name}", record(name))
+    figures = {"split": "test", "roc_auc": 0.7, "accuracy": 0.6, "majority_baseline": 0.53}
+    monkeypatch.setattr("training.evaluate.evaluate", record("evaluate", figures))
+    return recorded
+
+
+def test_every_setting_is_a_documented_flag(capsys):
+    for verb, config in (("prepare", PrepareConfig), ("train", TrainConfig)):
+        with pytest.raises(SystemExit, match="0"):
+            main([verb, "--help"])
+        shown = capsys.readouterr().out
+        for field in fields(config):
+            assert f"--{field.name.replace('_', '-')}" in shown
+            assert str(field.default) in " ".join(shown.split())
+
+
+def test_run_does_all_in_turn_and_passes_the_flags_on(calls, capsys, caplog):
+    flags = ["--source", "photos", "--size", "64", "--seed", "3", "--data", "d", "--run", "r"]
+    with caplog.at_level(logging.INFO):
+        assert main(["run", *flags, "--epochs", "1", "--no-flip"]) == 0
+    assert [name for name, _, _ in calls] == ["prepare", "train", "evaluate", "export"]
+    prepared, trained, evaluated, exported = (args for _, args, _ in calls)
+    assert prepared == (PrepareConfig(source="photos", output=Path("d"), size=64, seed=3),)
+    config = TrainConfig(data=Path("d"), run=Path("r"), epochs=1, flip=False, seed=3)
+    assert trained == (config,)
+    assert evaluated == ("r", Path("d"), "test", None)
+    assert exported == (Path("r"), Path("d"), Path("r/export"))
+    assert "test AUC 0.700" in caplog.text
+    assert "0.530" in caplog.text
+
+
+def test_train_knows_which_flags_were_given(calls):
+    assert main(["train", "--epochs", "4", "--resume"]) == 0
+    [(_, args, kwargs)] = calls
+    assert args == (TrainConfig(epochs=4),)
+    assert kwargs == {"resume": True, "given": frozenset({"epochs"})}
+
+
+def test_prepare_is_run_from_the_shell(source, tmp_path):
+    output = tmp_path / "faces"
+    command = [sys.executable, "-m", "training", "prepare", "--source", source, "--size", "32"]
+    result = subprocess.run(
+        [*command, "--output", output], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    assert result.stderr.strip().splitlines()[-1].startswith(f"{output}: train ")
+    assert read_report(output)["size"] == 32
+
+
+def test_mistakes_are_one_sentence_and_exit_code_2(tmp_path, capsys):
+    assert main(["prepare", "--source", str(tmp_path / "missing")]) == 2
+    assert main(["train", "--data", str(tmp_path)]) == 2
+    assert main(["evaluate", str(tmp_path), "--data", str(tmp_path)]) == 2
+    assert main(["export", str(tmp_path), "--data", str(tmp_path)]) == 2
+    errors = capsys.readouterr().err.strip().splitlines()
+    assert len(errors) == 4
+    assert all(line.startswith("error: ") and line.endswith(".") for line in errors)
