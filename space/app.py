@@ -12,6 +12,7 @@ import sys
 import gradio as gr
 from detector import Detector, DetectorError, Prediction, load_bundled, load_detector
 from faces import PhotoError, open_photo
+from gradio.utils import get_upload_folder, is_in_or_equal
 from heatmap import paint_heatmap
 from PIL import Image
 
@@ -70,6 +71,21 @@ def describe_prediction(prediction: Prediction, detector: Detector) -> str:
     )
 
 
+def uploaded_path(photo: dict) -> str:
+    """Return the path of a photo that was uploaded to this page.
+
+    Gradio checks paths only for callers who send `meta` along: without it, any picture on this
+    machine could be asked for.
+
+    Raises:
+        PhotoError: the path is missing or leads elsewhere.
+    """
+    path = photo.get("path")
+    if not path or not is_in_or_equal(path, get_upload_folder()):
+        raise PhotoError("The photo was not uploaded to this page: upload it first.")
+    return path
+
+
 def build_page(detector: Detector, notice: str) -> gr.Blocks:
     """Return the page that serves a model."""
 
@@ -77,10 +93,11 @@ def build_page(detector: Detector, notice: str) -> gr.Blocks:
         if photo is None:
             return None, None, ""
         try:
-            decoded = open_photo(photo["path"] or "")
+            decoded = open_photo(uploaded_path(photo))
             prediction = detector.predict(decoded)
         except PhotoError as error:
-            raise gr.Error(str(error), title="This photo cannot be judged") from error
+            title = "This photo cannot be judged"
+            raise gr.Error(str(error), title=title, print_exception=False) from error
         probabilities = {"Real": 1 - prediction.probability, "Fake": prediction.probability}
         heatmap = paint_heatmap(decoded, prediction.heatmap)
         return probabilities, heatmap, describe_prediction(prediction, detector)

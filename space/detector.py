@@ -228,7 +228,9 @@ def _load_graph(path: Path, sha256: str):
             f"{path} is not the file that {CONFIG_FILE} describes (sha256 differs): fetch the "
             "model folder again."
         )
-    interpreter = Interpreter(model_content=content, num_threads=os.cpu_count())
+    # More threads than that wait for each other longer than they work on one photo.
+    threads = min(4, os.cpu_count() or 1)
+    interpreter = Interpreter(model_content=content, num_threads=threads)
     return interpreter.get_signature_runner("serving_default")
 
 

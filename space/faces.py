@@ -108,15 +108,7 @@ def _decode(file: BinaryIO) -> Image.Image:
         raise
     except Image.UnidentifiedImageError as error:
         raise PhotoError("The file is not a readable photo: send JPEG, PNG or WebP.") from error
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        MemoryError,
-    ) as error:
+    except DECODING_ERRORS as error:
         raise PhotoError(
             f"The photo is damaged and cannot be decoded ({error}): save it again."
         ) from error
@@ -140,9 +132,7 @@ def _upright_rgb(photo: Image.Image) -> Image.Image:
     if photo.mode == "F":
         raise PhotoError("The photo has pixels without a known range: save it as PNG.")
     photo = ImageOps.exif_transpose(photo)
-    if photo.mode.startswith(
-        "I"
-    ):  # 16 bits of grey: a plain convert("RGB") would clip them to white
+    if photo.mode.startswith("I"):  # 16 bits of grey: convert("RGB") would clip them to white
         photo = Image.fromarray((np.asarray(photo).clip(0, 65535) // 256).astype(np.uint8))
     if photo.has_transparency_data:
         layer = photo.convert("RGBA")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from packaging.requirements import Requirement
@@ -153,6 +154,17 @@ def test_page_says_what_is_wrong_with_a_file(client, tmp_path, name, content, me
         path.write_bytes(content)
     with pytest.raises(AppError, match=message):
         client.predict(handle_file(path), api_name="/judge_photo")
+
+
+@pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}])
+def test_page_reads_no_file_of_its_machine(client, tmp_path, meta):
+    path = tmp_path / "face.png"
+    draw_face(1, 300).save(path)
+    endpoint = f"{client.src}gradio_api/call/judge_photo"
+    started = requests.post(endpoint, json={"data": [{"path": str(path), **meta}]}, timeout=60)
+    answer = requests.get(f"{endpoint}/{started.json()['event_id']}", timeout=60).text
+    assert answer.startswith("event: error")
+    assert "confidence" not in answer
 
 
 def test_page_names_its_model_and_its_figures(client):

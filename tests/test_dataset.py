@@ -31,11 +31,10 @@ def test_datasets_reads_it_as_an_image_folder(data, tmp_path):
     assert loaded["train"].features["label"] == ClassLabel(names=["real", "fake"])
     assert sum(loaded[split].num_rows for split in SPLITS) == 72
     for row in loaded["test"]:
-        eyes = row["image"].convert("RGB").resize((64, 64)).getpixel((22, 30))
         assert row["label"] == int(
             row["left_eye"] + row["right_eye"] + row["nose"] + row["mouth"] > 0
         )
-        assert row["image"].size == (64, 64), eyes
+        assert row["image"].size == (64, 64)
     # Without features, as people would try first.
     plain = load_dataset("imagefolder", data_dir=str(data), cache_dir=str(tmp_path / "b"))
     plain = plain.cast_column("label", ClassLabel(names=["real", "fake"]))

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from PIL import Image
 
 from space import detector as detector_module
 from space.detector import load_bundled
+from training.timing import time_in_turn
 
 PAGE = Path(detector_module.__file__).with_name("app.py")
 RUNS = 50
@@ -44,7 +44,7 @@ def benchmark() -> dict[str, float]:
     model = _keras_model(size)
     pixels = photo[None].astype(np.float32)
     keras_ms, detector_ms = time_in_turn(
-        lambda: model.predict(pixels, verbose=0), lambda: detector.predict(photo)
+        [lambda: model.predict(pixels, verbose=0), lambda: detector.predict(photo)], RUNS
     )
     log.info("Machine: %s, %d cores, medians of %d.", platform.machine(), os.cpu_count(), RUNS)
     log.info("Keras predict, one photo: %.1f ms", keras_ms)
@@ -56,18 +56,6 @@ def benchmark() -> dict[str, float]:
     )
     log.info("Page, from its start to its first answer: %.1f s (median of 3)", page_seconds)
     return {"keras_ms": keras_ms, "detector_ms": detector_ms, "page_seconds": page_seconds}
-
-
-def time_in_turn(*calls: Callable) -> list[float]:
-    """Return the median time of each call in ms, all of them called in turn."""
-    times: list[list[float]] = [[] for _ in calls]
-    for run in range(RUNS + 3):
-        for call, of_call in zip(calls, times, strict=True):
-            start = time.perf_counter()
-            call()
-            if run >= 3:  # the first ones warm up
-                of_call.append(time.perf_counter() - start)
-    return [statistics.median(of_call) * 1000 for of_call in times]
 
 
 def time_page_start(photo: np.ndarray) -> float:

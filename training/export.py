@@ -10,10 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import statistics
 import tempfile
-import time
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -30,11 +29,11 @@ from training.fit import FINAL, package_versions, read_config
 from training.folders import check_replaceable, replaced_folder
 from training.quantize import GraphQuantizer
 from training.saliency import with_heatmap
+from training.timing import time_in_turn
 
 REPORT = "export_report.json"
 MAX_AUC_LOSS = 0.005  # on the validation split, against Keras
 CALIBRATION_PHOTOS = 100
-TIMED_RUNS = 40
 SUMMARY = ("photos", "roc_auc", "average_precision", "accuracy", "balanced_accuracy")
 SUMMARY += ("majority_baseline", "by_difficulty", "confusion_matrix")
 NOTE = "The split is random: a test photo may share its source photo with a training photo."
@@ -91,7 +90,7 @@ def export(run: Path, data: Path, output: Path) -> Path:
     description = _description(config)
     with tempfile.TemporaryDirectory() as temporary:
         folders, float_blocks = _write_variants(run, data, description, Path(temporary))
-        variants = [_measure(folder, data, rows, keras_auc) for folder in folders]
+        variants = _measure(folders, data, rows, keras_auc)
         chosen = choose_variant(variants, keras_auc)
         report = {
             "keras_validation_auc": keras_auc,
@@ -194,30 +193,25 @@ def _write_model(folder: Path, content: bytes, variant: str, description: Detect
     replace(description, sha256=digest, variant=variant).save(folder)
 
 
-def _measure(folder: Path, data: Path, rows: list[PhotoRow], keras_auc: float) -> Variant:
-    """Run a variant on the validation split, with the code that will serve it."""
-    detector = Detector(folder)
-    auc = _auc(rows, score_photos(detector, data, "validation", rows))
-    return Variant(
-        name=folder.name,
-        megabytes=(folder / MODEL_FILE).stat().st_size / 1e6,
-        milliseconds=time_prediction(detector),
-        auc=auc,
-        passed=auc >= keras_auc - MAX_AUC_LOSS,
-    )
-
-
-def time_prediction(detector: Detector) -> float:
-    """Return the median time in ms that a detector takes for a photo of its own input size."""
-    size = detector.config.input_size
+def _measure(
+    folders: list[Path], data: Path, rows: list[PhotoRow], keras_auc: float
+) -> list[Variant]:
+    """Run the formats on the validation split, with the code that will serve one of them."""
+    detectors = [Detector(folder) for folder in folders]
+    size = detectors[0].config.input_size
     photo = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
-    detector.predict(photo)
-    times = []
-    for _ in range(TIMED_RUNS):
-        start = time.perf_counter()
-        detector.predict(photo)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times) * 1000
+    times = time_in_turn([partial(detector.predict, photo) for detector in detectors])
+    aucs = [_auc(rows, score_photos(detector, data, "validation", rows)) for detector in detectors]
+    return [
+        Variant(
+            name=folder.name,
+            megabytes=(folder / MODEL_FILE).stat().st_size / 1e6,
+            milliseconds=milliseconds,
+            auc=auc,
+            passed=auc >= keras_auc - MAX_AUC_LOSS,
+        )
+        for folder, milliseconds, auc in zip(folders, times, aucs, strict=True)
+    ]
 
 
 def _measure_served(folder: Path, data: Path) -> dict:

@@ -61,9 +61,11 @@ class GraphQuantizer:
         """
 
         def write_recipe(recipe: Quantizer) -> None:
-            _keep_float(recipe)
             for operation in (Op.CONV_2D, Op.FULLY_CONNECTED):
                 recipe.add_dynamic_config(".*", operation, 8)
+            recipe.add_weight_only_config(
+                ".*", Op.DEPTHWISE_CONV_2D, 16, algorithm_key=AlgorithmName.FLOAT_CASTING
+            )
 
         return self._quantize(write_recipe)
 
