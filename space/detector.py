@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import os
 import sys
 import threading
@@ -35,6 +36,48 @@ class DetectorError(Exception):
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """How the network's output becomes a probability: a line through the log-odds.
+
+    Attributes:
+        method: `"none"` for the bare softmax, `"temperature"` (Guo et al. 2017,
+            https://arxiv.org/abs/1706.04599; the slope is 1 / temperature) or `"platt"` (Platt
+            1999).
+        slope: of the line.
+        intercept: of the line.
+    """
+
+    method: str = "none"
+    slope: float = 1.0
+    intercept: float = 0.0
+
+    def apply(self, probability: float) -> float:
+        """Return the calibrated probability of fake for the network's."""
+        if self.method == "none":
+            return probability
+        clipped = min(max(probability, 1e-6), 1 - 1e-6)
+        log_odds = math.log(clipped / (1 - clipped))
+        return 1 / (1 + math.exp(-self.slope * log_odds - self.intercept))
+
+
+@dataclass(frozen=True)
+class ScoreBin:
+    """What a range of probabilities meant on the validation photos.
+
+    Attributes:
+        low: the range's start, included.
+        high: its end, excluded unless it is 1.
+        photos: how many validation photos had such a probability.
+        fake_share: share of fakes among them.
+    """
+
+    low: float
+    high: float
+    photos: int
+    fake_share: float
+
+
+@dataclass(frozen=True)
 class DetectorConfig:
     """What `detector.json` holds: all that a program needs to know about the model file beside it.
 
@@ -45,8 +88,9 @@ class DetectorConfig:
             training photos.
         thresholds: a probability of fake from `fake` upwards is called fake, one below `real` is
             called real, and what lies between is inconclusive.
-        calibration: how the network's output became a probability; `{"method": "none"}` for the
-            bare softmax.
+        calibration: how the network's output becomes a probability.
+        score_bins: what the probabilities meant on the validation photos, from 0 to 1 without gaps;
+            empty where nobody measured it.
         metrics: figures of this very file, by split.
         sha256: of the model file.
         variant: numeric format of the model file.
@@ -59,12 +103,13 @@ class DetectorConfig:
     input_size: int
     crop_margin: float
     thresholds: dict[str, float]
-    calibration: dict
+    calibration: Calibration
     metrics: dict[str, dict]
     sha256: str
     variant: str
     trained_on: str
     versions: dict[str, str] = field(default_factory=dict)
+    score_bins: list[ScoreBin] = field(default_factory=list)
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
@@ -77,7 +122,7 @@ class DetectorConfig:
             raise DetectorError(f"{CONFIG_FILE} has the labels {self.labels}, not real and fake.")
         if not 0 <= self.thresholds["real"] <= self.thresholds["fake"] <= 1:
             raise DetectorError(f"{CONFIG_FILE} has thresholds out of order: {self.thresholds}.")
-        if self.calibration["method"] != "none":
+        if self.calibration.method not in ("none", "temperature", "platt"):
             raise DetectorError(f"{CONFIG_FILE} has an unknown calibration: {self.calibration}.")
 
     @classmethod
@@ -91,6 +136,8 @@ class DetectorConfig:
         known = {column.name for column in fields(cls)}
         try:
             values = json.loads(path.read_text())
+            values["calibration"] = Calibration(**values["calibration"])
+            values["score_bins"] = [ScoreBin(**one) for one in values.get("score_bins", [])]
             # Keys that a later version adds without raising the format change nothing here.
             return cls(**{key: value for key, value in values.items() if key in known})
         except OSError as error:
@@ -110,14 +157,20 @@ class DetectorConfig:
             return "fake"
         return "real" if probability < self.thresholds["real"] else "inconclusive"
 
+    def score_bin(self, probability: float) -> ScoreBin | None:
+        """Return what a probability of fake meant on the validation photos, as far as known."""
+        return next((one for one in reversed(self.score_bins) if probability >= one.low), None)
+
 
 @dataclass(frozen=True)
 class Prediction:
     """What the model says about a photo.
 
     Attributes:
-        probability: of fake, 0 to 1.
+        probability: of fake, 0 to 1, calibrated.
         verdict: `"real"`, `"fake"` or `"inconclusive"`.
+        meaning: how many validation photos had such a probability, and what share of them was fake;
+            `None` where the model does not tell.
         heatmap: `float32` array `[7, 7]`, 0 to 1: Grad-CAM (https://arxiv.org/abs/1610.02391) for
             the fake class over the centred square of the photo, divided by its own maximum; all
             zero where nothing speaks for fake.
@@ -125,6 +178,7 @@ class Prediction:
 
     probability: float
     verdict: str
+    meaning: ScoreBin | None
     heatmap: np.ndarray
 
 
@@ -149,7 +203,7 @@ class Detector:
         folder = Path(folder)
         self.config = DetectorConfig.load(folder)
         self.name = name or folder.resolve().name
-        self._judge = _load_graph(folder / MODEL_FILE, self.config.sha256)
+        self._judge = _load_graph(folder / MODEL_FILE, self.config)
         self._lock = threading.Lock()
 
     @classmethod
@@ -190,11 +244,17 @@ class Detector:
         pixels = model_input(open_photo(photos), self.config.input_size)
         with self._lock:
             outputs = self._judge(image=pixels[None])
-        probability = float(outputs["probabilities"].reshape(-1)[1])
+        output = float(outputs["probabilities"].reshape(-1)[1])
+        probability = self.config.calibration.apply(output)
         heatmap = outputs["heatmap"].reshape(outputs["heatmap"].shape[-2:])
         peak = heatmap.max()
         heatmap = heatmap / peak if peak > 0 else np.zeros_like(heatmap)
-        return Prediction(probability, self.config.verdict(probability), heatmap)
+        return Prediction(
+            probability,
+            self.config.verdict(probability),
+            self.config.score_bin(probability),
+            heatmap,
+        )
 
 
 def load_detector() -> Detector:
@@ -215,7 +275,7 @@ def load_bundled() -> Detector:
     return Detector(BUNDLED, name="bundled model")
 
 
-def _load_graph(path: Path, sha256: str):
+def _load_graph(path: Path, config: DetectorConfig):
     """Return the graph as a function from `image` to a dict of outputs."""
     from ai_edge_litert.interpreter import Interpreter
 
@@ -223,7 +283,7 @@ def _load_graph(path: Path, sha256: str):
         content = path.read_bytes()
     except OSError as error:
         raise DetectorError(f"{path} cannot be read: fetch the model folder again.") from error
-    if hashlib.sha256(content).hexdigest() != sha256:
+    if hashlib.sha256(content).hexdigest() != config.sha256:
         raise DetectorError(
             f"{path} is not the file that {CONFIG_FILE} describes (sha256 differs): fetch the "
             "model folder again."
@@ -231,6 +291,12 @@ def _load_graph(path: Path, sha256: str):
     # More threads than that wait for each other longer than they work on one photo.
     threads = min(4, os.cpu_count() or 1)
     interpreter = Interpreter(model_content=content, num_threads=threads)
+    side = int(interpreter.get_input_details()[0]["shape"][1])
+    if side != config.input_size:
+        raise DetectorError(
+            f"{path} takes photos of {side} px where {CONFIG_FILE} says {config.input_size}: fetch "
+            "the model folder again."
+        )
     return interpreter.get_signature_runner("serving_default")
 
 
@@ -259,10 +325,12 @@ def _judge_file(detector: Detector, file: str) -> dict:
         prediction = detector.predict(file)
     except PhotoError as error:
         return {"file": file, "error": str(error), "model": detector.name}
+    meaning = prediction.meaning
     return {
         "file": file,
         "probability": round(prediction.probability, 4),
         "verdict": prediction.verdict,
+        "validation_fake_share": meaning and round(meaning.fake_share, 4),
         "model": detector.name,
     }
 

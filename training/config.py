@@ -14,6 +14,9 @@ class PrepareConfig:
     source: Annotated[str, "`kaggle`, or a folder with real and fake photos"] = "kaggle"
     output: Annotated[Path, "folder to write"] = Path("data/faces")
     size: Annotated[int, "side of the written photos in px"] = 256
+    group_by: Annotated[
+        str, "keep photos in one split that share `sources`, or only identical `files` (leaks)"
+    ] = "sources"
     seed: Annotated[int, "decides which photo falls into which split"] = 7
 
 
@@ -42,6 +45,9 @@ class TrainConfig:
     flip: Annotated[bool, "augmentation: mirror half of the photos"] = True
     brightness: Annotated[float, "augmentation: largest change as a share of the full range"] = 0.15
     channel_shift: Annotated[float, "augmentation: largest change of a channel, of 255"] = 15.0
+    degrade: Annotated[
+        float, "augmentation: share of photos that get JPEG, resizing, blur or noise"
+    ] = 0.0
     stop_patience: Annotated[int, "epochs without a better validation AUC before it stops"] = 6
     plateau_patience: Annotated[
         int, "epochs without a lower validation loss before the rate falls"

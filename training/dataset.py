@@ -13,6 +13,7 @@ import logging
 import re
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from itertools import chain, count
@@ -26,15 +27,21 @@ from training.config import PrepareConfig
 from training.errors import UserError
 from training.folders import check_replaceable, replaced_folder
 from training.kaggle import SourcePhoto, find_photos, locate
-from training.splits import SPLITS, assign_splits
+from training.splits import (
+    CERTAIN_INLIERS,
+    SPLITS,
+    assign_splits,
+    find_source_pairs,
+    group_by_source,
+)
 
 LABELS = ("real", "fake")  # real = 0, fake = 1
 DIFFICULTIES = ("easy", "mid", "hard")
 PARTS = ("left_eye", "right_eye", "nose", "mouth")
-REPORT = "prepare_report.json"
+REPORT, METADATA, PAIRS = "prepare_report.json", "metadata.csv", "source_pairs.csv"
 # One table for all, without chroma subsampling, which would blur colour seams.
 JPEG = {"format": "JPEG", "quality": 92, "subsampling": 0}
-FORMAT = 1  # raise it when the same input gives other output, so that old folders are made anew
+FORMAT = 2  # raise it when the same input gives other output, so that old folders are made anew
 WORKERS = 4
 CARD_TEMPLATE = Path(__file__).with_name("dataset_card.md")
 
@@ -82,6 +89,27 @@ class PhotoRow:
         return cls(**{**row, **parts})
 
 
+@dataclass(frozen=True)
+class Photo(PhotoRow):
+    """A photo of a prepared folder.
+
+    Attributes:
+        path: the file.
+    """
+
+    path: Path
+
+    @property
+    def is_fake(self) -> bool:
+        """Whether its label says so."""
+        return self.label == "fake"
+
+    @property
+    def stratum(self) -> str:
+        """What splits should hold in equal shares."""
+        return self.label + self.difficulty
+
+
 def prepare(config: PrepareConfig) -> Path:
     """Write the ImageFolder that `config` describes and return its folder.
 
@@ -94,6 +122,8 @@ def prepare(config: PrepareConfig) -> Path:
     """
     output = config.output
     check_replaceable(output, REPORT)
+    if config.group_by not in ("sources", "files"):
+        raise UserError(f"--group-by {config.group_by} is neither `sources` nor `files`.")
     if config.size < 32:
         raise UserError(f"--size {config.size} is too small: give at least 32.")
     photos = find_photos(locate(config.source), exclude=output)
@@ -126,8 +156,8 @@ def read_report(data: Path) -> dict:
     return json.loads(path.read_text())
 
 
-def read_split(data: Path, split: str) -> list[PhotoRow]:
-    """Return the rows of one split of a prepared folder, checked.
+def read_split(data: Path, split: str) -> list[Photo]:
+    """Return the photos of one split of a prepared folder, checked.
 
     Args:
         data: folder that `prepare` wrote.
@@ -138,7 +168,8 @@ def read_split(data: Path, split: str) -> list[PhotoRow]:
             `PhotoRow`.
     """
     read_report(data)
-    path = Path(data) / split / "metadata.csv"
+    folder = Path(data) / split
+    path = folder / METADATA
     if not path.is_file():
         raise UserError(f"{path} is missing: run prepare again.")
     with path.open(newline="") as file:
@@ -151,7 +182,31 @@ def read_split(data: Path, split: str) -> list[PhotoRow]:
         rows = [PhotoRow.from_csv(row) for row in reader]
     if not rows:
         raise UserError(f"The {split} split of {data} is empty: prepare more photos.")
-    return rows
+    return [Photo(**vars(row), path=folder / row.file_name) for row in rows]
+
+
+def read_source_pairs(data: Path, photos: Sequence[Photo]) -> list[tuple[int, int]]:
+    """Return which fakes were made from which real photos, as far as that is certain.
+
+    Args:
+        data: folder that `prepare` wrote.
+        photos: some of its photos.
+
+    Returns:
+        Positions in `photos` of a fake and of the real photo that it shares its source with; pairs
+        of which one is not among `photos` are left out.
+    """
+    position = {photo.path: index for index, photo in enumerate(photos)}
+    pairs = []
+    with (Path(data) / PAIRS).open(newline="") as file:
+        for row in csv.DictReader(file):
+            names = (Path(data) / row["first"], Path(data) / row["second"])
+            found = [position[name] for name in names if name in position]
+            found.sort(key=lambda index: photos[index].is_fake, reverse=True)
+            labels = [photos[index].is_fake for index in found]
+            if labels == [True, False] and int(row["inliers"]) >= CERTAIN_INLIERS:
+                pairs.append(tuple(found))
+    return pairs
 
 
 def features():
@@ -202,7 +257,7 @@ def _hash(path: Path) -> str:
 def _fingerprint(photos: list[SourcePhoto], hashes: list[str], config: PrepareConfig) -> str:
     """Stand for everything that decides what is written; where the photos lie does not."""
     listing = [(p.label, p.source, p.path.name, h) for p, h in zip(photos, hashes, strict=True)]
-    settings = [FORMAT, JPEG, PIL.__version__, config.size, config.seed]
+    settings = [FORMAT, JPEG, PIL.__version__, config.size, config.seed, config.group_by]
     return hashlib.sha256(json.dumps([settings, listing]).encode()).hexdigest()
 
 
@@ -217,20 +272,28 @@ def _fill(
         raise UserError(f"None of the {len(photos)} photos can be read. The first: {problems[0]}")
     parsed = {index: parse_name(photos[index]) for index in readable}
     strata = [photos[index].label + parsed[index]["difficulty"] for index in readable]
-    splits = assign_splits(strata, [hashes[index] for index in readable], config.seed)
+    readable_hashes = [hashes[index] for index in readable]
+    pairs = find_source_pairs([photos[index].path for index in readable], readable_hashes)
+    groups = group_by_source(readable_hashes, pairs if config.group_by == "sources" else [])
+    splits = assign_splits(strata, groups, config.seed)
     rows: dict[str, list[PhotoRow]] = {split: [] for split in SPLITS}
-    malformed = []
-    for index, split in zip(readable, splits, strict=True):
+    malformed, written = [], []
+    for index, split, group in zip(readable, splits, groups, strict=True):
         photo, columns = photos[index], parsed[index]
         if columns.pop("malformed"):
             malformed.append(photo.path.name)
         target = _free_name(folder / split / photo.label, photo.path.stem)
         (encoded / f"{index}.jpg").rename(target)
-        file_name, group = f"{photo.label}/{target.name}", hashes[index][:16]
+        written.append(target.relative_to(folder).as_posix())
+        file_name = f"{photo.label}/{target.name}"
         rows[split].append(PhotoRow(file_name, photo.label, photo.source, group=group, **columns))
     encoded.rmdir()
     for split, split_rows in rows.items():
-        _write_metadata(folder / split / "metadata.csv", split_rows)
+        _write_metadata(folder / split / METADATA, split_rows)
+    with (folder / PAIRS).open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["first", "second", "inliers"])
+        writer.writerows((written[p.first], written[p.second], p.inliers) for p in pairs)
     counts = {split: dict(Counter(row.label for row in rows[split])) for split in SPLITS}
     _write_card(folder, config, counts)
     unreadable = [
@@ -242,7 +305,9 @@ def _fill(
         "format": FORMAT,
         "size": config.size,
         "seed": config.seed,
+        "group_by": config.group_by,
         "counts": counts,
+        "groups_of_several": sum(size > 1 for size in Counter(groups).values()),
         "unreadable": unreadable,
         "malformed_names": malformed,
     }
@@ -315,6 +380,7 @@ def _verify(folder: Path, counts: dict[str, dict]) -> None:
 def _last_line(output: Path, report: dict) -> str:
     sizes = ", ".join(f"{split} {sum(report['counts'][split].values())}" for split in SPLITS)
     return (
-        f"{output}: {sizes} photos; {len(report['unreadable'])} unreadable skipped, "
+        f"{output}: {sizes} photos, {report['groups_of_several']} groups that share a source kept "
+        f"together; {len(report['unreadable'])} unreadable skipped, "
         f"{len(report['malformed_names'])} malformed names."
     )

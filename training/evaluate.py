@@ -4,121 +4,109 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from sklearn import metrics
 from tqdm import tqdm
 
 from space.detector import CONFIG_FILE, Detector, DetectorError
-from training.dataset import DIFFICULTIES, LABELS, PhotoRow, read_report, read_split
+from training.dataset import Photo, read_report, read_source_pairs, read_split
 from training.errors import UserError
-from training.report import plot_confusion, plot_roc
+from training.metrics import SAMPLES, THRESHOLD, compute_metrics
+from training.report import write_report
+from training.splits import SPLITS, assign_folds
 
 METRICS = "metrics.json"
-THRESHOLD = 0.5  # of a run; an exported model brings its own
+# Of a run, which brings no thresholds of its own.
+EVEN_THRESHOLDS = {"real": THRESHOLD, "fake": THRESHOLD}
 
 log = logging.getLogger(__name__)
 
 
 def evaluate(
-    model: str | Path, data: Path, split: str = "test", output: Path | None = None
+    model: str | Path,
+    data: Path,
+    split: str = "test",
+    output: Path | None = None,
+    *,
+    samples: int = SAMPLES,
 ) -> dict:
-    """Write `metrics.json`, `confusion.png` and `roc.png`, and return the figures.
+    """Write `metrics.json`, `report.md` and its plots, and return the figures.
 
     Args:
-        model: folder of a run (measured with Keras), or a model folder or Hub repository
-            (measured with `space.detector.Detector`, the code that serves it).
+        model: folder of a run (measured with Keras, uncalibrated), or a model folder or Hub
+            repository (measured with `space.detector.Detector`, the code that serves it).
         data: folder that `prepare` wrote.
         split: `"train"`, `"validation"` or `"test"`.
         output: folder for the files; that of the model where it is not given.
+        samples: bootstrap samples of the intervals.
 
     Raises:
         UserError: there is no such model, or the data is not what it should be.
     """
-    rows = read_split(data, split)
+    photos = read_split(data, split)
     if output is None and not Path(model).is_dir():
         raise UserError(f"{model} is not a folder: give --output for the figures.")
-    scores, threshold = _scores(model, data, split, rows)
-    figures = {"split": split, "data_fingerprint": read_report(data)["fingerprint"]}
-    figures |= compute_metrics(rows, scores, threshold)
-    write_metrics(figures, rows, scores, Path(output or model))
+    scores, thresholds = _scores(model, photos, split)
+    figures = _figures(data, split, photos, scores, thresholds, samples)
+    _write(figures, photos, scores, Path(output or model))
     return figures
 
 
-def score_photos(
-    detector: Detector, data: Path, split: str, rows: Sequence[PhotoRow]
-) -> np.ndarray:
-    """Return an exported model's probability of fake for each row of a split, `[rows]`."""
-    paths = [Path(data) / split / row.file_name for row in rows]
-    progress = tqdm(paths, desc=f"Judging {split}", unit="photo")
-    return np.array([detector.predict(path).probability for path in progress])
-
-
-def compute_metrics(
-    rows: Sequence[PhotoRow], scores: np.ndarray, threshold: float = THRESHOLD
+def evaluate_folds(
+    run: Path,
+    data: Path,
+    folds: int,
+    *,
+    backbone_weights: str | None = None,
+    output: Path | None = None,
+    samples: int = SAMPLES,
 ) -> dict:
-    """Compare probabilities of fake with the labels.
+    """Train with a run's settings once for each fold and measure the pooled out-of-fold scores.
+
+    The networks stay below `run/folds`, so that a second call goes on where the first stopped.
+    Their scores are calibrated, each on its fold's validation split, before they are pooled.
 
     Args:
-        rows: the photos; both labels must occur.
-        scores: probabilities of fake `[rows]`.
-        threshold: from which on a photo counts as judged fake.
-
-    Returns:
-        Numbers that JSON can hold. `majority_baseline` is the accuracy of always naming the label
-        that is more frequent; `by_difficulty` sets the fakes of each difficulty against all real
-        photos; `confusion_matrix` is `[true][predicted]`.
+        run: folder of a run, whose settings are used.
+        data: the prepared folder that it was trained on; all of its photos are dealt anew.
+        folds: 2, 4, 5 or 10.
+        backbone_weights: needed again where the run was given a path.
+        output: folder for the files; `run/folds` where it is not given.
+        samples: bootstrap samples of the intervals.
 
     Raises:
-        UserError: one label is missing.
+        UserError: the run or the data is not what it should be.
     """
-    truth = np.array([LABELS.index(row.label) for row in rows])
-    if len(set(truth)) < len(LABELS):
-        raise UserError("The split holds one label only: AUC takes both.")
-    judged = (scores >= threshold).astype(int)
-    return {
-        "photos": len(rows),
-        "threshold": threshold,
-        "accuracy": metrics.accuracy_score(truth, judged),
-        "majority_baseline": float(max(truth.mean(), 1 - truth.mean())),
-        "balanced_accuracy": metrics.balanced_accuracy_score(truth, judged),
-        "roc_auc": metrics.roc_auc_score(truth, scores),
-        "average_precision": metrics.average_precision_score(truth, scores),
-        "confusion_matrix": metrics.confusion_matrix(truth, judged, labels=[0, 1]).tolist(),
-        "per_class": metrics.classification_report(
-            truth, judged, labels=[0, 1], target_names=LABELS, output_dict=True, zero_division=0.0
-        ),
-        "by_difficulty": _by_difficulty(rows, truth, scores, judged),
-    }
+    photos = [photo for split in SPLITS for photo in read_split(data, split)]
+    strata, groups = [photo.stratum for photo in photos], [photo.group for photo in photos]
+    assigned = assign_folds(strata, groups, read_report(data)["seed"], folds)
+    scores = np.empty(len(photos))
+    for fold, split_of_photo in enumerate(assigned):
+        members = {
+            split: [
+                photo for photo, its in zip(photos, split_of_photo, strict=True) if its == split
+            ]
+            for split in SPLITS
+        }
+        log.info("Fold %d of %d.", fold + 1, folds)
+        folder = Path(run) / "folds" / f"{fold + 1}-of-{folds}"
+        tested = np.array(split_of_photo) == "test"
+        scores[tested] = _fold_scores(Path(run), data, folder, members, backbone_weights)
+    figures = _figures(data, f"{folds} folds", photos, scores, EVEN_THRESHOLDS, samples)
+    _write(figures, photos, scores, Path(output or Path(run) / "folds"))
+    return figures
 
 
-def write_metrics(
-    figures: dict, rows: Sequence[PhotoRow], scores: np.ndarray, output: Path
-) -> None:
-    """Write `metrics.json`, `confusion.png` and `roc.png` into a folder."""
-    output.mkdir(parents=True, exist_ok=True)
-    truth = np.array([LABELS.index(row.label) for row in rows])
-    plot_confusion(figures["confusion_matrix"], LABELS, output / "confusion.png")
-    plot_roc(truth, scores, output / "roc.png")
-    (output / METRICS).write_text(json.dumps(figures, indent=2) + "\n")
+def score_photos(detector: Detector, photos: Sequence[Photo], what: str) -> np.ndarray:
+    """Return an exported model's probability of fake for each photo, `[photos]`."""
+    progress = tqdm(photos, desc=f"Judging {what}", unit="photo")
+    return np.array([detector.predict(photo.path).probability for photo in progress])
 
 
-def log_metrics(figures: dict, output: str | Path) -> None:
-    """Log the figures that say most, the majority baseline beside them."""
-    log.info(
-        "%s: %s AUC %.3f, accuracy %.3f (always naming the more frequent label: %.3f).",
-        Path(output) / METRICS,
-        figures["split"],
-        figures["roc_auc"],
-        figures["accuracy"],
-        figures["majority_baseline"],
-    )
-
-
-def keras_scores(run: Path, data: Path, split: str) -> np.ndarray:
-    """Return a run's probabilities of fake for a split `[rows]`, computed by Keras.
+def keras_scores(run: Path, photos: Sequence[Photo]) -> np.ndarray:
+    """Return a run's probabilities of fake for each photo `[photos]`, computed by Keras.
 
     Raises:
         UserError: the run is not finished.
@@ -132,35 +120,86 @@ def keras_scores(run: Path, data: Path, split: str) -> np.ndarray:
     if not path.is_file():
         raise UserError(f"{run} holds neither {FINAL} nor {CONFIG_FILE}: train or export first.")
     model = keras.models.load_model(path)
-    batches = PhotoBatches(data, split, batch_size=32, input_size=model.input_shape[1])
+    batches = PhotoBatches(photos, batch_size=32, input_size=model.input_shape[1])
     return model.predict(batches)[:, 1]
 
 
-def _scores(
-    model: str | Path, data: Path, split: str, rows: Sequence[PhotoRow]
-) -> tuple[np.ndarray, float]:
-    folder = Path(model)
-    if folder.is_dir() and not (folder / CONFIG_FILE).is_file():
-        return keras_scores(folder, data, split), THRESHOLD
+def load_detector(model: str | Path) -> Detector:
+    """Load an exported model for a verb.
+
+    Raises:
+        UserError: there is none that can be loaded.
+    """
     try:
-        detector = Detector.from_pretrained(model)
+        return Detector.from_pretrained(model)
     except DetectorError as error:
         raise UserError(str(error)) from error
-    return score_photos(detector, data, split, rows), detector.config.thresholds["fake"]
 
 
-def _by_difficulty(
-    rows: Sequence[PhotoRow], truth: np.ndarray, scores: np.ndarray, judged: np.ndarray
+def log_metrics(figures: dict, output: str | Path) -> None:
+    """Log the figures that say most, the majority baseline beside them."""
+    auc = figures["roc_auc"]
+    log.info(
+        "%s: %s AUC %.3f (95 %% interval %.3f to %.3f), accuracy %.3f (always naming the more "
+        "frequent label: %.3f).",
+        Path(output) / METRICS,
+        figures["split"],
+        auc["value"],
+        auc["low"],
+        auc["high"],
+        figures["accuracy"]["value"],
+        figures["majority_baseline"],
+    )
+
+
+def _scores(
+    model: str | Path, photos: Sequence[Photo], split: str
+) -> tuple[np.ndarray, Mapping[str, float]]:
+    folder = Path(model)
+    if folder.is_dir() and not (folder / CONFIG_FILE).is_file():
+        return keras_scores(folder, photos), EVEN_THRESHOLDS
+    detector = load_detector(model)
+    return score_photos(detector, photos, split), detector.config.thresholds
+
+
+def _fold_scores(
+    run: Path,
+    data: Path,
+    folder: Path,
+    members: Mapping[str, Sequence[Photo]],
+    backbone_weights: str | None,
+) -> np.ndarray:
+    """Train a fold's network, unless it is there, and return its scores of the test photos."""
+    from training.calibrate import calibrate
+    from training.fit import repeat_run
+
+    repeat_run(run, data, folder, members, backbone_weights)
+    validation = members["validation"]
+    calibration = calibrate(
+        np.array([photo.is_fake for photo in validation], dtype=int),
+        keras_scores(folder, validation),
+        [photo.group for photo in validation],
+    )
+    return np.array([calibration.apply(one) for one in keras_scores(folder, members["test"])])
+
+
+def _figures(
+    data: Path,
+    split: str,
+    photos: Sequence[Photo],
+    scores: np.ndarray,
+    thresholds: Mapping[str, float],
+    samples: int,
 ) -> dict:
-    of_row = np.array([row.difficulty for row in rows])
-    figures = {}
-    for difficulty in DIFFICULTIES:
-        fakes = (truth == 1) & (of_row == difficulty)
-        if fakes.any():
-            chosen = fakes | (truth == 0)
-            figures[difficulty] = {
-                "fakes": int(fakes.sum()),
-                "recall": float(judged[fakes].mean()),
-                "roc_auc": metrics.roc_auc_score(truth[chosen], scores[chosen]),
-            }
-    return figures
+    pairs = read_source_pairs(data, photos)
+    return {
+        "split": split,
+        "data_fingerprint": read_report(data)["fingerprint"],
+        **compute_metrics(photos, scores, thresholds=thresholds, pairs=pairs, samples=samples),
+    }
+
+
+def _write(figures: dict, photos: Sequence[Photo], scores: np.ndarray, output: Path) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    write_report(figures, photos, scores, output)
+    (output / METRICS).write_text(json.dumps(figures, indent=2) + "\n")

@@ -20,13 +20,15 @@ import keras
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from space.detector import MODEL_FILE, Detector, DetectorConfig
+from space.detector import MODEL_FILE, Calibration, Detector, DetectorConfig
 from space.faces import model_input, open_photo
-from training.dataset import LABELS, PhotoRow, read_report, read_split
+from training.calibrate import calibrate, choose_thresholds, describe_scores
+from training.dataset import LABELS, Photo, read_report, read_split
 from training.errors import UserError
 from training.evaluate import evaluate, keras_scores, log_metrics, score_photos
 from training.fit import FINAL, package_versions, read_config
 from training.folders import check_replaceable, replaced_folder
+from training.metrics import SAMPLES
 from training.quantize import GraphQuantizer
 from training.saliency import with_heatmap
 from training.timing import time_in_turn
@@ -35,7 +37,7 @@ REPORT = "export_report.json"
 MAX_AUC_LOSS = 0.005  # on the validation split, against Keras
 CALIBRATION_PHOTOS = 100
 SUMMARY = ("photos", "roc_auc", "average_precision", "accuracy", "balanced_accuracy")
-SUMMARY += ("majority_baseline", "by_difficulty", "confusion_matrix")
+SUMMARY += ("majority_baseline", "paired_ranking", "verdicts", "by_difficulty", "confusion_matrix")
 NOTE = "The split is random: a test photo may share its source photo with a training photo."
 # Face photos of the dataset: the photo's side divided by the longer side of the face's box.
 CROP_MARGIN = 1.33
@@ -66,7 +68,7 @@ class Variant:
     passed: bool
 
 
-def export(run: Path, data: Path, output: Path) -> Path:
+def export(run: Path, data: Path, output: Path, *, samples: int = SAMPLES) -> Path:
     """Write a model folder that `space.detector.Detector` loads, and return it.
 
     It holds `detector.tflite`, `detector.json`, `export_report.json` (all formats with their
@@ -76,6 +78,7 @@ def export(run: Path, data: Path, output: Path) -> Path:
         run: folder of a finished run.
         data: the prepared folder that it was trained on.
         output: folder to write; an earlier export is replaced.
+        samples: bootstrap samples of the intervals.
 
     Raises:
         UserError: the run is not finished, the data is other than the run's, or no format passes.
@@ -84,13 +87,13 @@ def export(run: Path, data: Path, output: Path) -> Path:
     config = read_config(run)
     if config["data"]["fingerprint"] != read_report(data)["fingerprint"]:
         raise UserError(f"{data} is not the data that {run} was trained on: give its --data.")
-    rows = read_split(data, "validation")
-    keras_auc = _auc(rows, keras_scores(run, data, "validation"))
+    photos = read_split(data, "validation")
+    keras_auc = _auc(photos, keras_scores(run, photos))
     log.info("Keras: validation AUC %.4f.", keras_auc)
     description = _description(config)
     with tempfile.TemporaryDirectory() as temporary:
         folders, float_blocks = _write_variants(run, data, description, Path(temporary))
-        variants = _measure(folders, data, rows, keras_auc)
+        variants = _measure(folders, photos, keras_auc)
         chosen = choose_variant(variants, keras_auc)
         report = {
             "keras_validation_auc": keras_auc,
@@ -100,7 +103,8 @@ def export(run: Path, data: Path, output: Path) -> Path:
         content = (Path(temporary) / chosen.name / MODEL_FILE).read_bytes()
     with replaced_folder(output, REPORT) as folder:
         _write_model(folder, content, chosen.name, description)
-        figures = _measure_served(folder, data)
+        _give_meaning(folder, photos)
+        figures = _measure_served(folder, data, samples)
         (folder / REPORT).write_text(json.dumps(report, indent=2) + "\n")
     log_metrics(figures, output)
     log.info("%s: %s, %.1f MB.", output / MODEL_FILE, chosen.name, chosen.megabytes)
@@ -164,10 +168,9 @@ def _write_variants(
 
 def _calibration_photos(data: Path, size: int) -> list[np.ndarray]:
     """Return training photos `[1, size, size, 3]` drawn by lot."""
-    rows = read_split(data, "train")
-    chosen = np.random.default_rng(0).permutation(len(rows))[:CALIBRATION_PHOTOS]
-    paths = [Path(data) / "train" / rows[index].file_name for index in chosen]
-    return [model_input(open_photo(path), size)[None] for path in paths]
+    photos = read_split(data, "train")
+    chosen = np.random.default_rng(0).permutation(len(photos))[:CALIBRATION_PHOTOS]
+    return [model_input(open_photo(photos[index].path), size)[None] for index in chosen]
 
 
 def _description(config: dict) -> DetectorConfig:
@@ -178,7 +181,7 @@ def _description(config: dict) -> DetectorConfig:
         input_size=config["settings"]["input_size"],
         crop_margin=CROP_MARGIN,
         thresholds={"real": 0.5, "fake": 0.5},
-        calibration={"method": "none"},
+        calibration=Calibration(),
         metrics={},
         sha256="",
         variant="",
@@ -193,15 +196,13 @@ def _write_model(folder: Path, content: bytes, variant: str, description: Detect
     replace(description, sha256=digest, variant=variant).save(folder)
 
 
-def _measure(
-    folders: list[Path], data: Path, rows: list[PhotoRow], keras_auc: float
-) -> list[Variant]:
+def _measure(folders: list[Path], photos: list[Photo], keras_auc: float) -> list[Variant]:
     """Run the formats on the validation split, with the code that will serve one of them."""
     detectors = [Detector(folder) for folder in folders]
     size = detectors[0].config.input_size
-    photo = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
-    times = time_in_turn([partial(detector.predict, photo) for detector in detectors])
-    aucs = [_auc(rows, score_photos(detector, data, "validation", rows)) for detector in detectors]
+    sample = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    times = time_in_turn([partial(detector.predict, sample) for detector in detectors])
+    aucs = [_auc(photos, score_photos(detector, photos, detector.name)) for detector in detectors]
     return [
         Variant(
             name=folder.name,
@@ -214,16 +215,40 @@ def _measure(
     ]
 
 
-def _measure_served(folder: Path, data: Path) -> dict:
+def _give_meaning(folder: Path, photos: list[Photo]) -> None:
+    """Calibrate the chosen file on the validation photos and choose its thresholds there."""
+    config = Detector(folder).config
+    scores = score_photos(Detector(folder), photos, "validation")
+    truth = np.array([photo.is_fake for photo in photos], dtype=int)
+    calibration = calibrate(truth, scores, [photo.group for photo in photos])
+    probabilities = np.array([calibration.apply(score) for score in scores])
+    thresholds = choose_thresholds(truth, probabilities)
+    replace(
+        config,
+        calibration=calibration,
+        thresholds=thresholds,
+        score_bins=describe_scores(truth, probabilities),
+    ).save(folder)
+    log.info(
+        "Calibration: %s. Fake from %.3f, real below %.3f.",
+        calibration.method,
+        thresholds["fake"],
+        thresholds["real"],
+    )
+
+
+def _measure_served(folder: Path, data: Path, samples: int) -> dict:
     """Measure the chosen file, write the figures into its description; return those of the test."""
     detector = Detector(folder)
     summary = {}
     for split in ("validation", "test"):
-        figures = evaluate(folder, data, split)
-        summary[split] = {name: figures[name] for name in SUMMARY} | {"note": NOTE}
+        figures = evaluate(folder, data, split, samples=samples)
+        summary[split] = {name: figures[name] for name in SUMMARY}
+        if read_report(data)["group_by"] == "files":
+            summary[split]["note"] = NOTE
     replace(detector.config, metrics=summary).save(folder)
     return figures
 
 
-def _auc(rows: list[PhotoRow], scores: np.ndarray) -> float:
-    return float(roc_auc_score([LABELS.index(row.label) for row in rows], scores))
+def _auc(photos: list[Photo], scores: np.ndarray) -> float:
+    return float(roc_auc_score([photo.is_fake for photo in photos], scores))

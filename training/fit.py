@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import platform
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -17,11 +18,12 @@ import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
 
 from training.config import TrainConfig
-from training.dataset import LABELS, read_report
+from training.dataset import LABELS, Photo, read_report, read_split
 from training.errors import UserError
 from training.model import build_model
 from training.pipeline import PhotoBatches, build_augmentation
 from training.report import plot_curves
+from training.splits import SPLITS
 
 BEST, FINAL, LEGACY = "best_model.keras", "deepfake_cnn.keras", "deepfake_cnn.h5"
 CONFIG, HISTORY, CURVES, BACKUP = "config.json", "history.csv", "curves.png", "backup"
@@ -30,7 +32,11 @@ log = logging.getLogger(__name__)
 
 
 def train(
-    config: TrainConfig, *, resume: bool = False, given: frozenset[str] = frozenset()
+    config: TrainConfig,
+    *,
+    resume: bool = False,
+    given: frozenset[str] = frozenset(),
+    photos: Mapping[str, Sequence[Photo]] | None = None,
 ) -> Path:
     """Train and return the run's folder.
 
@@ -43,6 +49,8 @@ def train(
         resume: go on with a run that was interrupted, with the settings that it stored.
         given: names of the settings that must agree with the stored ones, as the user asked for
             them.
+        photos: the photos of `"train"` and `"validation"`, where they are not the splits of the
+            data.
 
     Raises:
         UserError: data, weights or run folder are not what they should be.
@@ -57,13 +65,48 @@ def train(
             return run
     keras.utils.set_random_seed(config.seed)
     epochs_done = _epochs_done(run)
-    batches = _batches(config, epochs_done)
+    photos = photos or {split: read_split(config.data, split) for split in SPLITS}
+    batches = _batches(config, photos, epochs_done)
     model = _build(config)
     run.mkdir(parents=True, exist_ok=True)
     _write_text(run / CONFIG, json.dumps(_description(config, data), indent=2) + "\n")
     _fit(model, config, *batches, epochs_done)
     _finish(run)
     return run
+
+
+def repeat_run(
+    run: Path,
+    data: Path,
+    folder: Path,
+    photos: Mapping[str, Sequence[Photo]],
+    backbone_weights: str | None,
+) -> Path:
+    """Train with a run's settings on other photos, or go on with that; return the new run's folder.
+
+    Args:
+        run: folder of the run whose settings are used.
+        data: the prepared folder that it was trained on.
+        folder: the new run's folder.
+        photos: the photos of `"train"` and `"validation"`.
+        backbone_weights: needed again where the run was given a path.
+
+    Raises:
+        UserError: the run or the data is not what it should be.
+    """
+    stored = read_config(run)
+    if stored["data"]["fingerprint"] != read_report(data)["fingerprint"]:
+        raise UserError(f"{data} is not the data that {run} was trained on: give its --data.")
+    settings = stored["settings"]
+    if backbone_weights is not None:
+        settings["backbone_weights"] = backbone_weights
+    elif isinstance(settings["backbone_weights"], dict):
+        raise UserError(
+            f"{run} was trained from {settings['backbone_weights']['file']}: give its path with "
+            "--backbone-weights."
+        )
+    config = TrainConfig(data=data, run=folder, **settings)
+    return train(config, resume=(folder / CONFIG).exists(), photos=photos)
 
 
 def read_history(run: Path) -> list[dict[str, float]]:
@@ -191,12 +234,18 @@ def _description(config: TrainConfig, data: dict) -> dict:
     }
 
 
-def _batches(config: TrainConfig, epochs_done: int) -> tuple[PhotoBatches, PhotoBatches]:
+def _batches(
+    config: TrainConfig, photos: Mapping[str, Sequence[Photo]], epochs_done: int
+) -> tuple[PhotoBatches, PhotoBatches]:
     common = {"batch_size": config.batch_size, "input_size": config.input_size}
     shuffled = PhotoBatches(
-        config.data, "train", shuffle_seed=config.seed, first_epoch=epochs_done, **common
+        photos["train"],
+        shuffle_seed=config.seed,
+        first_epoch=epochs_done,
+        degrade_share=config.degrade,
+        **common,
     )
-    return shuffled, PhotoBatches(config.data, "validation", **common)
+    return shuffled, PhotoBatches(photos["validation"], **common)
 
 
 def _build(config: TrainConfig) -> keras.Model:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from collections.abc import Sequence
 
 import keras
 import numpy as np
+from PIL import Image
 
 from space.faces import model_input, open_photo
-from training.dataset import LABELS, read_split
+from training.dataset import LABELS, Photo
+from training.degrade import degrade
 
 
 class PhotoBatches(keras.utils.PyDataset):
-    """Decodes the photos of a split batch by batch, with the code that the page decodes with.
+    """Decodes photos batch by batch, with the code that the page decodes with.
 
     A batch is a pair of `float32` arrays: photos `[batch, size, size, 3]` (RGB, 0 to 255) and
     one-hot labels `[batch, 2]`.
@@ -21,19 +23,18 @@ class PhotoBatches(keras.utils.PyDataset):
 
     def __init__(
         self,
-        data: Path,
-        split: str,
+        photos: Sequence[Photo],
         *,
         batch_size: int,
         input_size: int,
         shuffle_seed: int | None = None,
         first_epoch: int = 0,
+        degrade_share: float = 0.0,
     ) -> None:
-        """List the photos of a split.
+        """Prepare to read some photos.
 
         Args:
-            data: folder that `prepare` wrote.
-            split: `"train"`, `"validation"` or `"test"`.
+            photos: the photos.
             batch_size: photos in a batch.
             input_size: side of the photos in px.
             shuffle_seed: shuffle anew in every epoch and leave out what does not fill a batch, as a
@@ -41,28 +42,34 @@ class PhotoBatches(keras.utils.PyDataset):
                 in order, all of them.
             first_epoch: epochs that an earlier process has trained, so that the order goes on where
                 it was.
-
-        Raises:
-            UserError: the folder was not written by `prepare`, or the split is empty.
+            degrade_share: share of the photos that go through `training.degrade.degrade`, others in
+                every epoch.
         """
         super().__init__(workers=2, max_queue_size=8)
-        self.rows = read_split(data, split)
-        self.labels = np.array([LABELS.index(row.label) for row in self.rows])
-        self._paths = [Path(data) / split / row.file_name for row in self.rows]
-        self._batch_size = min(batch_size, len(self.rows))
+        self.labels = np.array([photo.is_fake for photo in photos], dtype=int)
+        self._paths = [photo.path for photo in photos]
+        self._batch_size = min(batch_size, len(photos))
         self._input_size = input_size
         self._shuffle_seed = shuffle_seed
         self._epoch = first_epoch
+        self._degrade_share = degrade_share
         self._shuffle()
 
     def __len__(self) -> int:
-        batches = len(self.rows) / self._batch_size
+        batches = len(self._paths) / self._batch_size
         return math.ceil(batches) if self._shuffle_seed is None else math.floor(batches)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
-        photos = [model_input(open_photo(self._paths[i]), self._input_size) for i in chosen]
-        return np.stack(photos), np.eye(len(LABELS), dtype=np.float32)[self.labels[chosen]]
+        photos = np.stack([self._read(i) for i in chosen])
+        return photos, np.eye(len(LABELS), dtype=np.float32)[self.labels[chosen]]
+
+    def _read(self, index: int) -> np.ndarray:
+        photo = open_photo(self._paths[index])
+        rng = np.random.default_rng([self._shuffle_seed or 0, self._epoch, index])
+        if rng.random() < self._degrade_share:
+            photo = Image.fromarray(degrade(np.asarray(photo), rng))
+        return model_input(photo, self._input_size)
 
     def on_epoch_end(self) -> None:
         """Shuffle for the next epoch."""
@@ -70,7 +77,7 @@ class PhotoBatches(keras.utils.PyDataset):
         self._shuffle()
 
     def _shuffle(self) -> None:
-        self._order = np.arange(len(self.rows))
+        self._order = np.arange(len(self._paths))
         if self._shuffle_seed is not None:
             np.random.default_rng([self._shuffle_seed, self._epoch]).shuffle(self._order)
 

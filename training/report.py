@@ -1,13 +1,41 @@
-"""Plots of training and evaluation, as PNG files."""
+"""Reports of training and evaluation: PNG plots and Markdown tables."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from sklearn.metrics import ConfusionMatrixDisplay, RocCurveDisplay
+from sklearn.calibration import CalibrationDisplay
+from sklearn.metrics import ConfusionMatrixDisplay, RocCurveDisplay, roc_curve
+
+from space.faces import open_photo
+from training.dataset import LABELS, Photo
+from training.metrics import estimate
+
+REPORT, MISTAKES = "report.md", "mistakes.png"
+BAND_SAMPLES = 500
+TITLES = {
+    "roc_auc": "ROC AUC",
+    "average_precision": "average precision",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "paired_ranking": "paired ranking: fake above the photo it was made from",
+    "equal_error_rate": "equal error rate",
+    "tpr_at_1_fpr": "fakes found at 1 % false alarms",
+    "tpr_at_5_fpr": "fakes found at 5 % false alarms",
+    "brier_score": "Brier score",
+    "calibration_error": "expected calibration error",
+}
+VERDICT_TITLES = {
+    "inconclusive": "inconclusive, of all photos",
+    "real_called_fake": "called fake, of the real photos",
+    "fake_called_real": "called real, of the fakes",
+    "fake_called_fake": "called fake, of the fakes",
+    "accuracy_where_decided": "right, of the photos with a verdict",
+}
+TEMPLATE = Path(__file__).with_name("report_template.md")
 
 
 def plot_curves(history: Sequence[dict[str, float]], path: Path) -> None:
@@ -37,16 +65,150 @@ def plot_confusion(matrix: np.ndarray, labels: Sequence[str], path: Path) -> Non
     figure.savefig(path, dpi=120)
 
 
-def plot_roc(truth: np.ndarray, scores: np.ndarray, path: Path) -> None:
-    """Plot the ROC curve of scores for fake against the diagonal of chance.
+def plot_roc(truth: np.ndarray, scores: np.ndarray, groups: Sequence[str], path: Path) -> None:
+    """Plot the ROC curve of scores for fake, with a 95 % band, against the diagonal of chance.
 
     Args:
         truth: labels `[photos]`, 1 = fake.
         scores: probabilities of fake `[photos]`.
+        groups: the group of each photo, for the band.
         path: PNG file to write.
     """
+    grid = np.linspace(0, 1, 101)
+
+    def curve(weights: np.ndarray) -> dict[str, float]:
+        if len(np.unique(truth[weights > 0])) < 2:
+            return dict.fromkeys(map(str, grid), float("nan"))
+        fpr, tpr, _ = roc_curve(truth, scores, sample_weight=weights)
+        return dict(zip(map(str, grid), np.interp(grid, fpr, tpr), strict=True))
+
+    band = list(estimate(curve, groups, samples=BAND_SAMPLES).values())
     figure = Figure(figsize=(4, 3.8), layout="constrained")
     axes = figure.subplots()
+    low, high = ([point[side] for point in band] for side in ("low", "high"))
+    axes.fill_between(grid, low, high, alpha=0.2, label="95 % band")
     RocCurveDisplay.from_predictions(truth, scores, ax=axes, plot_chance_level=True, name="fake")
     axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
     figure.savefig(path, dpi=120)
+
+
+def plot_reliability(truth: np.ndarray, scores: np.ndarray, path: Path) -> None:
+    """Plot the share of fakes against the probability of fake, in ten bins of equal counts."""
+    figure = Figure(figsize=(4, 3.8), layout="constrained")
+    axes = figure.subplots()
+    CalibrationDisplay.from_predictions(
+        truth, scores, n_bins=10, strategy="quantile", ax=axes, name="photos"
+    )
+    axes.set(xlabel="probability of fake", ylabel="share of fakes", xlim=(0, 1), ylim=(0, 1))
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)
+
+
+def plot_scores(
+    truth: np.ndarray, scores: np.ndarray, thresholds: Mapping[str, float], path: Path
+) -> None:
+    """Plot a histogram of the probabilities of real and fake photos, with the two thresholds."""
+    figure = Figure(figsize=(5, 3.6), layout="constrained")
+    axes = figure.subplots()
+    bins = np.linspace(0, 1, 31)
+    for label, name in enumerate(LABELS):
+        axes.hist(scores[truth == label], bins, alpha=0.55, label=f"{name} photos")
+    for name, threshold in thresholds.items():
+        axes.axvline(threshold, linestyle="--", color="black", linewidth=1)
+        side = "right" if name == "real" else "left"
+        axes.text(threshold, axes.get_ylim()[1], f" {name} ", ha=side, va="top")
+    axes.set(xlabel="probability of fake", ylabel="photos")
+    axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+def plot_mistakes(photos: Sequence[Photo], scores: np.ndarray, path: Path) -> None:
+    """Plot the fakes with the lowest and the real photos with the highest probability of fake.
+
+    For local eyes: it shows photos of the dataset.
+    """
+    figure = Figure(figsize=(10, 5), layout="constrained")
+    grid = figure.subplots(2, 5)
+    order = np.argsort(scores)
+    worst = (
+        [index for index in order[::-1] if not photos[index].is_fake],
+        [index for index in order if photos[index].is_fake],
+    )
+    for row, indices in zip(grid, worst, strict=True):
+        for axes in row:
+            axes.axis("off")
+        for axes, index in zip(row, indices, strict=False):
+            axes.imshow(np.asarray(open_photo(photos[index].path)))
+            axes.set_title(f"{photos[index].label}, {scores[index]:.2f}", fontsize=9)
+    figure.savefig(path, dpi=90)
+
+
+def write_report(
+    figures: Mapping, photos: Sequence[Photo], scores: np.ndarray, output: Path
+) -> None:
+    """Write `report.md` and its plots into a folder.
+
+    Args:
+        figures: what `training.metrics.compute_metrics` found.
+        photos: the photos.
+        scores: probabilities of fake `[photos]`.
+        output: the folder.
+    """
+    truth = np.array([photo.is_fake for photo in photos], dtype=int)
+    plot_confusion(figures["confusion_matrix"], LABELS, output / "confusion.png")
+    plot_roc(truth, scores, [photo.group for photo in photos], output / "roc.png")
+    plot_reliability(truth, scores, output / "reliability.png")
+    plot_scores(truth, scores, figures["thresholds"], output / "scores.png")
+    plot_mistakes(photos, scores, output / MISTAKES)
+    (output / REPORT).write_text(TEMPLATE.read_text().format(**_report_parts(figures)))
+
+
+def metrics_table(figures: Mapping) -> str:
+    """Return the main figures as a Markdown table."""
+    rows = [(title, show(figures[name])) for name, title in TITLES.items()]
+    rows.insert(3, ("always naming the more frequent label", f"{figures['majority_baseline']:.3f}"))
+    return markdown_table(("figure", "value (95 % interval)"), rows)
+
+
+def verdicts_table(figures: Mapping) -> str:
+    """Return how the verdicts fall as a Markdown table."""
+    rows = [(title, show(figures["verdicts"][name])) for name, title in VERDICT_TITLES.items()]
+    return markdown_table(("verdicts", "share (95 % interval)"), rows)
+
+
+def kinds_table(figures: Mapping) -> str:
+    """Return the figures by difficulty, replaced part and source as a Markdown table."""
+    rows = [
+        (name.replace("_", " "), of["fakes"], show(of["roc_auc"]), show(of["called_fake"]))
+        for kind in ("by_difficulty", "by_part", "by_source")
+        for name, of in figures[kind].items()
+    ]
+    return markdown_table(("fakes", "number", "AUC against real photos", "called fake"), rows)
+
+
+def show(estimate: Mapping[str, float | None]) -> str:
+    """Return a figure with its interval for a table."""
+    if estimate["value"] is None:
+        return "not defined"
+    return f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence]) -> str:
+    """Return a Markdown table without a line break at its end."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def _report_parts(figures: Mapping) -> dict[str, str]:
+    return {
+        "split": figures["split"],
+        "photos": figures["photos"],
+        "fakes": figures["fakes"],
+        "groups": figures["groups"],
+        "pairs": figures["pairs"],
+        "samples": figures["bootstrap_samples"],
+        "metrics": metrics_table(figures),
+        "verdicts": verdicts_table(figures),
+        "kinds": kinds_table(figures),
+    }

@@ -1,18 +1,120 @@
-"""Split photos into train, validation and test without tearing groups apart."""
+"""Find photos that share a source photo, and split a set without tearing such groups apart.
+
+A fake and the real photo that it was made from are nearly the same picture with opposite labels: on
+two sides of a split they turn a test into an exercise of memory. They are found by local features
+(SIFT, Lowe 2004, https://doi.org/10.1023/B:VISI.0000029664.99615.94) whose matches agree on one
+similarity transform.
+"""
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import logging
+import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple, dataclass
+from pathlib import Path
 
+import cv2
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
+from tqdm import tqdm
 
+from space.faces import open_photo, resize_square
 from training.errors import UserError
 
 SPLITS = ("train", "validation", "test")
 # Twentieths: 70 / 15 / 15 %.
 FOLDS = {"train": 14, "validation": 3, "test": 3}
+FOLD_VALIDATION = 3  # twentieths as well
+
+# Of the search for sources; another value of any of them makes the cached pairs of no use.
+SEARCH_SIDE = 512  # px: photos of 256 px enlarged twice show enough features
+FEATURES = 300  # at most, of a photo
+NEIGHBOURS = 9  # looked up for each feature
+DISTINCT = 0.9  # a match is nearer than this share of the distance to the last of the neighbours
+TOLERANCE = 4.0  # px by which a match may miss the transform
+SCALES = (0.4, 2.5)  # of the transform
+MIN_INLIERS = 8  # from which on two photos are kept together
+CERTAIN_INLIERS = 15  # from which on they share a source without doubt
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SourcePair:
+    """Two photos that share a source photo, by their positions in a list.
+
+    Attributes:
+        first: position of one, the lower.
+        second: position of the other.
+        inliers: matches between them that agree on one similarity transform.
+    """
+
+    first: int
+    second: int
+    inliers: int
+
+
+def find_source_pairs(paths: Sequence[Path], hashes: Sequence[str]) -> list[SourcePair]:
+    """Find the pairs of photos that share a source photo.
+
+    The pairs of the same photos are looked up in a cache (below `$XDG_CACHE_HOME` or `~/.cache`).
+
+    Args:
+        paths: readable photos.
+        hashes: the sha256 of each.
+
+    Returns:
+        Pairs with `MIN_INLIERS` and more, in order. Two thousand photos take about two minutes.
+    """
+    cache = _cache_path(hashes)
+    if cache.is_file():
+        with cache.open(newline="") as file:
+            pairs = [SourcePair(*map(int, row)) for row in csv.reader(file)]
+        log.info("The photos' sources are known already (%s).", cache)
+        return pairs
+    # FLANN's trees and RANSAC draw from OpenCV's generator: the same photos give the same pairs.
+    cv2.setRNGSeed(0)
+    points, descriptors, owners = _all_features(paths)
+    pairs = []
+    for first, second, places in _candidates(points, descriptors, owners):
+        inliers = _count_inliers(places)
+        if inliers >= MIN_INLIERS:
+            pairs.append(SourcePair(first, second, inliers))
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    partial = cache.with_name(f"{cache.name}.{os.getpid()}.partial")
+    with partial.open("w", newline="") as file:
+        csv.writer(file).writerows(map(astuple, pairs))
+    partial.replace(cache)
+    return pairs
+
+
+def group_by_source(hashes: Sequence[str], pairs: Sequence[SourcePair]) -> list[str]:
+    """Return a name for each photo, the same for photos that hang together.
+
+    Args:
+        hashes: the sha256 of each photo; photos with the same content hang together.
+        pairs: pairs of photos that hang together.
+
+    Returns:
+        16 hexadecimal digits for each photo: the start of the lowest hash in its group.
+    """
+    position = {}
+    edges = [(pair.first, pair.second) for pair in pairs]
+    edges += [(position.setdefault(digest, index), index) for index, digest in enumerate(hashes)]
+    rows, columns = np.array(edges).T
+    graph = coo_array((np.ones(len(edges)), (rows, columns)), shape=(len(hashes), len(hashes)))
+    _, components = connected_components(graph, directed=False)
+    lowest: dict[int, str] = {}
+    for component, digest in zip(components, hashes, strict=True):
+        lowest[component] = min(digest, lowest.get(component, digest))
+    return [lowest[component][:16] for component in components]
 
 
 def assign_splits(strata: Sequence[str], groups: Sequence[str], seed: int) -> list[str]:
@@ -29,21 +131,133 @@ def assign_splits(strata: Sequence[str], groups: Sequence[str], seed: int) -> li
     Raises:
         UserError: there are too few photos to fill three splits.
     """
-    n_folds = sum(FOLDS.values())
-    if len(strata) < n_folds or max(np.unique(strata, return_counts=True)[1]) < n_folds:
+    split_of_part = [split for split, parts in FOLDS.items() for _ in range(parts)]
+    return [split_of_part[part] for part in _deal(strata, groups, seed)]
+
+
+def assign_folds(
+    strata: Sequence[str], groups: Sequence[str], seed: int, folds: int
+) -> list[list[str]]:
+    """Assign every photo to a split, once for each fold, so that each is tested exactly once.
+
+    Args:
+        strata: what the splits should hold in equal shares, for each photo (label and difficulty).
+        groups: photos with the same group stay together.
+        seed: decides the order in which groups are dealt.
+        folds: 2, 4, 5 or 10. A fold's test split is `1 / folds` of the photos; 15 % are its
+            validation split.
+
+    Returns:
+        For each fold, `"train"`, `"validation"` or `"test"` for each photo.
+
+    Raises:
+        UserError: there are too few photos, or the number of folds is another.
+    """
+    n_parts = sum(FOLDS.values())
+    if folds not in (2, 4, 5, 10):
+        raise UserError(f"--folds {folds} is not 2, 4, 5 or 10.")
+    parts = np.array(_deal(strata, groups, seed))
+    assigned = []
+    for fold in range(folds):
+        place = (parts - fold * n_parts // folds) % n_parts
+        is_test = place < n_parts // folds
+        is_validation = ~is_test & (place < n_parts // folds + FOLD_VALIDATION)
+        assigned.append(
+            np.select([is_test, is_validation], ["test", "validation"], "train").tolist()
+        )
+    return assigned
+
+
+def _deal(strata: Sequence[str], groups: Sequence[str], seed: int) -> list[int]:
+    """Deal the photos into 20 parts of equal make-up; return the part of each."""
+    n_parts = sum(FOLDS.values())
+    if len(strata) < n_parts or max(np.unique(strata, return_counts=True)[1]) < n_parts:
         raise UserError(
-            f"{len(strata)} photos are too few for three splits: give at least {n_folds} of each "
+            f"{len(strata)} photos are too few for three splits: give at least {n_parts} of each "
             "label."
         )
-    split_of_fold = [split for split, folds in FOLDS.items() for _ in range(folds)]
-    splitter = StratifiedGroupKFold(n_splits=n_folds, shuffle=True, random_state=seed)
-    splits = [""] * len(strata)
+    splitter = StratifiedGroupKFold(n_splits=n_parts, shuffle=True, random_state=seed)
+    parts = [0] * len(strata)
     with warnings.catch_warnings():
         # Said of every stratum with fewer than 20 photos, which is then spread as evenly as it can
         # be.
         warnings.filterwarnings("ignore", message="The least populated class")
-        folds = splitter.split(np.zeros(len(strata)), list(strata), list(groups))
-        for split, (_, members) in zip(split_of_fold, folds, strict=True):
+        dealt = splitter.split(np.zeros(len(strata)), list(strata), list(groups))
+        for part, (_, members) in enumerate(dealt):
             for member in members:
-                splits[member] = split
-    return splits
+                parts[member] = part
+    return parts
+
+
+def _cache_path(hashes: Sequence[str]) -> Path:
+    settings = (SEARCH_SIDE, FEATURES, NEIGHBOURS, DISTINCT, TOLERANCE, SCALES, MIN_INLIERS)
+    digest = hashlib.sha256(repr((cv2.__version__, settings, list(hashes))).encode()).hexdigest()
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return root / "deepfake-face-detector" / f"source-pairs-{digest[:16]}.csv"
+
+
+def _all_features(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return places `[features, 2]`, descriptors `[features, 128]` and photos `[features]`."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        jobs = pool.map(_features, paths)
+        found = list(tqdm(jobs, total=len(paths), desc="Describing", unit="photo"))
+    points, descriptors = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
+    return points, descriptors, np.repeat(np.arange(len(paths)), [len(of[0]) for of in found])
+
+
+def _features(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return places and RootSIFT descriptors (Arandjelović and Zisserman, CVPR 2012) of a photo."""
+    grey = np.asarray(resize_square(open_photo(path), SEARCH_SIDE).convert("L"))
+    keypoints, descriptors = cv2.SIFT_create(FEATURES).detectAndCompute(grey, None)
+    if not keypoints:
+        return np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32)
+    shares = descriptors / descriptors.sum(axis=1, keepdims=True).clip(1e-6)
+    return np.array([point.pt for point in keypoints], np.float32), np.sqrt(shares)
+
+
+def _candidates(
+    points: np.ndarray, descriptors: np.ndarray, owners: np.ndarray
+) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Yield (photo, later photo, places of their matches `[matches, 4]`) where there are enough."""
+    if len(points) <= NEIGHBOURS:
+        return
+    queries, neighbours = _matches(descriptors, owners)
+    swap = owners[queries] > owners[neighbours]
+    first, second = np.where(swap, (neighbours, queries), (queries, neighbours))
+    places = np.concatenate([points[first], points[second]], axis=1).round(1)
+    keys = owners[first] * (owners.max() + 1) + owners[second]
+    order = np.argsort(keys, kind="stable")
+    _, starts = np.unique(keys[order], return_index=True)
+    for members in np.split(order, starts[1:]):
+        # A match that is found from both sides, or with two orientations, counts once.
+        distinct = np.unique(places[members], axis=0)
+        if len(distinct) >= MIN_INLIERS:
+            yield int(owners[first[members[0]]]), int(owners[second[members[0]]]), distinct
+
+
+def _matches(descriptors: np.ndarray, owners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return positions of features and of features of other photos that are distinctly near."""
+    index = cv2.flann.Index(descriptors, {"algorithm": 1, "trees": 4})  # 1: k-d trees
+    queries, neighbours = [], []
+    step = 10_000
+    for start in tqdm(range(0, len(descriptors), step), desc="Matching", unit="batch"):
+        block = descriptors[start : start + step]
+        found, squares = index.knnSearch(block, NEIGHBOURS, params={"checks": 48})
+        foreign = owners[found] != owners[start : start + len(block), None]
+        near = squares < DISTINCT**2 * squares[:, -1:]
+        rows, columns = np.nonzero(foreign & near)
+        queries.append(rows + start)
+        neighbours.append(found[rows, columns])
+    return np.concatenate(queries), np.concatenate(neighbours)
+
+
+def _count_inliers(places: np.ndarray) -> int:
+    """Return how many matches `[matches, 4]` agree on one similarity transform."""
+    transform, inliers = cv2.estimateAffinePartial2D(
+        np.ascontiguousarray(places[:, :2]),
+        np.ascontiguousarray(places[:, 2:]),
+        ransacReprojThreshold=TOLERANCE,
+    )
+    if transform is None or not SCALES[0] < np.hypot(*transform[:, 0]) < SCALES[1]:
+        return 0
+    return int(inliers.sum())

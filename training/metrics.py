@@ -1,0 +1,289 @@
+"""Figures of a detector, each with a 95 % interval.
+
+The intervals are percentiles over bootstrap samples (Efron and Tibshirani 1993) that draw whole
+groups: photos that share a source are no independent evidence.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import sklearn
+from scipy.optimize import brentq
+from sklearn import metrics
+
+from training.dataset import DIFFICULTIES, LABELS, PARTS, PhotoRow
+from training.errors import UserError
+
+SAMPLES = 2000
+SEED = 0
+MIN_PHOTOS = 20
+CALIBRATION_BINS = 10
+THRESHOLD = 0.5  # of accuracy, balanced accuracy and the confusion matrix
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95 % interval.
+
+    Attributes:
+        value: on the photos as they are; `None`, like the bounds, where it is not defined.
+        low: 2.5th percentile over the bootstrap samples.
+        high: 97.5th percentile.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+def estimate(
+    statistics: Callable[[np.ndarray], Mapping[str, float]],
+    groups: Sequence[str],
+    *,
+    samples: int = SAMPLES,
+    seed: int = SEED,
+) -> dict[str, dict[str, float | None]]:
+    """Give several figures of the same photos their intervals.
+
+    Args:
+        statistics: computes the figures from integer weights `[photos]` that say how often each
+            photo was drawn; NaN where a sample does not allow one (it holds one label only).
+        groups: the group of each photo; groups are drawn whole, with replacement.
+        samples: number of bootstrap samples.
+        seed: of the draws.
+
+    Returns:
+        An `Estimate` by name, as a dict that JSON can hold.
+    """
+    _, group_of_photo = np.unique(np.asarray(groups), return_inverse=True)
+    n_groups = group_of_photo.max() + 1
+    rng = np.random.default_rng(seed)
+    everyone = statistics(np.ones(len(group_of_photo), dtype=int))
+    drawn: dict[str, list[float]] = {name: [] for name in everyone}
+    with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
+        for _ in range(samples):
+            counts = np.bincount(rng.integers(n_groups, size=n_groups), minlength=n_groups)
+            for name, value in statistics(counts[group_of_photo]).items():
+                drawn[name].append(value)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="All-NaN slice")
+        bounds = {name: np.nanpercentile(values, [2.5, 97.5]) for name, values in drawn.items()}
+    return {
+        name: asdict(Estimate(*(None if np.isnan(x) else float(x) for x in (value, *bounds[name]))))
+        for name, value in everyone.items()
+    }
+
+
+def compute_metrics(
+    photos: Sequence[PhotoRow],
+    scores: np.ndarray,
+    *,
+    thresholds: Mapping[str, float],
+    pairs: Sequence[tuple[int, int]] = (),
+    samples: int = SAMPLES,
+) -> dict:
+    """Compare probabilities of fake with the labels.
+
+    Args:
+        photos: the photos; both labels must occur.
+        scores: probabilities of fake `[photos]`.
+        thresholds: from `fake` upwards a photo is called fake, below `real` real, and between them
+            inconclusive.
+        pairs: positions of a fake and of the real photo that it was made from.
+        samples: number of bootstrap samples.
+
+    Returns:
+        What JSON can hold. Plain numbers: `photos`, `fakes`, `groups`, `pairs` and
+        `majority_baseline`, the accuracy of always naming the label that is more frequent. Figures
+        with their interval (`value`, `low`, `high`): see `_overall`, and `verdicts`. By difficulty,
+        replaced part and source: the fakes concerned against all real photos (of that source).
+        `confusion_matrix[true][predicted]` and `per_class` at a threshold of 0.5.
+
+    Raises:
+        UserError: one label is missing, or there are fewer than 20 photos.
+    """
+    truth = np.array([photo.label == "fake" for photo in photos], dtype=int)
+    if len(photos) < MIN_PHOTOS:
+        raise UserError(f"{len(photos)} photos are too few to measure: give {MIN_PHOTOS} or more.")
+    if len(set(truth)) < len(LABELS):
+        raise UserError(f"The split holds {photos[0].label} photos only: AUC takes both labels.")
+    groups = [photo.group for photo in photos]
+    judged = (scores >= THRESHOLD).astype(int)
+
+    def overall(weights: np.ndarray) -> dict[str, float]:
+        return _overall(truth, scores, pairs, weights)
+
+    def verdicts(weights: np.ndarray) -> dict[str, float]:
+        return _verdicts(truth, scores, thresholds, weights)
+
+    return {
+        "photos": len(photos),
+        "fakes": int(truth.sum()),
+        "groups": len(set(groups)),
+        "pairs": len(pairs),
+        "bootstrap_samples": samples,
+        "majority_baseline": float(max(truth.mean(), 1 - truth.mean())),
+        **estimate(overall, groups, samples=samples),
+        "thresholds": dict(thresholds),
+        "verdicts": estimate(verdicts, groups, samples=samples),
+        **_by_kind(photos, truth, scores, thresholds, samples),
+        "confusion_matrix": metrics.confusion_matrix(truth, judged, labels=[0, 1]).tolist(),
+        "per_class": metrics.classification_report(
+            truth, judged, labels=[0, 1], target_names=LABELS, output_dict=True, zero_division=0.0
+        ),
+    }
+
+
+def roc_auc(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """Return the area under the ROC curve, NaN where the weights leave one label only."""
+    present = truth if weights is None else truth[weights > 0]
+    if len(np.unique(present)) < len(LABELS):
+        return float("nan")
+    return float(metrics.roc_auc_score(truth, scores, sample_weight=weights))
+
+
+def auc_estimate(
+    truth: np.ndarray, scores: np.ndarray, groups: Sequence[str], *, samples: int = SAMPLES
+) -> dict[str, float]:
+    """Return the ROC AUC with its interval: `value`, `low`, `high`.
+
+    Args:
+        truth: labels `[photos]`, 1 = fake.
+        scores: any scores `[photos]` that are higher for fake.
+        groups: the group of each photo.
+        samples: number of bootstrap samples.
+    """
+    return estimate(
+        lambda weights: {"roc_auc": roc_auc(truth, scores, weights)}, groups, samples=samples
+    )["roc_auc"]
+
+
+def paired_ranking(
+    scores: np.ndarray, pairs: Sequence[tuple[int, int]], weights: np.ndarray
+) -> float:
+    """Return how often a fake scores above the photo it was made from; a tie counts half.
+
+    Neither content nor compression can raise it, as both are the same on both sides. NaN without
+    pairs.
+    """
+    if not len(pairs):
+        return float("nan")
+    fakes, reals = np.asarray(pairs).T
+    total = weights[fakes].sum()
+    wins = (scores[fakes] > scores[reals]) + 0.5 * (scores[fakes] == scores[reals])
+    return float((weights[fakes] * wins).sum() / total) if total else float("nan")
+
+
+def calibration_error(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> float:
+    """Return the expected calibration error over ten bins of equal width (Guo et al. 2017,
+    https://arxiv.org/abs/1706.04599)."""
+    bins = np.minimum((scores * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    gaps = np.bincount(bins, weights * (truth - scores), CALIBRATION_BINS)
+    return float(np.abs(gaps).sum() / weights.sum())
+
+
+def _overall(
+    truth: np.ndarray, scores: np.ndarray, pairs: Sequence[tuple[int, int]], weights: np.ndarray
+) -> dict[str, float]:
+    """Return the figures of all photos; those that rank need both labels and are NaN without."""
+    both = len(np.unique(truth[weights > 0])) == len(LABELS)
+    judged = (scores >= THRESHOLD).astype(int)
+    common = {"sample_weight": weights}
+    recalls = [
+        float(np.average(judged[truth == label] == label, weights=weights[truth == label]))
+        for label in (0, 1)
+        if both
+    ]
+    figures = {
+        "roc_auc": float("nan"),
+        "average_precision": float("nan"),
+        "accuracy": float(metrics.accuracy_score(truth, judged, **common)),
+        "balanced_accuracy": float(np.mean(recalls)) if both else float("nan"),
+        "equal_error_rate": float("nan"),
+        "tpr_at_1_fpr": float("nan"),
+        "tpr_at_5_fpr": float("nan"),
+        "brier_score": float(metrics.brier_score_loss(truth, scores, **common)),
+        "calibration_error": calibration_error(truth, scores, weights),
+        "paired_ranking": paired_ranking(scores, pairs, weights),
+    }
+    if both:
+        fpr, tpr, _ = metrics.roc_curve(truth, scores, drop_intermediate=False, **common)
+        figures |= {
+            "roc_auc": float(metrics.auc(fpr, tpr)),
+            "average_precision": float(metrics.average_precision_score(truth, scores, **common)),
+            "equal_error_rate": float(brentq(lambda x: 1 - x - np.interp(x, fpr, tpr), 0, 1)),
+            "tpr_at_1_fpr": float(tpr[np.searchsorted(fpr, 0.01, side="right") - 1]),
+            "tpr_at_5_fpr": float(tpr[np.searchsorted(fpr, 0.05, side="right") - 1]),
+        }
+    return figures
+
+
+def _verdicts(
+    truth: np.ndarray, scores: np.ndarray, thresholds: Mapping[str, float], weights: np.ndarray
+) -> dict[str, float]:
+    """Return shares of photos: inconclusive, mistaken by label, and right where there is a
+    verdict."""
+    called_fake = scores >= thresholds["fake"]
+    called_real = ~called_fake & (scores < thresholds["real"])
+    right = np.where(truth == 1, called_fake, called_real)
+
+    def share(members: np.ndarray, of: np.ndarray) -> float:
+        total = weights[of].sum()
+        return float(weights[members & of].sum() / total) if total else float("nan")
+
+    return {
+        "inconclusive": share(~called_fake & ~called_real, np.ones_like(called_fake)),
+        "real_called_fake": share(called_fake, truth == 0),
+        "fake_called_real": share(called_real, truth == 1),
+        "fake_called_fake": share(called_fake, truth == 1),
+        "accuracy_where_decided": share(right, called_fake | called_real),
+    }
+
+
+def _by_kind(
+    photos: Sequence[PhotoRow],
+    truth: np.ndarray,
+    scores: np.ndarray,
+    thresholds: Mapping[str, float],
+    samples: int,
+) -> dict[str, dict]:
+    """Return the figures by difficulty, replaced part and source."""
+    difficulty = np.array([photo.difficulty for photo in photos])
+    source = np.array([photo.source for photo in photos])
+    real = truth == 0
+    kinds = {
+        "by_difficulty": {name: real | (difficulty == name) for name in DIFFICULTIES},
+        "by_part": {
+            part: real | np.array([getattr(photo, part) == 1 for photo in photos]) for part in PARTS
+        },
+        "by_source": {name: source == name for name in sorted(set(source.tolist()))},
+    }
+    groups = np.array([photo.group for photo in photos])
+    return {
+        kind: {
+            name: _of_kind(truth[chosen], scores[chosen], groups[chosen], thresholds, samples)
+            for name, chosen in members.items()
+            if len(np.unique(truth[chosen])) == len(LABELS)
+        }
+        for kind, members in kinds.items()
+    }
+
+
+def _of_kind(
+    truth: np.ndarray,
+    scores: np.ndarray,
+    groups: np.ndarray,
+    thresholds: Mapping[str, float],
+    samples: int,
+) -> dict:
+    def statistics(weights: np.ndarray) -> dict[str, float]:
+        fakes = weights * truth
+        called = scores >= thresholds["fake"]
+        found = float((fakes * called).sum() / fakes.sum()) if fakes.any() else float("nan")
+        return {"roc_auc": roc_auc(truth, scores, weights), "called_fake": found}
+
+    return {"fakes": int(truth.sum()), **estimate(statistics, groups, samples=samples)}
