@@ -22,11 +22,7 @@ INTRO = (
     "frame. It says how likely the face was put together from several people, and where it looks "
     "so."
 )
-VERDICTS = {
-    "fake": "The model takes this face for a **fake**.",
-    "real": "The model takes this face for **real**.",
-    "inconclusive": "The model **cannot tell**.",
-}
+VERDICTS = {"fake": "Likely fake", "real": "Likely real", "inconclusive": "Inconclusive"}
 MAX_FILE_SIZE = "50mb"
 
 
@@ -55,19 +51,28 @@ def describe_figures(detector: Detector) -> str:
     figures = detector.config.metrics.get("test")
     if not figures:
         return "This model comes without test figures."
+    auc, verdicts = figures["roc_auc"], figures["verdicts"]
     return (
-        f"On {figures['photos']} test photos it named {figures['accuracy']:.0%} correctly, where "
-        f"always naming the more frequent label gets {figures['majority_baseline']:.0%}; of a fake "
-        f"and a real photo it ranked the fake higher in {figures['roc_auc']:.0%} of the cases "
-        f"(AUC). {figures.get('note', '')}"
+        f"On {figures['photos']} test photos, of a fake and a real one, it ranked the fake higher "
+        f"in {auc['value']:.0%} of the cases (AUC; 95 % interval {auc['low']:.0%} to "
+        f"{auc['high']:.0%}). {verdicts['inconclusive']['value']:.0%} of its answers were "
+        f"inconclusive; it called {verdicts['real_called_fake']['value']:.0%} of the real photos "
+        f"fake, and {verdicts['fake_called_real']['value']:.0%} of the fakes real. "
+        f"{figures.get('note', '')}"
     )
 
 
 def describe_prediction(prediction: Prediction, detector: Detector) -> str:
     """Return the verdict in words, with what it rests on."""
+    meaning = prediction.meaning
+    known = meaning and (
+        f"Of the {meaning.photos} validation photos with a probability like this one, "
+        f"{meaning.fake_share:.0%} were fake. "
+    )
     return (
-        f"{VERDICTS[prediction.verdict]} It was trained on {detector.config.trained_on}. It can be "
-        "wrong. The brighter the heatmap, the more that place spoke for fake."
+        f"### {VERDICTS[prediction.verdict]}\n{known or ''}The model was trained on "
+        f"{detector.config.trained_on}. It can be wrong. The brighter the heatmap, the more that "
+        "place spoke for fake."
     )
 
 
@@ -109,8 +114,8 @@ def build_page(detector: Detector, notice: str) -> gr.Blocks:
             heatmap = gr.Image(
                 label="Heatmap", height=380, format="png", interactive=False, buttons=["download"]
             )
-        label = gr.Label(label="Probability")
         sentence = gr.Markdown(label="Verdict")
+        label = gr.Label(label="Probability", show_heading=False)
         gr.Markdown(f"{describe_figures(detector)}\n\n{notice}", elem_id="notice")
         photo.change(
             judge_photo,

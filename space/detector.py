@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import json
 import math
 import os
@@ -120,6 +121,8 @@ class DetectorConfig:
             )
         if list(self.labels) != ["real", "fake"]:
             raise DetectorError(f"{CONFIG_FILE} has the labels {self.labels}, not real and fake.")
+        if not isinstance(self.metrics, dict):
+            raise DetectorError(f"{CONFIG_FILE} has no metrics, not even an empty list of them.")
         if not 0 <= self.thresholds["real"] <= self.thresholds["fake"] <= 1:
             raise DetectorError(f"{CONFIG_FILE} has thresholds out of order: {self.thresholds}.")
         if self.calibration.method not in ("none", "temperature", "platt"):
@@ -290,7 +293,10 @@ def _load_graph(path: Path, config: DetectorConfig):
         )
     # More threads than that wait for each other longer than they work on one photo.
     threads = min(4, os.cpu_count() or 1)
-    interpreter = Interpreter(model_content=content, num_threads=threads)
+    try:
+        interpreter = Interpreter(model_content=content, num_threads=threads)
+    except (ValueError, RuntimeError) as error:
+        raise DetectorError(f"{path} is no LiteRT model ({error}): export it again.") from error
     side = int(interpreter.get_input_details()[0]["shape"][1])
     if side != config.input_size:
         raise DetectorError(
@@ -310,7 +316,7 @@ def _download(model_id: str, revision: str | None) -> tuple[Path, str]:
         folder = Path(
             snapshot_download(model_id, revision=revision, allow_patterns=[CONFIG_FILE, MODEL_FILE])
         )
-    except (HFValidationError, OSError) as error:  # HTTP and cache errors are OSErrors as well
+    except (HFValidationError, OSError, ValueError) as error:  # HTTP errors are OSErrors as well
         at = f" at {revision}" if revision else ""
         raise DetectorError(
             f"The model {model_id}{at} is neither a folder here nor could it be fetched from the "
@@ -344,6 +350,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("photos", nargs="+", metavar="PHOTO", help="JPEG, PNG or WebP file")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     options = parser.parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names may not fit the terminal
     try:
         detector = load_detector()
     except DetectorError as error:

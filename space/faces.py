@@ -22,6 +22,7 @@ MIN_SIDE = 32  # px: below this there is nothing left to judge
 MAX_PIXELS = 100_000_000  # decoded, 100 megapixels take 300 MB
 # What Pillow's decoders raise for damaged files.
 DECODING_ERRORS = (OSError, SyntaxError, ValueError, TypeError, LookupError, MemoryError)
+DECODING_ERRORS += (RuntimeError,)
 RESAMPLING = Image.Resampling.BICUBIC
 
 PhotoSource = str | os.PathLike | bytes | Image.Image | np.ndarray
@@ -54,7 +55,7 @@ def open_photo(source: PhotoSource) -> Image.Image:
     if isinstance(source, np.ndarray):
         source = _from_array(source)
     if isinstance(source, Image.Image):
-        return _upright_rgb(source)
+        return _decoded(source)
     if isinstance(source, bytes):
         return _decode(io.BytesIO(source))
     try:
@@ -62,6 +63,8 @@ def open_photo(source: PhotoSource) -> Image.Image:
             return _decode(file)
     except OSError as error:
         raise PhotoError(f"The photo cannot be read ({error.strerror}): check its path.") from error
+    except ValueError as error:  # a path with a null byte
+        raise PhotoError(f"The photo cannot be read ({error}): check its path.") from error
 
 
 def crop_square(photo: Image.Image) -> Image.Image:
@@ -98,20 +101,29 @@ def _from_array(array: np.ndarray) -> Image.Image:
 
 
 def _decode(file: BinaryIO) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # damaged EXIF warns; the pixels are what counts
+        try:
+            photo = Image.open(file, formats=FORMATS)
+        except Image.UnidentifiedImageError as error:
+            raise PhotoError("The file is not a readable photo: send JPEG, PNG or WebP.") from error
+        except DECODING_ERRORS as error:
+            raise _damaged(error) from error
+        with photo:
+            return _decoded(photo)
+
+
+def _decoded(photo: Image.Image) -> Image.Image:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # damaged EXIF warns; the pixels are what counts
-            with Image.open(file, formats=FORMATS) as photo:
-                _check_size(photo)
-                return _upright_rgb(photo)
+        return _upright_rgb(photo)
     except PhotoError:
         raise
-    except Image.UnidentifiedImageError as error:
-        raise PhotoError("The file is not a readable photo: send JPEG, PNG or WebP.") from error
     except DECODING_ERRORS as error:
-        raise PhotoError(
-            f"The photo is damaged and cannot be decoded ({error}): save it again."
-        ) from error
+        raise _damaged(error) from error
+
+
+def _damaged(error: Exception) -> PhotoError:
+    return PhotoError(f"The photo is damaged and cannot be decoded ({error}): save it again.")
 
 
 def _check_size(photo: Image.Image) -> None:
@@ -122,14 +134,15 @@ def _check_size(photo: Image.Image) -> None:
         )
     if width * height > MAX_PIXELS:
         raise PhotoError(
-            f"The photo has {width * height / 1e6:.0f} megapixels: send one of at most "
+            f"The photo has {width * height / 1e6:.1f} megapixels: send one of at most "
             f"{MAX_PIXELS // 10**6}."
         )
 
 
 def _upright_rgb(photo: Image.Image) -> Image.Image:
     _check_size(photo)
-    if photo.mode == "F":
+    deep = photo.mode == "I" and photo.getextrema()[1] > 65535
+    if photo.mode == "F" or deep:
         raise PhotoError("The photo has pixels without a known range: save it as PNG.")
     photo = ImageOps.exif_transpose(photo)
     if photo.mode.startswith("I"):  # 16 bits of grey: convert("RGB") would clip them to white

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ["HF_HUB_OFFLINE"] = "1"  # nothing here may depend on the network
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="cache-")  # nor on earlier searches
 
 from pathlib import Path
 
@@ -36,7 +38,9 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Drawn faces in the layout of the Kaggle archive."""
-    return write_source(tmp_path_factory.mktemp("source") / "archive", per_label=36)
+    return write_source(
+        tmp_path_factory.mktemp("source") / "archive", per_label=72
+    )  # 20 in the smallest split
 
 
 @pytest.fixture(scope="session")

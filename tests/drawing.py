@@ -39,8 +39,11 @@ def draw_face(seed: int, size: int = 96, *, tinted: bool = False) -> Image.Image
     draw.line([side * v for v in (0.5, 0.50, 0.475, 0.63, 0.52, 0.63)], dark, scale * 2)
     draw.chord(box(0.5, 0.75, 0.2, rng.uniform(0.05, 0.1)), 0, 180, (170, 70, 70))
     face = face.filter(ImageFilter.GaussianBlur(scale)).resize((size, size))
+    # Skin and light of its own, or all drawings would pass for versions of one photo.
+    spots = Image.fromarray(rng.normal(0, 24, (16, 16)).astype(np.float32))
+    texture = np.asarray(spots.resize((size, size), Image.Resampling.BICUBIC))[..., None]
     noise = rng.normal(0, 4, (size, size, 3))
-    return Image.fromarray((np.asarray(face) + noise).clip(0, 255).astype(np.uint8))
+    return Image.fromarray((np.asarray(face) + texture + noise).clip(0, 255).astype(np.uint8))
 
 
 def write_source(folder: Path, per_label: int = 24, size: int = 96) -> Path:

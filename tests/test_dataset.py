@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import logging
 import shutil
@@ -10,7 +11,15 @@ from PIL import Image
 
 from tests.drawing import draw_face, write_source
 from training.config import PrepareConfig
-from training.dataset import REPORT, features, parse_name, prepare, read_report, read_split
+from training.dataset import (
+    REPORT,
+    features,
+    parse_name,
+    prepare,
+    read_report,
+    read_source_pairs,
+    read_split,
+)
 from training.errors import UserError
 from training.kaggle import SourcePhoto
 from training.splits import SPLITS
@@ -29,7 +38,7 @@ def test_datasets_reads_it_as_an_image_folder(data, tmp_path):
         "imagefolder", data_dir=str(data), features=features(), cache_dir=str(tmp_path / "a")
     )
     assert loaded["train"].features["label"] == ClassLabel(names=["real", "fake"])
-    assert sum(loaded[split].num_rows for split in SPLITS) == 72
+    assert sum(loaded[split].num_rows for split in SPLITS) == 144
     for row in loaded["test"]:
         assert row["label"] == int(
             row["left_eye"] + row["right_eye"] + row["nose"] + row["mouth"] > 0
@@ -48,7 +57,7 @@ def test_every_photo_is_encoded_alike(data):
 
 def test_split_is_disjoint_and_covers_all(data):
     names = [row.file_name for split in SPLITS for row in read_split(data, split)]
-    assert len(names) == len(set(names)) == 72
+    assert len(names) == len(set(names)) == 144
     for split, labels in read_report(data)["counts"].items():
         rows = [row.label for row in read_split(data, split)]
         assert {label: rows.count(label) for label in labels} == labels
@@ -81,6 +90,34 @@ def test_identical_photos_share_a_split(tmp_path):
     }
     assert len(splits) == 48
     assert all(len(of_group) == 1 for of_group in splits.values())
+
+
+def test_fakes_and_the_photos_they_were_made_from_share_a_split(tmp_path):
+    source = write_source(tmp_path / "source", per_label=24, size=200)
+    for number in range(6):
+        fake = draw_face(number, 200)
+        fake.paste(draw_face(50, 200).crop((60, 130, 140, 180)), (60, 130))
+        fake.save(source / "training_fake" / f"hard_{900 + number}_0001.jpg")
+    config = PrepareConfig(source=str(source), output=tmp_path / "faces", size=200)
+    data = prepare(config)
+    pairs = []
+    for split in SPLITS:
+        photos = read_split(data, split)
+        of_split = read_source_pairs(data, photos)
+        pairs += [(photos[fake].path.stem, photos[real].path.stem) for fake, real in of_split]
+        assert all(photos[fake].group == photos[real].group for fake, real in of_split)
+    assert sorted(pairs) == [(f"hard_{900 + n}_0001", f"real_{n:05d}") for n in range(6)]
+    assert read_report(data)["groups_of_several"] == 6
+    leaky = prepare(dataclasses.replace(config, output=tmp_path / "leaky", group_by="files"))
+    assert read_report(leaky)["groups_of_several"] == 0
+
+
+def test_too_few_of_one_label_is_one_sentence(tmp_path):
+    source = write_source(tmp_path / "source", per_label=24)
+    for path in sorted((source / "training_fake").iterdir())[2:]:
+        path.unlink()
+    with pytest.raises(UserError, match=r"Of 2 fake photos none fell into the .* split"):
+        prepare(PrepareConfig(source=str(source), output=tmp_path / "faces", size=32))
 
 
 def test_bad_names_and_bad_files_are_counted(tmp_path, caplog):

@@ -1,5 +1,7 @@
 import dataclasses
+import hashlib
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -15,9 +17,11 @@ from space.detector import (
     BUNDLED,
     CONFIG_FILE,
     MODEL_FILE,
+    Calibration,
     Detector,
     DetectorConfig,
     DetectorError,
+    ScoreBin,
     load_bundled,
 )
 from space.faces import PhotoError
@@ -61,7 +65,8 @@ def test_prediction_is_in_range(detector):
     assert len({prediction.probability for prediction in predictions}) == 4
     for prediction in predictions:
         assert 0 < prediction.probability < 1
-        assert prediction.verdict == ("fake" if prediction.probability >= 0.5 else "real")
+        assert prediction.verdict == detector.config.verdict(prediction.probability)
+        assert prediction.meaning.low <= prediction.probability <= prediction.meaning.high
         assert prediction.heatmap.shape == (7, 7)
         assert prediction.heatmap.dtype == np.float32
         assert prediction.heatmap.min() >= 0
@@ -90,6 +95,39 @@ def test_verdict_follows_the_thresholds(detector):
     ]
 
 
+def test_calibration_is_a_line_through_the_log_odds():
+    assert Calibration().apply(0.3) == 0.3
+    halved = Calibration("temperature", slope=0.5)
+    assert halved.apply(0.5) == pytest.approx(0.5)
+    assert halved.apply(0.8) == pytest.approx(2 / 3)  # odds of 4 become odds of 2
+    shifted = Calibration("platt", slope=1.0, intercept=math.log(3))
+    assert shifted.apply(0.5) == pytest.approx(0.75)
+    assert 0 < shifted.apply(0.0) < shifted.apply(1.0) < 1
+
+
+def test_calibration_and_bins_are_served(model_folder):
+    raw = Detector(model_folder)
+    plain = dataclasses.replace(raw.config, calibration=Calibration(), score_bins=[])
+    plain.save(model_folder)
+    face = draw_face(1, 240)
+    output = Detector(model_folder).predict(face)
+    assert output.meaning is None
+    calibration = Calibration("platt", slope=2.0, intercept=0.5)
+    bins = [ScoreBin(0.0, 0.0, 30, 0.1), ScoreBin(0.0, 1.0, 40, 0.7)]
+    dataclasses.replace(plain, calibration=calibration, score_bins=bins).save(model_folder)
+    served = Detector(model_folder).predict(face)
+    assert served.probability == pytest.approx(calibration.apply(output.probability))
+    assert served.meaning == bins[1]
+
+
+def test_no_litert_file_is_named(model_folder):
+    (model_folder / MODEL_FILE).write_bytes(b"no model")
+    digest = hashlib.sha256(b"no model").hexdigest()
+    dataclasses.replace(DetectorConfig.load(model_folder), sha256=digest).save(model_folder)
+    with pytest.raises(DetectorError, match="no LiteRT model"):
+        Detector(model_folder)
+
+
 def test_config_survives_saving(detector, tmp_path):
     detector.config.save(tmp_path)
     assert DetectorConfig.load(tmp_path) == detector.config
@@ -103,6 +141,9 @@ def test_config_survives_saving(detector, tmp_path):
         ({"thresholds": {"real": 0.7, "fake": 0.3}}, "out of order"),
         ({"thresholds": {}}, "KeyError"),
         ({"calibration": {"method": "magic"}}, "unknown calibration"),
+        ({"calibration": {"magic": 1}}, "not a detector's description"),
+        ({"metrics": None}, "no metrics"),
+        ({"input_size": 96}, "takes photos of 224 px"),
         ({"sha256": "0" * 64}, "sha256 differs"),
     ],
 )
@@ -132,10 +173,12 @@ def test_shell_prints_one_json_object_a_photo(detector, tmp_path):
     result = run_shell(tmp_path / "face.png", tmp_path / "text.jpg", "--json")
     judged, unreadable = map(json.loads, result.stdout.splitlines())
     assert result.returncode == 1
+    expected = detector.predict(tmp_path / "face.png")
     assert judged == {
         "file": str(tmp_path / "face.png"),
-        "probability": round(detector.predict(tmp_path / "face.png").probability, 4),
-        "verdict": detector.predict(tmp_path / "face.png").verdict,
+        "probability": round(expected.probability, 4),
+        "verdict": expected.verdict,
+        "validation_fake_share": round(expected.meaning.fake_share, 4),
         "model": "bundled model",
     }
     assert unreadable["file"] == str(tmp_path / "text.jpg")

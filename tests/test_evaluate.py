@@ -1,60 +1,30 @@
 import json
+import shutil
 
-import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from training.dataset import PhotoRow, read_report, read_split
+from training.config import PrepareConfig
+from training.dataset import prepare, read_report, read_split
 from training.errors import UserError
-from training.evaluate import compute_metrics, evaluate, keras_scores
+from training.evaluate import evaluate, evaluate_folds, keras_scores
+from training.fit import read_config
+from training.splits import SPLITS
 
-
-def row(label: str, difficulty: str = "") -> PhotoRow:
-    return PhotoRow("a.jpg", label, "s", difficulty, None, None, None, None, "g")
-
-
-def test_figures_of_a_case_worked_by_hand():
-    rows = [row("real")] * 4 + [row("fake", "easy")] * 2 + [row("fake", "hard")]
-    scores = np.array([0.1, 0.2, 0.6, 0.4, 0.9, 0.3, 0.7])
-    figures = compute_metrics(rows, scores)
-    assert figures["photos"] == 7
-    assert figures["confusion_matrix"] == [[3, 1], [1, 2]]
-    assert figures["accuracy"] == pytest.approx(5 / 7)
-    assert figures["balanced_accuracy"] == pytest.approx((3 / 4 + 2 / 3) / 2)
-    assert figures["majority_baseline"] == pytest.approx(4 / 7)
-    assert figures["roc_auc"] == pytest.approx(10 / 12)
-    # Fakes at ranks 1, 2 and 5 of the scores: precision 1, 1 and 3/5.
-    assert figures["average_precision"] == pytest.approx((1 + 1 + 3 / 5) / 3)
-    assert figures["per_class"]["fake"]["precision"] == pytest.approx(2 / 3)
-    assert figures["by_difficulty"] == {
-        "easy": {"fakes": 2, "recall": 0.5, "roc_auc": pytest.approx(6 / 8)},
-        "hard": {"fakes": 1, "recall": 1.0, "roc_auc": 1.0},
-    }
-
-
-def test_threshold_moves_the_verdict_alone():
-    rows = [row("real"), row("fake")]
-    strict = compute_metrics(rows, np.array([0.2, 0.6]), threshold=0.7)
-    assert strict["confusion_matrix"] == [[1, 0], [1, 0]]
-    assert strict["roc_auc"] == 1.0
-
-
-def test_one_label_alone_is_refused():
-    with pytest.raises(UserError, match="one label only"):
-        compute_metrics([row("real")] * 3, np.zeros(3))
+REPORT_FILES = {"metrics.json", "report.md", "confusion.png", "roc.png"}
+REPORT_FILES |= {"reliability.png", "scores.png", "mistakes.png"}
 
 
 def test_run_is_measured_with_keras(run, data, tmp_path):
-    figures = evaluate(run, data, "test", tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "metrics.json",
-        "confusion.png",
-        "roc.png",
-    }
+    figures = evaluate(run, data, "train", tmp_path, samples=20)
+    assert {path.name for path in tmp_path.iterdir()} == REPORT_FILES
     assert json.loads((tmp_path / "metrics.json").read_text()) == figures
-    labels = [row.label == "fake" for row in read_split(data, "test")]
-    assert figures["roc_auc"] == roc_auc_score(labels, keras_scores(run, data, "test"))
-    assert figures["split"] == "test"
+    photos = read_split(data, "train")
+    labels = [photo.is_fake for photo in photos]
+    assert figures["roc_auc"]["value"] == pytest.approx(
+        roc_auc_score(labels, keras_scores(run, photos))
+    )
+    assert figures["split"] == "train"
     assert figures["data_fingerprint"] == read_report(data)["fingerprint"]
 
 
@@ -63,3 +33,44 @@ def test_what_is_no_model_is_one_sentence(data, tmp_path):
         evaluate(tmp_path, data)
     with pytest.raises(UserError, match="give --output"):
         evaluate(tmp_path / "missing", data)
+
+
+def test_other_data_than_the_runs_is_pointed_out(run, source, tmp_path, caplog):
+    config = PrepareConfig(source=str(source), output=tmp_path / "faces", size=64, seed=8)
+    evaluate(run, prepare(config), "train", tmp_path / "out", samples=20)
+    assert "may have been trained on photos" in caplog.text
+
+
+def test_folds_test_every_photo_once_and_go_on_where_they_were(run, data, tmp_path):
+    copy = tmp_path / "run"  # the folds are written into the run
+    copy.mkdir()
+    stored = read_config(run)
+    stored["settings"]["epochs"] = 1
+    (copy / "config.json").write_text(json.dumps(stored))
+    figures = evaluate_folds(copy, data, 2, samples=20)
+    photos = [photo for split in SPLITS for photo in read_split(data, split)]
+    assert figures["photos"] == len(photos)
+    assert figures["split"] == "2 folds"
+    folders = sorted(path for path in (copy / "folds").iterdir() if path.is_dir())
+    assert [folder.name for folder in folders] == ["1-of-2", "2-of-2"]
+    written = {path: path.stat().st_mtime_ns for path in (copy / "folds").rglob("*.keras")}
+    assert evaluate_folds(copy, data, 2, samples=20) == figures
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+
+
+def test_folds_need_the_weights_of_the_run_and_its_data(run, data, tmp_path):
+    stored = read_config(run)
+    stored["settings"]["backbone_weights"] = {"file": "b0.weights.h5", "sha256": "0" * 64}
+    (tmp_path / "config.json").write_text(json.dumps(stored))
+    with pytest.raises(UserError, match=r"trained from b0\.weights\.h5: give its path"):
+        evaluate_folds(tmp_path, data, 2)
+    stored["data"]["fingerprint"] = "other"
+    (tmp_path / "config.json").write_text(json.dumps(stored))
+    with pytest.raises(UserError, match="is not the data"):
+        evaluate_folds(tmp_path, data, 2)
+
+
+def test_damaged_network_is_one_sentence(data, tmp_path):
+    shutil.copy(data / "README.md", tmp_path / "deepfake_cnn.keras")
+    with pytest.raises(UserError, match="cannot be loaded"):
+        keras_scores(tmp_path, read_split(data, "test"))

@@ -73,13 +73,42 @@ def test_common_formats_are_read(file_format):
         (b"", "not a readable photo"),
         (encode(draw_face(1), "JPEG")[:1500], "damaged"),
         (encode(Image.new("RGB", (1, 1)), "PNG"), "1x1 pixels"),
-        (encode(Image.new("1", (20_000, 6_000)), "PNG"), "120 megapixels"),
+        (encode(Image.new("1", (20_000, 6_000)), "PNG"), r"120\.0 megapixels"),
         (encode(Image.new("F", (40, 40)), "TIFF"), "without a known range"),
     ],
 )
 def test_what_cannot_be_judged_is_named(content, message):
     with pytest.raises(PhotoError, match=message):
         open_photo(content)
+
+
+def test_damaged_avif_is_named():
+    content = bytearray(encode(draw_face(1), "AVIF"))
+    messages = set()
+    for position in range(len(content) // 2, len(content), 7):
+        damaged = content.copy()
+        damaged[position] ^= 0xFF
+        try:
+            open_photo(bytes(damaged))
+        except PhotoError as error:
+            messages.add(str(error)[:20])
+    assert messages  # and nothing but `PhotoError` came out
+
+
+def test_closed_image_and_odd_path_are_named(tmp_path):
+    draw_face(1).save(tmp_path / "face.png")
+    closed = Image.open(tmp_path / "face.png")
+    closed.close()
+    with pytest.raises(PhotoError, match="cannot be decoded"):
+        open_photo(closed)
+    with pytest.raises(PhotoError, match="check its path"):
+        open_photo("a\0b")
+
+
+def test_32_bit_grey_has_no_known_range():
+    deep = Image.fromarray(np.full((40, 40), 10**6, np.int32))
+    with pytest.raises(PhotoError, match="without a known range"):
+        open_photo(deep)
 
 
 def test_missing_file_and_wrong_array_are_named(tmp_path):

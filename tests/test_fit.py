@@ -11,6 +11,7 @@ from PIL import Image
 from tests.conftest import TINY
 from training import fit
 from training.config import TrainConfig
+from training.dataset import read_split
 from training.errors import UserError
 from training.fit import FakeAUC, read_config, read_history, train
 
@@ -78,11 +79,30 @@ def test_interrupted_run_goes_on_where_it_was(data, tmp_path, monkeypatch):
     )
     # The settings come from the run, not from these defaults.
     train(TrainConfig(data=data, run=config.run), resume=True)
-    steps = len(fit.PhotoBatches(data, "train", batch_size=8, input_size=64, shuffle_seed=7))
+    steps = len(
+        fit.PhotoBatches(read_split(data, "train"), batch_size=8, input_size=64, shuffle_seed=7)
+    )
     assert rates == [(1, steps), (2, 2 * steps)]
     history = read_history(config.run)
     assert [epoch["epoch"] for epoch in history] == [0, 1, 2]
     assert history[0] == before[0]
+    assert (config.run / "deepfake_cnn.keras").exists()
+    assert not (config.run / "backup").exists()
+
+
+def test_run_that_was_cut_off_before_its_end_needs_no_epoch_again(data, tmp_path, monkeypatch):
+    config = TrainConfig(data=data, run=tmp_path / "run", epochs=1, **TINY)
+
+    def cut_off(run):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "_finish", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            train(config)
+    before = read_history(config.run)
+    train(config, resume=True)
+    assert read_history(config.run) == before
     assert (config.run / "deepfake_cnn.keras").exists()
     assert not (config.run / "backup").exists()
 

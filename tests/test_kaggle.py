@@ -76,12 +76,13 @@ def test_other_photos_with_the_same_names_are_no_second_copy(tmp_path, caplog):
     assert "second copy" not in caplog.text
 
 
-def test_output_inside_the_source_is_left_out(tmp_path):
+def test_what_prepare_wrote_is_no_source(tmp_path):
     write_source(tmp_path / "a", per_label=2)
     for label in ("real", "fake"):
         (tmp_path / "out/train" / label).mkdir(parents=True)
         draw_face(1, 40).save(tmp_path / "out/train" / label / "face.jpg")
-    assert len(find_photos(tmp_path, exclude=tmp_path / "out")) == 4
+    (tmp_path / "out/prepare_report.json").touch()
+    assert len(find_photos(tmp_path)) == 4
 
 
 def test_wrong_sources_are_named(tmp_path):

@@ -27,7 +27,8 @@ def calls(monkeypatch) -> list:
 
     for module, name in (("dataset", "prepare"), ("fit", "train"), ("export", "export")):
         monkeypatch.setattr(f"training.{module}.{name}", record(name))
-    figures = {"split": "test", "roc_auc": 0.7, "accuracy": 0.6, "majority_baseline": 0.53}
+    auc, accuracy = ({"value": v, "low": v - 0.1, "high": v + 0.1} for v in (0.7, 0.6))
+    figures = {"split": "test", "roc_auc": auc, "accuracy": accuracy, "majority_baseline": 0.53}
     monkeypatch.setattr("training.evaluate.evaluate", record("evaluate", figures))
     return recorded
 
@@ -53,7 +54,7 @@ def test_run_does_all_in_turn_and_passes_the_flags_on(calls, capsys, caplog):
     assert trained == (config,)
     assert evaluated == ("r", Path("d"), "test", None)
     assert exported == (Path("r"), Path("d"), Path("r/export"))
-    assert "test AUC 0.700" in caplog.text
+    assert "test AUC 0.700 (95 % interval 0.600 to 0.800)" in caplog.text
     assert "0.530" in caplog.text
 
 

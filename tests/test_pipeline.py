@@ -14,17 +14,17 @@ def all_labels(batches: PhotoBatches) -> np.ndarray:
 
 
 def test_evaluation_sees_every_photo_in_order_as_the_page_would(data):
-    batches = PhotoBatches(data, "validation", batch_size=4, input_size=48)
     rows = read_split(data, "validation")
+    batches = PhotoBatches(rows, batch_size=4, input_size=48)
     assert all_labels(batches)[:, 1].tolist() == [row.label == "fake" for row in rows]
     photos, _ = batches[0]
-    expected = model_input(open_photo(data / "validation" / rows[1].file_name), 48)
+    expected = model_input(open_photo(rows[1].path), 48)
     assert photos.dtype == np.float32
     assert np.array_equal(photos[1], expected)
 
 
 def test_training_batches_are_full_and_shuffled_anew(data):
-    batches = PhotoBatches(data, "train", batch_size=8, input_size=32, shuffle_seed=1)
+    batches = PhotoBatches(read_split(data, "train"), batch_size=8, input_size=32, shuffle_seed=1)
     assert {len(batches[i][0]) for i in range(len(batches))} == {8}
     first = all_labels(batches)
     batches.on_epoch_end()
@@ -33,10 +33,23 @@ def test_training_batches_are_full_and_shuffled_anew(data):
 
 def test_order_goes_on_where_an_earlier_process_stopped(data):
     options = {"batch_size": 8, "input_size": 32, "shuffle_seed": 1}
-    whole = PhotoBatches(data, "train", **options)
+    whole = PhotoBatches(read_split(data, "train"), **options)
     whole.on_epoch_end()
-    resumed = PhotoBatches(data, "train", first_epoch=1, **options)
+    resumed = PhotoBatches(read_split(data, "train"), first_epoch=1, **options)
     assert np.array_equal(resumed[0][0], whole[0][0])
+
+
+def test_share_of_photos_is_degraded_anew_in_every_epoch(data):
+    photos = read_split(data, "train")[:20]
+    options = {"batch_size": 20, "input_size": 64}
+    clean = PhotoBatches(photos, **options)[0][0]
+    batches = PhotoBatches(photos, degrade_share=0.5, **options)
+    changed = []
+    for _ in range(2):
+        changed.append(np.abs(batches[0][0] - clean).max(axis=(1, 2, 3)) > 0)
+        batches.on_epoch_end()
+    assert 3 < changed[0].sum() < 17
+    assert not np.array_equal(*changed)
 
 
 @pytest.mark.parametrize(

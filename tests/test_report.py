@@ -1,7 +1,22 @@
+import re
+from pathlib import Path
+
 import numpy as np
 from PIL import Image
 
-from training.report import plot_confusion, plot_curves, plot_roc
+from tests.drawing import draw_face
+from training.dataset import Photo
+from training.metrics import compute_metrics
+from training.report import (
+    plot_confusion,
+    plot_curves,
+    plot_mistakes,
+    plot_reliability,
+    plot_roc,
+    plot_scores,
+    show,
+    write_report,
+)
 
 
 def test_plots_are_pictures_that_follow_the_figures(tmp_path):
@@ -14,9 +29,50 @@ def test_plots_are_pictures_that_follow_the_figures(tmp_path):
     plot_curves(history[:1] * 2, tmp_path / "flat.png")
     plot_confusion(np.array([[3, 1], [0, 4]]), ["real", "fake"], tmp_path / "confusion.png")
     plot_confusion(np.array([[1, 3], [4, 0]]), ["real", "fake"], tmp_path / "wrong.png")
-    plot_roc(truth, np.array([0.1, 0.6, 0.5, 0.9]), tmp_path / "roc.png")
-    plot_roc(truth, np.array([0.1, 0.2, 0.5, 0.9]), tmp_path / "perfect.png")
+    mixed, parted = np.array([0.1, 0.6, 0.5, 0.9]), np.array([0.1, 0.2, 0.5, 0.9])
+    plot_roc(truth, mixed, list("abcd"), tmp_path / "roc.png")
+    plot_roc(truth, parted, list("abcd"), tmp_path / "perfect.png")
+    plot_reliability(truth, mixed, tmp_path / "reliability.png")
+    plot_reliability(truth, parted, tmp_path / "reliable.png")
+    plot_scores(truth, mixed, {"real": 0.2, "fake": 0.8}, tmp_path / "scores.png")
+    plot_scores(truth, mixed, {"real": 0.4, "fake": 0.8}, tmp_path / "thresholds.png")
     pictures = {path.stem: np.asarray(Image.open(path), int) for path in tmp_path.iterdir()}
-    for one, other in (("curves", "flat"), ("confusion", "wrong"), ("roc", "perfect")):
+    pairs = [("curves", "flat"), ("confusion", "wrong"), ("roc", "perfect")]
+    pairs += [("reliability", "reliable"), ("scores", "thresholds")]
+    for one, other in pairs:
         assert pictures[one].shape == pictures[other].shape
         assert np.abs(pictures[one] - pictures[other]).max() > 100
+
+
+def photo(folder: Path, label: str, number: int) -> Photo:
+    path = folder / f"{label}{number}.png"
+    draw_face(number, 64).save(path)
+    unknown = dict.fromkeys(("left_eye", "right_eye", "nose", "mouth"))
+    return Photo(path.name, label, "s", "", group=path.stem, path=path, **unknown)
+
+
+def test_mistakes_are_shown_worst_first(tmp_path):
+    photos = [photo(tmp_path, label, n) for label in ("real", "fake") for n in range(6)]
+    good, bad = np.repeat([0.1, 0.9], 6), np.array([0.1] * 5 + [0.9] * 7)
+    plot_mistakes(photos, good, tmp_path / "good.png")
+    plot_mistakes(photos, bad, tmp_path / "bad.png")
+    pictures = [np.asarray(Image.open(tmp_path / f"{name}.png"), int) for name in ("good", "bad")]
+    change = np.abs(pictures[0] - pictures[1]).sum(axis=(1, 2))
+    middle = len(change) // 2
+    assert change[:middle].sum() > 10 * change[middle:].sum()  # real photos are in the upper row
+
+
+def test_report_names_its_figures_and_its_plots(tmp_path):
+    photos = [photo(tmp_path, label, n) for label in ("real", "fake") for n in range(12)]
+    scores = np.random.default_rng(0).random(24)
+    thresholds = {"real": 0.3, "fake": 0.7}
+    figures = {"split": "test", **compute_metrics(photos, scores, thresholds=thresholds, samples=9)}
+    write_report(figures, photos, scores, tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert f"| ROC AUC | {show(figures['roc_auc'])} |" in text
+    assert f"{figures['majority_baseline']:.3f}" in text
+    assert "paired ranking: fake above the photo it was made from | not defined" in text
+    plots = re.findall(r"\]\((.*?)\)", text)
+    assert len(plots) == 4
+    assert all((tmp_path / plot).is_file() for plot in plots)
+    assert "mistakes" not in text  # it shows photos, and stays where it was made

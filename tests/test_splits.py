@@ -1,9 +1,23 @@
+import csv
+import hashlib
 from collections import Counter
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from space.faces import PhotoError
+from tests.drawing import draw_face
 from training.errors import UserError
-from training.splits import assign_splits
+from training.splits import (
+    CERTAIN_INLIERS,
+    SourcePair,
+    assign_folds,
+    assign_splits,
+    find_source_pairs,
+    group_by_source,
+)
 
 STRATA = ["real"] * 400 + ["fakeeasy"] * 200 + ["fakehard"] * 200
 ALONE = [str(number) for number in range(len(STRATA))]
@@ -36,6 +50,86 @@ def test_a_rare_stratum_is_spread_without_an_error():
     assert "" not in splits
 
 
-def test_too_few_photos():
-    with pytest.raises(UserError, match="8 photos are too few"):
-        assign_splits(["real", "fake"] * 4, [str(n) for n in range(8)], seed=7)
+def test_too_few_sources():
+    with pytest.raises(UserError, match="40 photos from 4 sources are too few"):
+        assign_splits(["real", "fake"] * 20, ["a", "b", "c", "d"] * 10, seed=7)
+
+
+@pytest.mark.parametrize("folds", [2, 5, 10])
+def test_each_photo_is_tested_in_one_fold_with_its_group(folds):
+    groups = [str(number % 130) for number in range(len(STRATA))]
+    assigned = np.array(assign_folds(STRATA, groups, seed=7, folds=folds))
+    assert assigned.shape == (folds, len(STRATA))
+    assert ((assigned == "test").sum(axis=0) == 1).all()
+    for splits in assigned:
+        assert len(set(zip(groups, splits, strict=True))) == 130
+        assert np.mean(splits == "test") == pytest.approx(1 / folds, abs=0.03)
+        assert np.mean(splits == "validation") == pytest.approx(0.15, abs=0.03)
+
+
+def test_number_of_folds_is_checked():
+    with pytest.raises(UserError, match="--folds 3 is not"):
+        assign_folds(STRATA, ALONE, seed=7, folds=3)
+
+
+def write_photos(folder: Path) -> tuple[list[Path], list[str]]:
+    """Write 24 faces and, as the last three, versions of the first two; return paths and hashes."""
+    faces = [draw_face(seed, 200) for seed in range(24)]
+    swapped = faces[0].copy()  # a part of another person
+    swapped.paste(faces[9].crop((60, 130, 140, 180)), (60, 130))
+    tighter = faces[0].crop((10, 10, 190, 190)).resize((200, 200))
+    turned = faces[1].rotate(4, Image.Resampling.BICUBIC)
+    paths = []
+    for number, face in enumerate([*faces, swapped, tighter, turned]):
+        paths.append(folder / f"{number}.png")
+        face.save(paths[-1])
+    return paths, [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_versions_of_a_photo_are_found_and_others_are_not(tmp_path, cache):
+    paths, hashes = write_photos(tmp_path)
+    pairs = find_source_pairs(paths, hashes)
+    assert {(pair.first, pair.second) for pair in pairs} == {(0, 24), (0, 25), (24, 25), (1, 26)}
+    assert all(pair.inliers >= CERTAIN_INLIERS for pair in pairs)
+
+
+def test_pairs_are_read_from_the_cache_when_the_photos_are_the_same(tmp_path, cache, caplog):
+    paths, hashes = write_photos(tmp_path)
+    pairs = find_source_pairs(paths, hashes)
+    for path in paths:
+        path.unlink()  # so that nothing but the cache can tell
+    with caplog.at_level("INFO"):
+        assert find_source_pairs(paths, hashes) == pairs
+    assert "known already" in caplog.text
+    with pytest.raises(PhotoError):
+        find_source_pairs(paths, hashes[::-1])
+
+
+def test_groups_are_what_hangs_together():
+    hashes = [f"{number:016x}".ljust(64, "0") for number in (5, 1, 2, 3, 2, 4)]
+    pairs = [SourcePair(0, 1, 20), SourcePair(1, 3, 9)]
+    groups = group_by_source(hashes, pairs)
+    assert groups[0] == groups[1] == groups[3]
+    assert groups[2] == groups[4]
+    assert len(set(groups)) == 3
+    assert group_by_source(hashes[::-1], []) == [digest[:16] for digest in hashes[::-1]]
+
+
+def test_certain_pairs_of_real_photos_are_found(shared, cache):
+    with (shared / "source_pairs.csv").open(newline="") as file:
+        listed = {(row["a"], row["b"]) for row in csv.DictReader(file) if int(row["inliers"]) >= 20}
+    wanted = sorted(listed)[:40]
+    names = sorted({name for pair in wanted for name in pair})
+    folder = shared / "real_and_fake_face"
+    paths = [next(folder.rglob(name)) for name in names]
+    pairs = find_source_pairs(paths, names)
+    found = {frozenset((names[pair.first], names[pair.second])) for pair in pairs}
+    hits = sum(frozenset(pair) in found for pair in wanted)
+    assert hits >= 0.95 * len(wanted)
+    assert max(Counter(group_by_source(names, pairs)).values()) <= 12

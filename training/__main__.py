@@ -9,6 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import get_args, get_type_hints
 
+from space.faces import PhotoError
 from training.config import PrepareConfig, TrainConfig
 from training.errors import UserError
 
@@ -22,8 +23,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = vars(_parser().parse_args(arguments))
     try:
         options.pop("call")(**options)
-    except UserError as error:
+    except (UserError, PhotoError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # a full disk, a folder that may not be written
+        print(f"error: {error}.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("Interrupted; `train` and `run` go on with --resume.", file=sys.stderr)
@@ -49,6 +53,12 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("model", metavar="RUN_OR_MODEL", help="folder of a run or exported model")
     evaluate.add_argument("--split", choices=["train", "validation", "test"], default="test")
     evaluate.add_argument("--output", type=Path, help="where figures go (default: RUN_OR_MODEL)")
+    evaluate.add_argument(
+        "--folds", type=int, help="train RUN anew for each of so many folds, pool their scores"
+    )
+    evaluate.add_argument(
+        "--backbone-weights", metavar="PATH", help="for --folds, where RUN was given a path"
+    )
     export = add(_export, "convert a run to LiteRT and keep the fastest variant that is as good")
     export.add_argument("run", metavar="RUN", type=Path, help="folder of a run")
     export.add_argument("--output", type=Path, help="folder to write (default: RUN/export)")
@@ -69,7 +79,7 @@ def _add_flags(parser: argparse.ArgumentParser, config: type, without: tuple = (
     for field in fields(config):
         if field.name in without:
             continue
-        kind, text = get_args(hints[field.name])
+        kind, text, *_ = get_args(hints[field.name])
         how = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
         parser.add_argument(
             f"--{field.name.replace('_', '-')}",
@@ -94,10 +104,24 @@ def _train(resume: bool, **flags) -> None:
     train(TrainConfig(**flags), resume=resume, given=frozenset(flags))
 
 
-def _evaluate(model: str, data: Path, split: str, output: Path | None) -> None:
-    from training.evaluate import evaluate, log_metrics
+def _evaluate(
+    model: str,
+    data: Path,
+    split: str,
+    output: Path | None,
+    folds: int | None,
+    backbone_weights: str | None,
+) -> None:
+    from training.evaluate import evaluate, evaluate_folds, log_metrics
 
-    log_metrics(evaluate(model, data, split, output), output or model)
+    if folds is None:
+        log_metrics(evaluate(model, data, split, output), output or model)
+        return
+    output = output or Path(model) / "folds"
+    figures = evaluate_folds(
+        Path(model), data, folds, backbone_weights=backbone_weights, output=output
+    )
+    log_metrics(figures, output)
 
 
 def _export(run: Path, data: Path, output: Path | None) -> None:
@@ -107,17 +131,20 @@ def _export(run: Path, data: Path, output: Path | None) -> None:
 
 
 def _run(resume: bool, **flags) -> None:
-    names = {field.name for field in fields(PrepareConfig)}
-    prepare_flags = {name: value for name, value in flags.items() if name in names}
+    from training.fit import is_started
+
+    prepare_names = {field.name for field in fields(PrepareConfig)}
+    prepare_flags = {name: value for name, value in flags.items() if name in prepare_names}
     if "data" in flags:
         prepare_flags["output"] = flags["data"]
-    train_flags = {name: flags[name] for name in flags.keys() - {"source", "size"}}
-    run = TrainConfig(**train_flags).run
+    train_flags = {name: flags[name] for name in flags.keys() - (prepare_names - {"seed"})}
+    config = TrainConfig(**train_flags)
+    # Before the data is made anew; and a run that was interrupted earlier than that starts here.
+    resume = is_started(config.run, resume)
     _prepare(**prepare_flags)
-    data = TrainConfig(**train_flags).data
     _train(resume, **train_flags)
-    _evaluate(str(run), data, "test", None)
-    _export(run, data, None)
+    _evaluate(str(config.run), config.data, "test", None, folds=None, backbone_weights=None)
+    _export(config.run, config.data, None)
 
 
 def _benchmark() -> None:

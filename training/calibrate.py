@@ -6,7 +6,6 @@ Both on the validation split, which training saw only to choose an epoch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from itertools import pairwise
 
 import numpy as np
@@ -73,7 +72,7 @@ def choose_thresholds(truth: np.ndarray, probabilities: np.ndarray) -> dict[str,
     return {"real": real, "fake": fake}
 
 
-def describe_scores(truth: np.ndarray, probabilities: np.ndarray) -> list[dict]:
+def describe_scores(truth: np.ndarray, probabilities: np.ndarray) -> list[ScoreBin]:
     """Return what share of the photos at each probability was fake, in bins of equal counts.
 
     Args:
@@ -81,7 +80,7 @@ def describe_scores(truth: np.ndarray, probabilities: np.ndarray) -> list[dict]:
         probabilities: calibrated, `[photos]`.
 
     Returns:
-        `ScoreBin`s as dicts that JSON can hold, from 0 to 1 without gaps.
+        Bins from 0 to 1 without gaps.
     """
     order = np.argsort(probabilities, kind="stable")
     bins = np.array_split(order, max(1, len(order) // BIN_PHOTOS))
@@ -90,7 +89,7 @@ def describe_scores(truth: np.ndarray, probabilities: np.ndarray) -> list[dict]:
         for left, right in pairwise(bins)
     ]
     return [
-        asdict(ScoreBin(low, high, len(members), float(truth[members].mean())))
+        ScoreBin(low, high, len(members), float(truth[members].mean()))
         for low, high, members in zip([0.0, *edges], [*edges, 1.0], bins, strict=True)
     ]
 

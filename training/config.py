@@ -2,9 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_type_hints
+
+from training.errors import UserError
+
+
+@dataclass(frozen=True)
+class Within:
+    """The range of a setting, both ends included."""
+
+    low: float
+    high: float = math.inf
+
+
+SHARE, SEED = Within(0, 1), Within(0, 2**32 - 1)
+
+
+def _check_ranges(config: object) -> None:
+    hints = get_type_hints(type(config), include_extras=True)
+    for field in fields(config):
+        value = getattr(config, field.name)
+        for bounds in hints[field.name].__metadata__[1:]:
+            if not bounds.low <= value <= bounds.high:  # false for NaN as well
+                raise UserError(
+                    f"--{field.name.replace('_', '-')} {value} is out of range: give a value from "
+                    f"{bounds.low} to {bounds.high}."
+                )
 
 
 @dataclass(frozen=True)
@@ -13,11 +39,16 @@ class PrepareConfig:
 
     source: Annotated[str, "`kaggle`, or a folder with real and fake photos"] = "kaggle"
     output: Annotated[Path, "folder to write"] = Path("data/faces")
-    size: Annotated[int, "side of the written photos in px"] = 256
+    size: Annotated[int, "side of the written photos in px", Within(32, 4096)] = 256
     group_by: Annotated[
         str, "keep photos in one split that share `sources`, or only identical `files` (leaks)"
     ] = "sources"
-    seed: Annotated[int, "decides which photo falls into which split"] = 7
+    seed: Annotated[int, "decides which photo falls into which split", SEED] = 7
+
+    def __post_init__(self) -> None:
+        _check_ranges(self)
+        if self.group_by not in ("sources", "files"):
+            raise UserError(f"--group-by {self.group_by} is neither `sources` nor `files`.")
 
 
 @dataclass(frozen=True)
@@ -29,28 +60,47 @@ class TrainConfig:
     backbone_weights: Annotated[
         str, "`imagenet`, `none` or the path of a weights file of EfficientNetB0 without top"
     ] = "imagenet"
-    trainable_layers: Annotated[int, "layers at the backbone's end that train"] = 20
-    input_size: Annotated[int, "side of the model's input in px"] = 224
-    hidden_units: Annotated[int, "width of the head"] = 256
-    l2: Annotated[float, "weight of the head's L2 penalty"] = 1e-4
-    dropout: Annotated[float, "share of the head's activations dropped while training"] = 0.4
-    epochs: Annotated[int, "passes over the training photos at most"] = 10
-    batch_size: Annotated[int, "photos in a step"] = 16
-    learning_rate: Annotated[float, "of Adam, at the start"] = 3e-4
-    label_smoothing: Annotated[float, "share of the label that is spread over both classes"] = 0.1
+    trainable_layers: Annotated[
+        int, "layers at the backbone's end that train (238 are all)", Within(0, 238)
+    ] = 20
+    input_size: Annotated[int, "side of the model's input in px", Within(32, 1024)] = 224
+    hidden_units: Annotated[int, "width of the head", Within(1)] = 256
+    l2: Annotated[float, "weight of the head's L2 penalty", Within(0)] = 1e-4
+    dropout: Annotated[
+        float, "share of the head's activations dropped while training", Within(0, 0.99)
+    ] = 0.4
+    epochs: Annotated[int, "passes over the training photos at most", Within(1)] = 10
+    batch_size: Annotated[int, "photos in a step", Within(2)] = 16
+    learning_rate: Annotated[float, "of Adam, at the start", Within(0, 1)] = 3e-4
+    label_smoothing: Annotated[
+        float, "share of the label that is spread over both classes", SHARE
+    ] = 0.1
     class_weights: Annotated[bool, "weigh the rarer class more"] = True
-    rotation: Annotated[float, "augmentation: largest angle in degrees"] = 15.0
-    shift: Annotated[float, "augmentation: largest shift as a share of width and height"] = 0.1
-    zoom: Annotated[float, "augmentation: largest zoom as a share"] = 0.1
+    rotation: Annotated[float, "augmentation: largest angle in degrees", Within(0, 180)] = 15.0
+    shift: Annotated[float, "augmentation: largest shift as a share of width and height", SHARE] = (
+        0.1
+    )
+    zoom: Annotated[float, "augmentation: largest zoom as a share", Within(0, 0.9)] = 0.1
     flip: Annotated[bool, "augmentation: mirror half of the photos"] = True
-    brightness: Annotated[float, "augmentation: largest change as a share of the full range"] = 0.15
-    channel_shift: Annotated[float, "augmentation: largest change of a channel, of 255"] = 15.0
+    brightness: Annotated[
+        float, "augmentation: largest change as a share of the full range", SHARE
+    ] = 0.15
+    channel_shift: Annotated[
+        float, "augmentation: largest change of a channel, of 255", Within(0, 255)
+    ] = 15.0
     degrade: Annotated[
-        float, "augmentation: share of photos that get JPEG, resizing, blur or noise"
+        float, "augmentation: share of photos that get JPEG, resizing, blur or noise", SHARE
     ] = 0.0
-    stop_patience: Annotated[int, "epochs without a better validation AUC before it stops"] = 6
+    stop_patience: Annotated[
+        int, "epochs without a better validation AUC before it stops", Within(0)
+    ] = 6
     plateau_patience: Annotated[
-        int, "epochs without a lower validation loss before the rate falls"
+        int, "epochs without a lower validation loss before the rate falls", Within(0)
     ] = 2
-    plateau_factor: Annotated[float, "what the learning rate is multiplied by then"] = 0.3
-    seed: Annotated[int, "of weights, order and augmentation"] = 7
+    plateau_factor: Annotated[
+        float, "what the learning rate is multiplied by then", Within(0, 0.99)
+    ] = 0.3
+    seed: Annotated[int, "of weights, order and augmentation", SEED] = 7
+
+    def __post_init__(self) -> None:
+        _check_ranges(self)

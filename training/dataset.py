@@ -122,11 +122,7 @@ def prepare(config: PrepareConfig) -> Path:
     """
     output = config.output
     check_replaceable(output, REPORT)
-    if config.group_by not in ("sources", "files"):
-        raise UserError(f"--group-by {config.group_by} is neither `sources` nor `files`.")
-    if config.size < 32:
-        raise UserError(f"--size {config.size} is too small: give at least 32.")
-    photos = find_photos(locate(config.source), exclude=output)
+    photos = find_photos(locate(config.source), prepared=REPORT)
     hashes = [_hash(photo.path) for photo in tqdm(photos, desc="Reading", unit="photo")]
     fingerprint = _fingerprint(photos, hashes, config)
     report = read_report(output) if (output / REPORT).is_file() else {}
@@ -153,7 +149,10 @@ def read_report(data: Path) -> dict:
             f"{data} was not written by prepare (no {REPORT}): run `python -m training prepare "
             f"--output {data}` first."
         )
-    return json.loads(path.read_text())
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}): remove {data} and run prepare.") from error
 
 
 def read_split(data: Path, split: str) -> list[Photo]:
@@ -172,7 +171,7 @@ def read_split(data: Path, split: str) -> list[Photo]:
     path = folder / METADATA
     if not path.is_file():
         raise UserError(f"{path} is missing: run prepare again.")
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         names = [column.name for column in fields(PhotoRow)]
         if reader.fieldnames != names:
@@ -198,7 +197,7 @@ def read_source_pairs(data: Path, photos: Sequence[Photo]) -> list[tuple[int, in
     """
     position = {photo.path: index for index, photo in enumerate(photos)}
     pairs = []
-    with (Path(data) / PAIRS).open(newline="") as file:
+    with (Path(data) / PAIRS).open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             names = (Path(data) / row["first"], Path(data) / row["second"])
             found = [position[name] for name in names if name in position]
@@ -276,6 +275,7 @@ def _fill(
     pairs = find_source_pairs([photos[index].path for index in readable], readable_hashes)
     groups = group_by_source(readable_hashes, pairs if config.group_by == "sources" else [])
     splits = assign_splits(strata, groups, config.seed)
+    _check_splits([photos[index].label for index in readable], splits)
     rows: dict[str, list[PhotoRow]] = {split: [] for split in SPLITS}
     malformed, written = [], []
     for index, split, group in zip(readable, splits, groups, strict=True):
@@ -290,7 +290,7 @@ def _fill(
     encoded.rmdir()
     for split, split_rows in rows.items():
         _write_metadata(folder / split / METADATA, split_rows)
-    with (folder / PAIRS).open("w", newline="") as file:
+    with (folder / PAIRS).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["first", "second", "inliers"])
         writer.writerows((written[p.first], written[p.second], p.inliers) for p in pairs)
@@ -313,6 +313,17 @@ def _fill(
     }
 
 
+def _check_splits(labels: Sequence[str], splits: Sequence[str]) -> None:
+    missing = {(split, label) for split in SPLITS for label in LABELS} - set(
+        zip(splits, labels, strict=True)
+    )
+    for split, label in sorted(missing):
+        raise UserError(
+            f"Of {labels.count(label)} {label} photos none fell into the {split} split: give at "
+            "least 20 of each label, from different sources."
+        )
+
+
 def _encode_all(photos: list[SourcePhoto], size: int, folder: Path) -> list[str | None]:
     """Write every photo as `{index}.jpg`; return what is wrong with each, `None` where nothing
     is."""
@@ -322,7 +333,11 @@ def _encode_all(photos: list[SourcePhoto], size: int, folder: Path) -> list[str 
             pool.submit(_encode, photo.path, size, folder / f"{index}.jpg")
             for index, photo in enumerate(photos)
         ]
-        return [job.result() for job in tqdm(jobs, desc="Writing", unit="photo")]
+        try:
+            return [job.result() for job in tqdm(jobs, desc="Writing", unit="photo")]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # or an interruption waits for the whole queue
+            raise
 
 
 def _encode(path: Path, size: int, target: Path) -> str | None:
@@ -342,7 +357,7 @@ def _free_name(folder: Path, stem: str) -> Path:
 
 def _write_metadata(path: Path, rows: list[PhotoRow]) -> None:
     path.parent.mkdir(exist_ok=True)
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [column.name for column in fields(PhotoRow)])
         writer.writeheader()
         writer.writerows(asdict(row) for row in rows)

@@ -48,6 +48,7 @@ def evaluate(
     photos = read_split(data, split)
     if output is None and not Path(model).is_dir():
         raise UserError(f"{model} is not a folder: give --output for the figures.")
+    _warn_of_other_data(Path(model), data)
     scores, thresholds = _scores(model, photos, split)
     figures = _figures(data, split, photos, scores, thresholds, samples)
     _write(figures, photos, scores, Path(output or model))
@@ -119,7 +120,10 @@ def keras_scores(run: Path, photos: Sequence[Photo]) -> np.ndarray:
     path = Path(run) / FINAL
     if not path.is_file():
         raise UserError(f"{run} holds neither {FINAL} nor {CONFIG_FILE}: train or export first.")
-    model = keras.models.load_model(path)
+    try:
+        model = keras.models.load_model(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be loaded ({error}): train anew.") from error
     batches = PhotoBatches(photos, batch_size=32, input_size=model.input_shape[1])
     return model.predict(batches)[:, 1]
 
@@ -150,6 +154,20 @@ def log_metrics(figures: dict, output: str | Path) -> None:
         figures["accuracy"]["value"],
         figures["majority_baseline"],
     )
+
+
+def _warn_of_other_data(run: Path, data: Path) -> None:
+    from training.fit import CONFIG, read_config
+
+    if not (run / CONFIG).is_file():
+        return
+    if read_config(run)["data"]["fingerprint"] != read_report(data)["fingerprint"]:
+        log.warning(
+            "%s is not the data that %s was trained on: it may have been trained on photos that it "
+            "is measured on now.",
+            data,
+            run,
+        )
 
 
 def _scores(

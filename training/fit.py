@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import platform
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -127,7 +128,10 @@ def read_config(run: Path) -> dict:
     path = Path(run) / CONFIG
     if not path.is_file():
         raise UserError(f"{run} holds no {CONFIG}: give the folder of a training run.")
-    return json.loads(path.read_text())
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}): train anew in another --run.") from error
 
 
 def package_versions() -> dict[str, str]:
@@ -177,12 +181,21 @@ class _Replay(keras.callbacks.Callback):
         self.model.optimizer.learning_rate = rate
 
 
-def _read_stored(run: Path, resume: bool) -> dict | None:
-    if resume:
-        return read_config(run)
-    if (run / CONFIG).exists():
+def is_started(run: Path, resume: bool) -> bool:
+    """Return whether a folder holds a run.
+
+    Raises:
+        UserError: it does, and nobody asked to resume it.
+    """
+    started = (run / CONFIG).exists()
+    if started and not resume:
         raise UserError(f"{run} holds a run already: add --resume to go on, or give another --run.")
-    return None
+    return started
+
+
+def _read_stored(run: Path, resume: bool) -> dict | None:
+    started = is_started(run, resume)
+    return read_config(run) if started or resume else None
 
 
 def _merge(
@@ -301,7 +314,9 @@ def _callbacks(
         keras.callbacks.CSVLogger(run / HISTORY, append=True),
         stop,
         plateau,
-        keras.callbacks.BackupAndRestore(run / BACKUP, double_checkpoint=True),
+        keras.callbacks.BackupAndRestore(
+            run / BACKUP, double_checkpoint=True, delete_checkpoint=False
+        ),
         _Replay(history, [stop, plateau]),  # after what it replays was reset and restored
     ]
 
@@ -333,6 +348,7 @@ def _finish(run: Path) -> None:
         partial = run / f"partial-{name}"
         model.save(partial)
         partial.replace(run / name)
+    shutil.rmtree(run / BACKUP)  # only now: a run that is cut off before needs no epoch again
     best = max(range(len(history)), key=lambda epoch: history[epoch]["val_auc"])
     auc = history[best]["val_auc"]
     log.info("%s: validation AUC %.3f in epoch %d of %d.", run / FINAL, auc, best + 1, len(history))

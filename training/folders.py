@@ -15,16 +15,19 @@ def replaced_folder(output: Path, marker: str) -> Iterator[Path]:
     """Yield an empty folder that takes the place of `output` when the block ends without an error.
 
     Args:
-        output: the folder's final name; what is there is replaced if it holds the marker.
+        output: the folder's final name; what is there is replaced if it holds the marker. A link is
+            followed, so that what it points to is replaced.
         marker: name of a file that only the same verb writes.
 
     Raises:
         UserError: `output` holds something else.
     """
     check_replaceable(output, marker)
+    output = output.resolve()
     staging = output.with_name(f".{output.name}.partial")
     replaced = output.with_name(f".{output.name}.replaced")
-    for leftover in (staging, replaced):  # of a run that was killed
+    _restore(output, replaced)  # of a run that was killed between the two renames below
+    for leftover in (staging, replaced):
         shutil.rmtree(leftover, ignore_errors=True)
     staging.mkdir(parents=True)
     try:
@@ -33,15 +36,22 @@ def replaced_folder(output: Path, marker: str) -> Iterator[Path]:
             output.rename(replaced)
         staging.rename(output)
     finally:
+        _restore(output, replaced)
         for folder in (staging, replaced):
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_replaceable(output: Path, marker: str) -> None:
     """Raise `UserError` where `output` exists, is not empty, and does not hold the marker."""
-    occupied = output.is_file() or (output.is_dir() and any(output.iterdir()))
-    if occupied and not (output / marker).is_file():
+    output = output.resolve()
+    free = not output.exists() or (output.is_dir() and not any(output.iterdir()))
+    if not output.name or not (free or (output / marker).is_file()):
         raise UserError(
             f"{output} was written by something else (it holds no {marker}): remove it or give "
             "another --output."
         )
+
+
+def _restore(output: Path, replaced: Path) -> None:
+    if replaced.is_dir() and not output.exists():
+        replaced.rename(output)

@@ -55,8 +55,10 @@ def locate(source: str) -> Path:
     return root
 
 
-def find_photos(root: Path, exclude: Path | None = None) -> list[SourcePhoto]:
+def find_photos(root: Path, prepared: str = "prepare_report.json") -> list[SourcePhoto]:
     """List the photos of every pair of real and fake folders below `root`, in a fixed order.
+
+    Folders that `prepare` wrote are left out: their photos are copies.
 
     A pair whose files have the names and sizes of an earlier pair is a second copy, as in the
     Kaggle archive, and ignored.
@@ -64,14 +66,14 @@ def find_photos(root: Path, exclude: Path | None = None) -> list[SourcePhoto]:
     Args:
         root: folder that holds `training_real` and `training_fake`, or `real` and `fake`, at any
             depth.
-        exclude: folder whose content is left out (the output, where it lies inside the source).
+        prepared: name of the file by which folders that `prepare` wrote are known.
 
     Raises:
         UserError: there is no such pair, or one label has no files.
     """
     photos: list[SourcePhoto] = []
     seen: dict[frozenset, Path] = {}
-    for holder, real, fake in _folder_pairs(root, exclude):
+    for holder, real, fake in _folder_pairs(root, prepared):
         files = {"real": _files(holder / real), "fake": _files(holder / fake)}
         listing = frozenset(
             (label, path.relative_to(holder).as_posix().split("/", 1)[1], path.stat().st_size)
@@ -110,16 +112,14 @@ def _download() -> Path:
         ) from error
 
 
-def _folder_pairs(root: Path, exclude: Path | None) -> list[tuple[Path, str, str]]:
+def _folder_pairs(root: Path, prepared: str) -> list[tuple[Path, str, str]]:
     """Return (folder, name of its real folder, name of its fake folder), outermost first."""
     pairs = []
-    for folder, names, _ in os.walk(root):
+    for folder, names, files in os.walk(root):
         holder = Path(folder)
-        names[:] = [
-            name
-            for name in sorted(names)
-            if not name.startswith(".") and (exclude is None or holder / name != exclude)
-        ]
+        if prepared in files:
+            names.clear()
+        names[:] = sorted(name for name in names if not name.startswith("."))
         by_lower_case = {name.lower(): name for name in names}
         for real, fake in FOLDER_PAIRS.items():
             if real in by_lower_case and fake in by_lower_case:

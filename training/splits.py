@@ -129,7 +129,7 @@ def assign_splits(strata: Sequence[str], groups: Sequence[str], seed: int) -> li
         `"train"`, `"validation"` or `"test"` for each photo.
 
     Raises:
-        UserError: there are too few photos to fill three splits.
+        UserError: there are too few groups to deal.
     """
     split_of_part = [split for split, parts in FOLDS.items() for _ in range(parts)]
     return [split_of_part[part] for part in _deal(strata, groups, seed)]
@@ -171,13 +171,13 @@ def assign_folds(
 def _deal(strata: Sequence[str], groups: Sequence[str], seed: int) -> list[int]:
     """Deal the photos into 20 parts of equal make-up; return the part of each."""
     n_parts = sum(FOLDS.values())
-    if len(strata) < n_parts or max(np.unique(strata, return_counts=True)[1]) < n_parts:
-        raise UserError(
-            f"{len(strata)} photos are too few for three splits: give at least {n_parts} of each "
-            "label."
-        )
     splitter = StratifiedGroupKFold(n_splits=n_parts, shuffle=True, random_state=seed)
     parts = [0] * len(strata)
+    if len(set(groups)) < n_parts:
+        raise UserError(
+            f"{len(strata)} photos from {len(set(groups))} sources are too few for three splits: "
+            f"give at least {n_parts} of each label."
+        )
     with warnings.catch_warnings():
         # Said of every stratum with fewer than 20 photos, which is then spread as evenly as it can
         # be.

@@ -1,0 +1,29 @@
+import pytest
+
+from training.config import PrepareConfig, TrainConfig
+from training.errors import UserError
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"epochs": 0},
+        {"batch_size": 0},
+        {"dropout": 1.5},
+        {"learning_rate": float("nan")},
+        {"trainable_layers": -3},
+        {"input_size": 10},
+        {"seed": -1},
+    ],
+)
+def test_settings_out_of_range_are_named(setting):
+    [name] = setting
+    with pytest.raises(UserError, match=f"--{name.replace('_', '-')} .* is out of range: give"):
+        TrainConfig(**setting)
+
+
+def test_preparing_is_checked_as_well():
+    with pytest.raises(UserError, match="--size 70000 is out of range"):
+        PrepareConfig(size=70_000)
+    with pytest.raises(UserError, match="--group-by magic is neither"):
+        PrepareConfig(group_by="magic")

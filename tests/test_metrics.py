@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+
+from training.dataset import PhotoRow
+from training.errors import UserError
+from training.metrics import auc_estimate, calibration_error, compute_metrics, estimate
+
+HALF = {"real": 0.5, "fake": 0.5}
+# Four photos of each kind, so that there are enough of them.
+SCORES = np.tile([0.1, 0.2, 0.6, 0.4, 0.9, 0.3, 0.7], 4)
+
+
+def row(label: str, difficulty: str = "", mouth: float | None = None, group: str = "g") -> PhotoRow:
+    return PhotoRow("a.jpg", label, "s", difficulty, None, None, None, mouth, group)
+
+
+@pytest.fixture
+def rows() -> list[PhotoRow]:
+    kinds = [("real",)] * 4 + [("fake", "easy", 1.0), ("fake", "easy", 0.0), ("fake", "hard", 1.0)]
+    return [row(*kind, group=str(number)) for number, kind in enumerate(kinds * 4)]
+
+
+def values(figures: dict) -> dict:
+    return {
+        name: figure["value"]
+        for name, figure in figures.items()
+        if isinstance(figure, dict) and "value" in figure
+    }
+
+
+def test_figures_of_a_case_worked_by_hand(rows):
+    pairs = [(4, 2), (5, 2), (6, 2), (11, 10)]
+    figures = compute_metrics(rows, SCORES, thresholds=HALF, pairs=pairs, samples=10)
+    assert (figures["photos"], figures["fakes"], figures["groups"]) == (28, 12, 28)
+    assert figures["confusion_matrix"] == [[12, 4], [4, 8]]
+    assert figures["majority_baseline"] == pytest.approx(4 / 7)
+    assert values(figures) == {
+        "roc_auc": pytest.approx(10 / 12),
+        # Fakes at the first two and the fifth of the seven scores: precision 1, 1 and 3/5.
+        "average_precision": pytest.approx((1 + 1 + 3 / 5) / 3),
+        "accuracy": pytest.approx(5 / 7),
+        "balanced_accuracy": pytest.approx((3 / 4 + 2 / 3) / 2),
+        # Where two of three fakes are found, up to half of the real photos are called fake.
+        "equal_error_rate": pytest.approx(1 / 3),
+        "tpr_at_1_fpr": pytest.approx(2 / 3),
+        "tpr_at_5_fpr": pytest.approx(2 / 3),
+        "brier_score": pytest.approx((0.01 + 0.04 + 0.36 + 0.16 + 0.01 + 0.49 + 0.09) / 7),
+        "calibration_error": pytest.approx((0.1 + 0.2 + 0.6 + 0.4 + 0.1 + 0.7 + 0.3) / 7),
+        "paired_ranking": pytest.approx(3 / 4),
+    }
+    assert figures["per_class"]["fake"]["precision"] == pytest.approx(2 / 3)
+    easy, hard = (figures["by_difficulty"][name] for name in ("easy", "hard"))
+    assert (easy["fakes"], hard["fakes"]) == (8, 4)
+    assert values(easy) == {"roc_auc": pytest.approx(6 / 8), "called_fake": 0.5}
+    assert values(hard) == {"roc_auc": 1.0, "called_fake": 1.0}
+    assert values(figures["by_part"]["mouth"]) == {"roc_auc": 1.0, "called_fake": 1.0}
+    assert figures["by_part"].keys() == {"mouth"}  # nothing is known of the others
+    assert figures["by_source"].keys() == {"s"}
+
+
+def test_verdicts_are_counted_by_label(rows):
+    thresholds = {"real": 0.25, "fake": 0.65}
+    figures = compute_metrics(rows, SCORES, thresholds=thresholds, samples=10)
+    assert values(figures["verdicts"]) == {
+        "inconclusive": pytest.approx(3 / 7),
+        "real_called_fake": 0.0,
+        "fake_called_real": 0.0,
+        "fake_called_fake": pytest.approx(2 / 3),
+        "accuracy_where_decided": 1.0,
+    }
+    assert figures["accuracy"]["value"] == pytest.approx(5 / 7)  # thresholds move verdicts alone
+
+
+def test_what_is_not_defined_is_none(rows):
+    figures = compute_metrics(rows, SCORES, thresholds={"real": 0.0, "fake": 1.0}, samples=10)
+    assert figures["paired_ranking"] == {"value": None, "low": None, "high": None}
+    assert figures["verdicts"]["accuracy_where_decided"]["value"] is None
+
+
+def test_interval_has_the_width_that_theory_gives():
+    rng = np.random.default_rng(1)
+    hits = (rng.random(400) < 0.3).astype(float)
+    figure = estimate(
+        lambda weights: {"share": np.average(hits, weights=weights)}, [str(n) for n in range(400)]
+    )["share"]
+    error = np.sqrt(0.3 * 0.7 / 400)
+    assert figure["value"] == pytest.approx(hits.mean())
+    assert figure["high"] - figure["low"] == pytest.approx(2 * 1.96 * error, rel=0.15)
+
+
+def test_photos_of_one_group_are_drawn_together():
+    rng = np.random.default_rng(1)
+    truth, scores = rng.integers(0, 2, 100), rng.random(100)
+    alone = auc_estimate(truth, scores, [f"{n:03d}" for n in range(100)], samples=300)
+    fourfold = [np.tile(array, 4) for array in (truth, scores)]
+    grouped = auc_estimate(*fourfold, [f"{n:03d}" for n in range(100)] * 4, samples=300)
+    apart = auc_estimate(*fourfold, [f"{n:03d}" for n in range(400)], samples=300)
+    assert grouped == pytest.approx(alone)  # copies are no evidence
+    assert apart["high"] - apart["low"] < 0.7 * (grouped["high"] - grouped["low"])
+
+
+def test_calibration_error_of_a_calibrated_score_is_small():
+    rng = np.random.default_rng(2)
+    scores = rng.random(20_000)
+    truth = (rng.random(20_000) < scores).astype(int)
+    weights = np.ones(20_000, dtype=int)
+    assert calibration_error(truth, scores, weights) < 0.02
+    assert calibration_error(truth, scores**3, weights) > 0.2
+
+
+def test_one_label_and_few_photos_are_refused():
+    with pytest.raises(UserError, match="real photos only"):
+        compute_metrics([row("real")] * 20, np.zeros(20), thresholds=HALF)
+    with pytest.raises(UserError, match="2 photos are too few"):
+        compute_metrics([row("real"), row("fake")], np.zeros(2), thresholds=HALF)
