@@ -22,11 +22,11 @@ from training.baselines import (
     hog_features,
     lbp_features,
 )
+from training.config import SPLITS
 from training.dataset import METADATA, PAIRS, Photo, PhotoRow, read_split
 from training.errors import UserError
 from training.evaluate import keras_scores, load_detector, score_photos
 from training.metrics import compute_metrics
-from training.splits import SPLITS
 
 
 def stripe(photo: Photo) -> None:

@@ -10,7 +10,7 @@ from datasets import ClassLabel, load_dataset
 from PIL import Image
 
 from tests.drawing import draw_face, write_source
-from training.config import PrepareConfig
+from training.config import SPLITS, PrepareConfig
 from training.dataset import (
     REPORT,
     features,
@@ -22,7 +22,6 @@ from training.dataset import (
 )
 from training.errors import UserError
 from training.kaggle import SourcePhoto
-from training.splits import SPLITS
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

@@ -4,12 +4,11 @@ import shutil
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from training.config import PrepareConfig
+from training.config import SPLITS, PrepareConfig
 from training.dataset import prepare, read_report, read_split
 from training.errors import UserError
 from training.evaluate import evaluate, evaluate_folds, keras_scores
 from training.fit import read_config
-from training.splits import SPLITS
 
 REPORT_FILES = {"metrics.json", "report.md", "confusion.png", "roc.png"}
 REPORT_FILES |= {"reliability.png", "scores.png", "mistakes.png"}

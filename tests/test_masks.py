@@ -8,6 +8,7 @@ from PIL import Image
 
 from tests.drawing import draw_face
 from training.dataset import PAIRS, PhotoRow, read_split
+from training.degrade import jpeg
 from training.masks import MaskRejected, edit_mask, find_targets, part_mask
 
 SIDE = 256
@@ -74,9 +75,11 @@ def test_pairs_without_a_mask_say_why(faces):
     with pytest.raises(MaskRejected, match="not registered"):
         edit_mask(portrait(5), base)
     with pytest.raises(MaskRejected, match="too little"):
-        edit_mask(swap(base, donor, np.zeros_like(MOUTH)), base)
+        edit_mask(jpeg(base, 85), base)
+    all_but_frame = np.zeros_like(MOUTH)
+    all_but_frame[24:-24, 24:-24] = True
     with pytest.raises(MaskRejected, match="too much"):
-        edit_mask(swap(base, donor, ellipse((0.5, 0.5), (0.47, 0.47))), base)
+        edit_mask(swap(base, 255 - donor, all_but_frame), base)
     with pytest.raises(MaskRejected, match="frame differs"):
         edit_mask(swap(base, donor, ellipse((0.5, 0.6), (0.3, 0.3))), donor)
 

@@ -111,5 +111,5 @@ def test_calibration_error_of_a_calibrated_score_is_small():
 def test_one_label_and_few_photos_are_refused():
     with pytest.raises(UserError, match="real photos only"):
         compute_metrics([row("real")] * 20, np.zeros(20), thresholds=HALF)
-    with pytest.raises(UserError, match="2 photos are too few"):
+    with pytest.raises(UserError, match="holds 2 photos, too few"):
         compute_metrics([row("real"), row("fake")], np.zeros(2), thresholds=HALF)

@@ -15,7 +15,8 @@ from training.dataset import read_split
 from training.degrade import brighten
 from training.errors import UserError
 from training.evaluate import evaluate
-from training.stress import CLEAN, check_measurable, conditions, plot_stress, stress, stress_table
+from training.metrics import check_measurable
+from training.stress import CLEAN, conditions, plot_stress, stress, stress_table
 
 SHARES = ("real_called_fake", "fake_called_fake", "inconclusive")
 CHANGES = ("verdict_changed", "verdict_reversed")
@@ -176,9 +177,9 @@ def test_what_cannot_be_measured_is_one_sentence(data, tmp_path):
         stress(tmp_path, data, "train")
     photos = read_split(data, "train")
     with pytest.raises(UserError, match="19 photos, too few"):
-        check_measurable(photos[:19], "train")
+        check_measurable(photos[:19])
     with pytest.raises(UserError, match="fake photos only"):
-        check_measurable([replace(photo, label="fake") for photo in photos], "train")
+        check_measurable([replace(photo, label="fake") for photo in photos])
 
 
 def test_figures_go_beside_the_model_where_no_folder_is_given(data, tmp_path, monkeypatch):

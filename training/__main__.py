@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import get_args, get_type_hints
 
 from space.faces import PhotoError
-from training.config import PrepareConfig, TrainConfig
+from training.config import SPLITS, PrepareConfig, TrainConfig
 from training.errors import UserError
+
+DATA = {"type": Path, "default": TrainConfig.data, "help": "prepared folder"}
 
 log = logging.getLogger("training")
 
@@ -22,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     log.setLevel(logging.INFO)
     options = vars(_parser().parse_args(arguments))
     try:
-        options.pop("call")(**options)
+        return options.pop("call")(**options) or 0
     except (UserError, PhotoError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -32,7 +35,6 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Interrupted; `train` and `run` go on with --resume.", file=sys.stderr)
         return 130
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -40,18 +42,38 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
     def add(call, help_text: str) -> argparse.ArgumentParser:
-        name = call.__name__.removeprefix("_")
+        name = call.__name__.removeprefix("_").replace("_", "-")
         verb = verbs.add_parser(name, help=help_text, description=help_text)
         verb.set_defaults(call=call)
         return verb
 
-    _add_flags(
-        add(_prepare, "turn photos or the Kaggle download into an ImageFolder"), PrepareConfig
-    )
+    _add_making_verbs(add)
+    _add_measuring_verbs(add)
+    benchmark = add(_benchmark, "time a prediction and the start of the page")
+    benchmark.add_argument("--output", type=Path, help="file to write")
+    add(_tables, "write the README's tables anew")
+    return parser
+
+
+def _add_making_verbs(add: Callable) -> None:
+    prepare = add(_prepare, "turn photos or the Kaggle download into an ImageFolder")
+    _add_flags(prepare, PrepareConfig)
     train = add(_train, "fine-tune the network on a prepared folder")
+    export = add(_export, "convert a run to LiteRT and keep the fastest variant that is as good")
+    export.add_argument("run", metavar="RUN", type=Path, help="folder of a run")
+    export.add_argument("--data", **DATA)
+    export.add_argument("--output", type=Path, help="folder to write (default: RUN/export)")
+    run = add(_run, "prepare, train, evaluate and export in turn")
+    _add_flags(run, PrepareConfig, without=("output", "seed"))
+    for verb in (train, run):
+        _add_flags(verb, TrainConfig)
+        verb.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+
+
+def _add_measuring_verbs(add: Callable) -> None:
     evaluate = add(_evaluate, "measure a run or an exported model on a split")
     evaluate.add_argument("model", metavar="RUN_OR_MODEL", help="folder of a run or exported model")
-    evaluate.add_argument("--split", choices=["train", "validation", "test"], default="test")
+    evaluate.add_argument("--split", choices=SPLITS, default="test")
     evaluate.add_argument("--output", type=Path, help="where figures go (default: RUN_OR_MODEL)")
     evaluate.add_argument(
         "--folds", type=int, help="train RUN anew for each of so many folds, pool their scores"
@@ -59,18 +81,26 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--backbone-weights", metavar="PATH", help="for --folds, where RUN was given a path"
     )
-    export = add(_export, "convert a run to LiteRT and keep the fastest variant that is as good")
-    export.add_argument("run", metavar="RUN", type=Path, help="folder of a run")
-    export.add_argument("--output", type=Path, help="folder to write (default: RUN/export)")
-    for verb in (evaluate, export):
-        verb.add_argument("--data", type=Path, default=TrainConfig.data, help="prepared folder")
-    run = add(_run, "prepare, train, evaluate and export in turn")
-    _add_flags(run, PrepareConfig, without=("output", "seed"))
-    for verb in (train, run):
-        _add_flags(verb, TrainConfig)
-        verb.add_argument("--resume", action="store_true", help="go on with an interrupted run")
-    add(_benchmark, "time a prediction and the start of the page")
-    return parser
+    stress = add(_stress, "measure how a model takes compression, blur, noise and the like")
+    stress.add_argument("--split", choices=SPLITS, default="test")
+    explain = add(_explain_test, "measure whether the heatmap points at what was manipulated")
+    explain.add_argument("--splits", choices=["test", "all"], default="test")
+    explain.add_argument("--run", type=Path, help="its run, to compare other maps as well")
+    for verb in (stress, explain):
+        verb.add_argument("model", metavar="MODEL", type=Path, help="folder of an exported model")
+        verb.add_argument("--output", type=Path, help="where figures go (default: MODEL)")
+    baselines = add(_baselines, "measure classical methods on the same split as a model")
+    baselines.add_argument("--run", type=Path, help="folder of a run, measured beside them")
+    baselines.add_argument("--model", type=Path, help="exported model, measured beside them")
+    baselines.add_argument(
+        "--backbone-weights", default=TrainConfig.backbone_weights, help="of the linear probe"
+    )
+    baselines.add_argument("--output", type=Path, help="file to write (default: in the data)")
+    for verb in (evaluate, stress, explain, baselines):
+        verb.add_argument("--data", **DATA)
+    audit = add(_audit, "look for what gives the labels away: exit code 1 if there is something")
+    audit.add_argument("data", metavar="DATA", type=Path, help="prepared folder, or any photos")
+    audit.add_argument("--output", type=Path, help="file to write (default: in a prepared folder)")
 
 
 def _add_flags(parser: argparse.ArgumentParser, config: type, without: tuple = ()) -> None:
@@ -147,10 +177,42 @@ def _run(resume: bool, **flags) -> None:
     _export(config.run, config.data, None)
 
 
-def _benchmark() -> None:
+def _stress(model: Path, data: Path, split: str, output: Path | None) -> None:
+    from training.stress import stress
+
+    stress(model, data, split, output)
+
+
+def _explain_test(
+    model: Path, data: Path, splits: str, output: Path | None, run: Path | None
+) -> None:
+    from training.explanation import explain_test
+
+    explain_test(model, data, SPLITS if splits == "all" else (splits,), output, run=run)
+
+
+def _baselines(data: Path, **options) -> None:
+    from training.baselines import baselines
+
+    baselines(data, **options)
+
+
+def _audit(data: Path, output: Path | None) -> int:
+    from training.audit import audit, found_leak
+
+    return int(found_leak(audit(data, output)))
+
+
+def _benchmark(output: Path | None) -> None:
     from training.benchmark import benchmark
 
-    benchmark()
+    benchmark(output)
+
+
+def _tables() -> None:
+    from training.tables import write_tables
+
+    write_tables()
 
 
 if __name__ == "__main__":

@@ -29,16 +29,15 @@ from tqdm import tqdm
 
 from space.detector import Detector
 from space.faces import open_photo, resize_square
+from training.config import SPLITS
 from training.dataset import Photo, read_report, read_source_pairs, read_split
 from training.errors import UserError
 from training.evaluate import keras_scores, load_detector, score_photos
 from training.fit import read_config
-from training.metrics import SAMPLES, THRESHOLD, estimate, paired_ranking, roc_auc
+from training.metrics import SAMPLES, THRESHOLD, check_measurable, estimate, paired_ranking, roc_auc
 from training.model import build_model
 from training.pipeline import PhotoBatches
 from training.report import markdown_table, show
-from training.splits import SPLITS
-from training.stress import check_measurable
 
 RESULTS = "baselines.json"
 SEED = 0  # of the forest, and of a backbone without weights
@@ -125,8 +124,8 @@ def baselines(
             label only or fewer than 20 photos.
     """
     splits = {split: read_split(data, split) for split in SPLITS}
-    for split, photos in splits.items():
-        check_measurable(photos, split)
+    for photos in splits.values():
+        check_measurable(photos)
     detector = load_detector(model) if model else None
     # What a wrong flag can stop comes before what takes minutes.
     given = _score_given(data, splits["test"], run, detector)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import platform
@@ -28,11 +29,14 @@ START_LIMIT = 60  # s
 log = logging.getLogger(__name__)
 
 
-def benchmark() -> dict[str, float]:
+def benchmark(output: Path | None = None) -> dict[str, float]:
     """Time the bundled model against Keras, and the page from its start to its first answer.
 
     Keras and LiteRT take turns, so that both see the same state of the machine. Keras' network is
     an untrained one of the same layout: weights do not change its speed.
+
+    Args:
+        output: JSON file to write the figures into.
 
     Returns:
         Medians: `keras_ms` and `detector_ms` for one photo, `page_seconds` to the first answer.
@@ -55,7 +59,11 @@ def benchmark() -> dict[str, float]:
         keras_ms / detector_ms,
     )
     log.info("Page, from its start to its first answer: %.1f s (median of 3)", page_seconds)
-    return {"keras_ms": keras_ms, "detector_ms": detector_ms, "page_seconds": page_seconds}
+    figures = {"keras_ms": keras_ms, "detector_ms": detector_ms, "page_seconds": page_seconds}
+    if output:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(json.dumps(figures, indent=2) + "\n")
+    return figures
 
 
 def time_page_start(photo: np.ndarray) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,6 +18,9 @@ class Within:
     low: float
     high: float = math.inf
 
+
+SPLITS = ("train", "validation", "test")
+CONFIG = "config.json"  # in a run's folder: its settings, data and versions
 
 SHARE, SEED = Within(0, 1), Within(0, 2**32 - 1)
 
@@ -90,7 +94,7 @@ class TrainConfig:
     ] = 15.0
     degrade: Annotated[
         float, "augmentation: share of photos that get JPEG, resizing, blur or noise", SHARE
-    ] = 0.0
+    ] = 0.5
     stop_patience: Annotated[
         int, "epochs without a better validation AUC before it stops", Within(0)
     ] = 6
@@ -104,3 +108,18 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _check_ranges(self)
+
+
+def read_config(run: Path) -> dict:
+    """Return what `train` noted in a run's folder.
+
+    Raises:
+        UserError: it is no run's folder.
+    """
+    path = Path(run) / CONFIG
+    if not path.is_file():
+        raise UserError(f"{run} holds no {CONFIG}: give the folder of a training run.")
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}): train anew in another --run.") from error

@@ -23,13 +23,12 @@ import PIL
 from tqdm import tqdm
 
 from space.faces import PhotoError, open_photo, resize_square
-from training.config import PrepareConfig
+from training.config import SPLITS, PrepareConfig
 from training.errors import UserError
 from training.folders import check_replaceable, replaced_folder
 from training.kaggle import SourcePhoto, find_photos, locate
 from training.splits import (
     CERTAIN_INLIERS,
-    SPLITS,
     assign_splits,
     find_source_pairs,
     group_by_source,

@@ -11,11 +11,12 @@ import numpy as np
 from tqdm import tqdm
 
 from space.detector import CONFIG_FILE, Detector, DetectorError
+from training.config import CONFIG, SPLITS, read_config
 from training.dataset import Photo, read_report, read_source_pairs, read_split
 from training.errors import UserError
 from training.metrics import SAMPLES, THRESHOLD, compute_metrics
 from training.report import write_report
-from training.splits import SPLITS, assign_folds
+from training.splits import assign_folds
 
 METRICS = "metrics.json"
 # Of a run, which brings no thresholds of its own.
@@ -157,8 +158,6 @@ def log_metrics(figures: dict, output: str | Path) -> None:
 
 
 def _warn_of_other_data(run: Path, data: Path) -> None:
-    from training.fit import CONFIG, read_config
-
     if not (run / CONFIG).is_file():
         return
     if read_config(run)["data"]["fingerprint"] != read_report(data)["fingerprint"]:

@@ -235,6 +235,8 @@ def _random_network(side: int) -> keras.Model:
 
 
 def _predict(network: keras.Model, photos: Sequence[Photo]) -> dict[str, np.ndarray]:
+    # On CPUs compiling takes TensorFlow longer than the photos do.
+    network.jit_compile = keras.config.backend() != "tensorflow"
     batches = PhotoBatches(photos, batch_size=16, input_size=network.input_shape[1])
     return network.predict(batches)
 
@@ -311,7 +313,7 @@ def _write(results: Mapping, output: Path) -> None:
 
 
 def _plot(curves: Mapping[str, Mapping], path: Path) -> None:
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = Figure(figsize=(10, 4.6), layout="constrained")
     shares = np.linspace(0, 1, STEPS + 1)
     for axes, way in zip(figure.subplots(1, 2), ("insertion", "deletion"), strict=True):
         for name, of in curves.items():
@@ -319,5 +321,5 @@ def _plot(curves: Mapping[str, Mapping], path: Path) -> None:
         axes.set(xlabel="share of pixels, most salient first", ylabel="probability of fake")
         axes.set_title(way)
         axes.grid(alpha=0.3)
-    axes.legend(fontsize=7)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     figure.savefig(path, dpi=120)

@@ -23,10 +23,11 @@ from sklearn.metrics import roc_auc_score
 from space.detector import MODEL_FILE, Calibration, Detector, DetectorConfig
 from space.faces import model_input, open_photo
 from training.calibrate import calibrate, choose_thresholds, describe_scores
+from training.config import read_config
 from training.dataset import LABELS, Photo, read_report, read_split
 from training.errors import UserError
 from training.evaluate import evaluate, keras_scores, log_metrics, score_photos
-from training.fit import FINAL, package_versions, read_config
+from training.fit import FINAL, package_versions
 from training.folders import check_replaceable, replaced_folder
 from training.metrics import SAMPLES
 from training.quantize import GraphQuantizer

@@ -18,16 +18,15 @@ import keras
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
 
-from training.config import TrainConfig
+from training.config import CONFIG, SPLITS, TrainConfig, read_config
 from training.dataset import LABELS, Photo, read_report, read_split
 from training.errors import UserError
 from training.model import build_model
 from training.pipeline import PhotoBatches, build_augmentation
 from training.report import plot_curves
-from training.splits import SPLITS
 
 BEST, FINAL, LEGACY = "best_model.keras", "deepfake_cnn.keras", "deepfake_cnn.h5"
-CONFIG, HISTORY, CURVES, BACKUP = "config.json", "history.csv", "curves.png", "backup"
+HISTORY, CURVES, BACKUP = "history.csv", "curves.png", "backup"
 
 log = logging.getLogger(__name__)
 
@@ -117,21 +116,6 @@ def read_history(run: Path) -> list[dict[str, float]]:
         return []
     with path.open(newline="") as file:
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-
-
-def read_config(run: Path) -> dict:
-    """Return what `train` noted in a run's folder.
-
-    Raises:
-        UserError: it is no run's folder.
-    """
-    path = Path(run) / CONFIG
-    if not path.is_file():
-        raise UserError(f"{run} holds no {CONFIG}: give the folder of a training run.")
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}): train anew in another --run.") from error
 
 
 def package_versions() -> dict[str, str]:

@@ -144,14 +144,14 @@ def edit_mask(fake: np.ndarray, real: np.ndarray) -> np.ndarray:
         MaskRejected: the photos cannot be laid over each other, differ at the edge, or differ too
             little or too much.
     """
-    change, covered = _change(fake, real, register(real, fake))
-    side = len(fake)
-    frame = np.ones_like(covered)
-    width = round(FRAME * side)
-    frame[width:-width, width:-width] = False
-    at_edge = change[frame & covered]
+    laid, covered = _lay_over(real, register(real, fake))
+    edge = covered & _frame(len(fake))
+    if not edge.any():
+        raise MaskRejected("frame differs")
+    change = np.where(covered, _change(_lab(fake), _lab(laid), covered, edge), 0)
+    at_edge = change[edge]
     # A photo that lent the fake its eyes agrees with it there and nowhere else.
-    if not at_edge.size or np.median(at_edge) > MAX_FRAME_CHANGE:
+    if np.median(at_edge) > MAX_FRAME_CHANGE:
         raise MaskRejected("frame differs")
     threshold = max(MIN_CHANGE, 2 * np.percentile(at_edge, 75), OTSU_SHARE * _otsu(change))
     mask = _clean((change > threshold) & covered)
@@ -224,33 +224,37 @@ def _features(photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.array([point.pt for point in keypoints], np.float32), np.sqrt(shares)
 
 
-def _change(
-    fake: np.ndarray, real: np.ndarray, transform: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the smoothed colour difference `[side, side]` and where the real photo covers the
-    fake."""
-    side = len(fake)
+def _lay_over(real: np.ndarray, transform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the transformed photo and where it shows something `[side, side]`, its border left
+    out."""
+    side = len(real)
     laid = cv2.warpAffine(real, transform, (side, side), borderMode=cv2.BORDER_REPLICATE)
     inside = cv2.warpAffine(np.ones_like(real[..., 0]), transform, (side, side))
-    border = round(2 * SMOOTHING * side)
-    covered = cv2.erode(inside, _disc(2 * border + 1), borderValue=1) > 0
-    gap = _lab(fake) - _match_colours(_lab(laid), _lab(fake), covered)
-    smooth = cv2.GaussianBlur(gap, (0, 0), SMOOTHING * side)
-    return np.where(covered, np.linalg.norm(smooth, axis=2), 0).astype(np.float32), covered
+    reach = 4 * SMOOTHING * side + 1
+    return laid, cv2.erode(inside, _disc(reach), borderValue=1) > 0
 
 
-def _match_colours(source: np.ndarray, target: np.ndarray, covered: np.ndarray) -> np.ndarray:
-    """Return `source` with each channel's gain and offset as in `target`: some fakes were
-    brightened as a whole after the edit."""
-    matched = source
+def _frame(side: int) -> np.ndarray:
+    frame = np.ones((side, side), bool)
+    width = round(FRAME * side)
+    frame[width:-width, width:-width] = False
+    return frame
+
+
+def _change(
+    fake: np.ndarray, laid: np.ndarray, covered: np.ndarray, edge: np.ndarray
+) -> np.ndarray:
+    """Return the smoothed difference `[side, side]` of two CIELAB photos, once the colours of one
+    are matched to the other's: some fakes were brightened as a whole after the edit."""
+    matched = laid
     for _ in range(2):
-        gap = np.linalg.norm(target - matched, axis=2)
-        alike = covered & (gap <= np.median(gap[covered]))
-        channels = zip(source[alike].T, target[alike].T, strict=True)
-        lines = [np.polyfit(*channel, 1) for channel in channels]
-        gain, offset = np.array(lines, np.float32).T
-        matched = source * gain + offset
-    return matched
+        gap = np.linalg.norm(fake - matched, axis=2)
+        alike = covered & (gap <= np.median(gap[edge]))
+        channels = zip(laid[alike].T, fake[alike].T, strict=True)
+        gain, offset = np.array([np.polyfit(*channel, 1) for channel in channels], np.float32).T
+        matched = laid * gain + offset
+    smooth = cv2.GaussianBlur(fake - matched, (0, 0), SMOOTHING * len(fake))
+    return np.linalg.norm(smooth, axis=2).astype(np.float32)
 
 
 def _lab(photo: np.ndarray) -> np.ndarray:

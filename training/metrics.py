@@ -106,11 +106,8 @@ def compute_metrics(
     Raises:
         UserError: one label is missing, or there are fewer than 20 photos.
     """
+    check_measurable(photos)
     truth = np.array([photo.label == "fake" for photo in photos], dtype=int)
-    if len(photos) < MIN_PHOTOS:
-        raise UserError(f"{len(photos)} photos are too few to measure: give {MIN_PHOTOS} or more.")
-    if len(set(truth)) < len(LABELS):
-        raise UserError(f"The split holds {photos[0].label} photos only: AUC takes both labels.")
     groups = [photo.group for photo in photos]
     judged = (scores >= THRESHOLD).astype(int)
 
@@ -136,6 +133,24 @@ def compute_metrics(
             truth, judged, labels=[0, 1], target_names=LABELS, output_dict=True, zero_division=0.0
         ),
     }
+
+
+def check_measurable(photos: Sequence[PhotoRow]) -> None:
+    """Check that AUC can be measured on some photos.
+
+    Raises:
+        UserError: one label is missing, or there are fewer than 20 photos.
+    """
+    if len(photos) < MIN_PHOTOS:
+        raise UserError(
+            f"The split holds {len(photos)} photos, too few to measure: prepare at least "
+            f"{MIN_PHOTOS} for it."
+        )
+    if len({photo.label for photo in photos}) < len(LABELS):
+        raise UserError(
+            f"The split holds {photos[0].label} photos only, but AUC takes both labels: prepare "
+            "photos of both."
+        )
 
 
 def roc_auc(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> float:

@@ -28,7 +28,6 @@ from tqdm import tqdm
 from space.faces import open_photo, resize_square
 from training.errors import UserError
 
-SPLITS = ("train", "validation", "test")
 # Twentieths: 70 / 15 / 15 %.
 FOLDS = {"train": 14, "validation": 3, "test": 3}
 FOLD_VALIDATION = 3  # twentieths as well

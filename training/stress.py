@@ -19,10 +19,10 @@ from tqdm import tqdm
 from space.detector import Detector
 from space.faces import open_photo
 from training import degrade
-from training.dataset import LABELS, Photo, read_report, read_split
+from training.dataset import Photo, read_report, read_split
 from training.errors import UserError
 from training.evaluate import load_detector
-from training.metrics import MIN_PHOTOS, SAMPLES, estimate
+from training.metrics import SAMPLES, check_measurable, estimate
 from training.report import markdown_table, show
 
 RESULTS, PLOT = "stress.json", "stress.png"
@@ -85,7 +85,7 @@ def stress(
             or there are fewer than 20 photos.
     """
     photos = read_split(data, split)
-    check_measurable(photos, split)
+    check_measurable(photos)
     if output is None and not Path(model).is_dir():
         raise UserError(f"{model} is not a folder: give --output for the figures.")
     detector = load_detector(model)
@@ -104,24 +104,6 @@ def stress(
     }
     _write(results, Path(output or model))
     return results
-
-
-def check_measurable(photos: Sequence[Photo], split: str) -> None:
-    """Check that AUC can be measured on the photos of a split.
-
-    Raises:
-        UserError: one label is missing, or there are fewer than 20 photos.
-    """
-    if len(photos) < MIN_PHOTOS:
-        raise UserError(
-            f"The {split} split holds {len(photos)} photos, too few to measure: prepare at least "
-            f"{MIN_PHOTOS} for it."
-        )
-    if len({photo.label for photo in photos}) < len(LABELS):
-        raise UserError(
-            f"The {split} split holds {photos[0].label} photos only, but AUC takes both labels: "
-            "prepare photos of both."
-        )
 
 
 def conditions(index: int = 0) -> dict[str, Change]:

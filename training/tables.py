@@ -1,0 +1,122 @@
+"""Write the tables of the README anew from the files that hold their figures:
+`python -m training tables`.
+
+A table stands between `<!-- table: NAME -->` and `<!-- end -->`; none of its figures is typed in by
+hand.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from training.audit import audit_table
+from training.baselines import baselines_table
+from training.errors import UserError
+from training.explanation import explanation_table
+from training.report import TITLES, kinds_table, markdown_table, show, verdicts_table
+from training.stress import stress_table
+
+PROJECT = Path(__file__).parents[1]
+MODEL, RESULTS = PROJECT / "space" / "model", PROJECT / "results"
+MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+COMPARED = ("roc_auc", "paired_ranking", "accuracy", "balanced_accuracy", "average_precision")
+COMPARED += ("equal_error_rate", "tpr_at_1_fpr", "tpr_at_5_fpr", "brier_score", "calibration_error")
+
+log = logging.getLogger(__name__)
+
+
+def write_tables(readme: Path = PROJECT / "README.md") -> None:
+    """Fill the tables of a README.
+
+    Raises:
+        UserError: a file with figures is missing, or a table has an unknown name.
+    """
+    text = readme.read_text(encoding="utf-8")
+    filled = fill(text)
+    readme.write_text(filled, encoding="utf-8")
+    log.info("%s: %s.", readme, "unchanged" if filled == text else "written anew")
+
+
+def fill(text: str) -> str:
+    """Return a text with every table between its marks made anew.
+
+    Raises:
+        UserError: a file with figures is missing, or a table has an unknown name.
+    """
+
+    def table(match: re.Match) -> str:
+        if match[2] not in TABLES:
+            raise UserError(f"There is no table {match[2]}: use one of {', '.join(TABLES)}.")
+        return f"{match[1]}\n{TABLES[match[2]]()}\n\n{match[3]}"
+
+    return MARKED.sub(table, text)
+
+
+def _read(path: Path) -> dict:
+    if not path.is_file():
+        raise UserError(f"{path} is missing: run the verb that writes it.")
+    return json.loads(path.read_text())
+
+
+def _metrics_table() -> str:
+    """Compare the figures on splits that keep sources together with those on a random split."""
+    columns = {
+        "test split": _read(MODEL / "metrics.json"),
+        "five folds": _read(RESULTS / "folds.json"),
+        "random split (leaks)": _read(RESULTS / "random-split.json"),
+    }
+    rows = [("photos", *(figures["photos"] for figures in columns.values()))]
+    rows += [
+        (TITLES[name], *(show(figures[name]) for figures in columns.values())) for name in COMPARED
+    ]
+    baseline = (f"{figures['majority_baseline']:.3f}" for figures in columns.values())
+    rows.insert(4, ("accuracy of always naming the more frequent label", *baseline))
+    return markdown_table(("figure (95 % interval)", *columns), rows)
+
+
+def _formats_table() -> str:
+    report = _read(MODEL / "export_report.json")
+    rows = [("Keras", "", "", f"{report['keras_validation_auc']:.4f}", "")]
+    rows += [
+        (
+            variant["name"],
+            f"{variant['megabytes']:.1f} MB",
+            f"{variant['milliseconds']:.1f} ms",
+            f"{variant['auc']:.4f}",
+            "yes" if variant["passed"] else "no",
+        )
+        for variant in report["variants"]
+    ]
+    return markdown_table(("format", "size", "time", "validation AUC", "passed"), rows)
+
+
+def _speed_table() -> str:
+    figures = _read(RESULTS / "benchmark.json")
+    rows = [
+        ("Keras `predict`, one photo", f"{figures['keras_ms']:.1f} ms"),
+        ("`Detector.predict`, one photo", f"{figures['detector_ms']:.1f} ms"),
+        ("page, from its start to its first answer", f"{figures['page_seconds']:.1f} s"),
+    ]
+    return markdown_table(("what", "time"), rows)
+
+
+def _of(make: Callable[[Mapping], str], path: Path) -> Callable[[], str]:
+    return lambda: make(_read(path))
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "metrics": _metrics_table,
+    "verdicts": _of(verdicts_table, MODEL / "metrics.json"),
+    "kinds": _of(kinds_table, MODEL / "metrics.json"),
+    "stress": _of(stress_table, MODEL / "stress.json"),
+    "explanation": _of(explanation_table, MODEL / "explanation.json"),
+    "baselines": _of(baselines_table, RESULTS / "baselines.json"),
+    "audit": _of(audit_table, RESULTS / "audit.json"),
+    "audit_originals": _of(audit_table, RESULTS / "audit-originals.json"),
+    "formats": _formats_table,
+    "speed": _speed_table,
+}
