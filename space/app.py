@@ -72,7 +72,7 @@ def describe_prediction(prediction: Prediction, detector: Detector) -> str:
     return (
         f"### {VERDICTS[prediction.verdict]}\n{known or ''}The model was trained on "
         f"{detector.config.trained_on}. It can be wrong. The brighter the heatmap, the more that "
-        "place spoke for fake."
+        "place spoke for fake to the model; that need not be where the photo was changed."
     )
 
 

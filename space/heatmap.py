@@ -27,6 +27,6 @@ def paint_heatmap(photo: Image.Image, heatmap: np.ndarray) -> Image.Image:
     square = crop_square(photo)
     square.thumbnail((MAX_SIDE, MAX_SIDE))
     grey = Image.fromarray(np.rint(np.clip(heatmap, 0, 1) * 255).astype(np.uint8))
-    heat = grey.resize(square.size, Image.Resampling.BICUBIC)
+    heat = grey.resize(square.size, Image.Resampling.BILINEAR)
     colours = ImageOps.colorize(heat, black="#2a0a5e", mid="#e0362c", white="#ffe945")
     return Image.composite(colours, square, heat.point(lambda value: value * OPACITY))

@@ -1,20 +1,13 @@
-import json
 import re
 from pathlib import Path
 
 import pytest
 
+from training.errors import UserError
+from training.tables import TABLES, fill, write_tables
+
 PROJECT = Path(__file__).parents[1]
-README = (PROJECT / "README.md").read_text()
-MODEL = PROJECT / "space" / "model"
-METRICS = json.loads((MODEL / "metrics.json").read_text())
-
-
-def table_after(heading: str) -> list[list[str]]:
-    """Return the cells of the rows of the first table after a heading."""
-    text = README.split(heading, 1)[1]
-    table = re.search(r"\n\|.*?\n\|[ -|]+\n((?:\|.*\n)+)", text)[1]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_two_commands_are_there():
@@ -23,38 +16,30 @@ def test_the_two_commands_are_there():
     assert "python -m pytest" in (PROJECT / ".ci" / "run").read_text()
 
 
-def test_test_figures_are_those_of_the_bundled_model():
-    shown = {row[0]: row[1] for row in table_after("## Results")}
-    recall = METRICS["by_difficulty"]
-    assert shown == {
-        "ROC AUC": f"{METRICS['roc_auc']:.3f}",
-        "average precision": f"{METRICS['average_precision']:.3f}",
-        "accuracy": f"{METRICS['accuracy']:.3f}",
-        "balanced accuracy": f"{METRICS['balanced_accuracy']:.3f}",
-        "always naming the more frequent label": f"{METRICS['majority_baseline']:.3f}",
-        "AUC of easy, mid, hard fakes against all real photos": ", ".join(
-            f"{recall[difficulty]['roc_auc']:.3f}" for difficulty in ("easy", "mid", "hard")
-        ),
-    }
+def test_every_table_is_made_of_the_figures_in_the_files():
+    shown = re.findall(r"<!-- table: (\w+) -->\n(.*?)<!-- end -->", README, re.DOTALL)
+    assert {name for name, _ in shown} == TABLES.keys()
+    for name, text in shown:
+        assert text.strip() == TABLES[name](), f"{name}: run `python -m training tables`"
 
 
-def test_formats_are_those_of_the_export():
-    report = json.loads((MODEL / "export_report.json").read_text())
-    rows = {row[0]: row[1:] for row in table_after("### Formats")}
-    assert rows.pop("Keras")[-2] == f"{report['keras_validation_auc']:.4f}"
-    assert rows == {
-        variant["name"]: [
-            f"{variant['megabytes']:.1f} MB",
-            f"{variant['milliseconds']:.1f} ms",
-            f"{variant['auc']:.4f}",
-            "yes" if variant["passed"] else "no",
-        ]
-        for variant in report["variants"]
-    }
+def test_figures_in_the_text_are_those_of_the_bundled_model():
+    counts = re.search(r"comes from ([\d,]+) of the dataset's 2,041 photos \(([\d,]+) of", README)
+    photos, trained_on = (int(count.replace(",", "")) for count in counts.groups())
+    folds = re.search(r"^\| photos \| (\d+) \| (\d+) \|", README, re.MULTILINE)
+    assert photos == int(folds[2])
+    assert trained_on == photos - 2 * int(folds[1])  # validation and test are of one size
 
 
-def test_number_of_photos_is_that_of_the_model():
-    assert f"{METRICS['photos']} test photos" in README
+def test_tables_are_written_anew(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- table: speed -->\n| old |\n<!-- end -->\nafter\n")
+    write_tables(readme)
+    text = readme.read_text()
+    assert text == f"before\n<!-- table: speed -->\n\n{TABLES['speed']()}\n\n<!-- end -->\nafter\n"
+    assert fill(text) == text
+    with pytest.raises(UserError, match="There is no table magic"):
+        fill("<!-- table: magic -->\n<!-- end -->")
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))

@@ -11,6 +11,7 @@ from space.faces import PhotoError
 from tests.drawing import draw_face
 from training.errors import UserError
 from training.splits import (
+    BASE_EXTENT,
     CERTAIN_INLIERS,
     SourcePair,
     assign_folds,
@@ -97,6 +98,22 @@ def test_versions_of_a_photo_are_found_and_others_are_not(tmp_path, cache):
     pairs = find_source_pairs(paths, hashes)
     assert {(pair.first, pair.second) for pair in pairs} == {(0, 24), (0, 25), (24, 25), (1, 26)}
     assert all(pair.inliers >= CERTAIN_INLIERS for pair in pairs)
+    assert all(pair.extent >= BASE_EXTENT for pair in pairs)
+
+
+def test_photo_that_lent_a_part_is_told_from_the_one_that_was_edited(tmp_path, cache):
+    base, donor = draw_face(30, 200), draw_face(31, 200)
+    fake = base.copy()
+    fake.paste(donor.crop((40, 40, 120, 120)), (40, 40))
+    faces = [*(draw_face(seed, 200) for seed in range(24)), base, donor, fake]
+    paths = []
+    for number, face in enumerate(faces):
+        paths.append(tmp_path / f"{number}.png")
+        face.save(paths[-1])
+    pairs = find_source_pairs(paths, [hashlib.sha256(p.read_bytes()).hexdigest() for p in paths])
+    extent = {(pair.first, pair.second): pair.extent for pair in pairs}
+    assert extent.keys() == {(24, 26), (25, 26)}
+    assert extent[24, 26] >= BASE_EXTENT > extent[25, 26]
 
 
 def test_pairs_are_read_from_the_cache_when_the_photos_are_the_same(tmp_path, cache, caplog):
@@ -113,7 +130,7 @@ def test_pairs_are_read_from_the_cache_when_the_photos_are_the_same(tmp_path, ca
 
 def test_groups_are_what_hangs_together():
     hashes = [f"{number:016x}".ljust(64, "0") for number in (5, 1, 2, 3, 2, 4)]
-    pairs = [SourcePair(0, 1, 20), SourcePair(1, 3, 9)]
+    pairs = [SourcePair(0, 1, 20, 0.5), SourcePair(1, 3, 9, 0.5)]
     groups = group_by_source(hashes, pairs)
     assert groups[0] == groups[1] == groups[3]
     assert groups[2] == groups[4]

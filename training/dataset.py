@@ -28,6 +28,7 @@ from training.errors import UserError
 from training.folders import check_replaceable, replaced_folder
 from training.kaggle import SourcePhoto, find_photos, locate
 from training.splits import (
+    BASE_EXTENT,
     CERTAIN_INLIERS,
     assign_splits,
     find_source_pairs,
@@ -184,7 +185,8 @@ def read_split(data: Path, split: str) -> list[Photo]:
 
 
 def read_source_pairs(data: Path, photos: Sequence[Photo]) -> list[tuple[int, int]]:
-    """Return which fakes were made from which real photos, as far as that is certain.
+    """Return which fakes were made from which real photos, as far as that is certain; real photos
+    that only lent a part are left out.
 
     Args:
         data: folder that `prepare` wrote.
@@ -202,9 +204,13 @@ def read_source_pairs(data: Path, photos: Sequence[Photo]) -> list[tuple[int, in
             found = [position[name] for name in names if name in position]
             found.sort(key=lambda index: photos[index].is_fake, reverse=True)
             labels = [photos[index].is_fake for index in found]
-            if labels == [True, False] and int(row["inliers"]) >= CERTAIN_INLIERS:
+            if labels == [True, False] and _is_base(row):
                 pairs.append(tuple(found))
     return pairs
+
+
+def _is_base(row: dict[str, str]) -> bool:
+    return int(row["inliers"]) >= CERTAIN_INLIERS and float(row["extent"]) >= BASE_EXTENT
 
 
 def features():
@@ -291,8 +297,10 @@ def _fill(
         _write_metadata(folder / split / METADATA, split_rows)
     with (folder / PAIRS).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["first", "second", "inliers"])
-        writer.writerows((written[p.first], written[p.second], p.inliers) for p in pairs)
+        writer.writerow(["first", "second", "inliers", "extent"])
+        writer.writerows(
+            (written[pair.first], written[pair.second], pair.inliers, pair.extent) for pair in pairs
+        )
     counts = {split: dict(Counter(row.label for row in rows[split])) for split in SPLITS}
     _write_card(folder, config, counts)
     unreadable = [

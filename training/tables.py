@@ -78,6 +78,14 @@ def _metrics_table() -> str:
     return markdown_table(("figure (95 % interval)", *columns), rows)
 
 
+def _degradation_table() -> str:
+    rows = [
+        (f"`--degrade {share}`", show(_read(RESULTS / f"degrade-{share}.json")["roc_auc"]))
+        for share in ("0.5", "0")
+    ]
+    return markdown_table(("training", "validation AUC (95 % interval)"), rows)
+
+
 def _formats_table() -> str:
     report = _read(MODEL / "export_report.json")
     rows = [("Keras", "", "", f"{report['keras_validation_auc']:.4f}", "")]
@@ -113,6 +121,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "verdicts": _of(verdicts_table, MODEL / "metrics.json"),
     "kinds": _of(kinds_table, MODEL / "metrics.json"),
     "stress": _of(stress_table, MODEL / "stress.json"),
+    "degradation": _degradation_table,
     "explanation": _of(explanation_table, MODEL / "explanation.json"),
     "baselines": _of(baselines_table, RESULTS / "baselines.json"),
     "audit": _of(audit_table, RESULTS / "audit.json"),
