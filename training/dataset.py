@@ -375,7 +375,12 @@ def _write_card(folder: Path, config: PrepareConfig, counts: dict[str, dict]) ->
 
     data = DatasetCardData(task_categories=["image-classification"], tags=["deepfake-detection"])
     card = DatasetCard.from_template(
-        data, template_path=str(CARD_TEMPLATE), size=config.size, seed=config.seed, counts=counts
+        data,
+        template_path=str(CARD_TEMPLATE),
+        size=config.size,
+        seed=config.seed,
+        group_by=config.group_by,
+        counts=counts,
     )
     card.save(folder / "README.md")
 
