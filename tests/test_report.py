@@ -75,4 +75,7 @@ def test_report_names_its_figures_and_its_plots(tmp_path):
     plots = re.findall(r"\]\((.*?)\)", text)
     assert len(plots) == 4
     assert all((tmp_path / plot).is_file() for plot in plots)
+    (tmp_path / "stress.png").touch()
+    write_report(figures, photos, scores, tmp_path)
+    assert "](stress.png)" in (tmp_path / "report.md").read_text()
     assert "mistakes" not in text  # it shows photos, and stays where it was made

@@ -15,6 +15,7 @@ from training.dataset import LABELS, Photo
 from training.metrics import estimate
 
 REPORT, MISTAKES = "report.md", "mistakes.png"
+ROBUSTNESS = "stress.png"  # of `python -m training stress`
 BAND_SAMPLES = 500
 TITLES = {
     "roc_auc": "ROC AUC",
@@ -161,7 +162,10 @@ def write_report(
     plot_reliability(truth, scores, output / "reliability.png")
     plot_scores(truth, scores, figures["thresholds"], output / "scores.png")
     plot_mistakes(photos, scores, output / MISTAKES)
-    (output / REPORT).write_text(TEMPLATE.read_text().format(**_report_parts(figures)))
+    measured = (output / ROBUSTNESS).is_file()  # a new export has not been through the stress test
+    robustness = f"\n![After compression, blur and the like]({ROBUSTNESS})\n" if measured else ""
+    text = TEMPLATE.read_text().format(robustness=robustness, **_report_parts(figures))
+    (output / REPORT).write_text(text)
 
 
 def metrics_table(figures: Mapping) -> str:

@@ -23,9 +23,9 @@ from training.dataset import Photo, read_report, read_split
 from training.errors import UserError
 from training.evaluate import load_detector
 from training.metrics import SAMPLES, check_measurable, estimate
-from training.report import markdown_table, show
+from training.report import ROBUSTNESS, markdown_table, show
 
-RESULTS, PLOT = "stress.json", "stress.png"
+RESULTS, PLOT = "stress.json", ROBUSTNESS
 CLEAN = "clean"
 SEED = 0  # of the noise
 SHARES = {
