@@ -10,7 +10,6 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
 import training.baselines
-import training.stress
 from space.detector import BUNDLED
 from space.faces import open_photo
 from tests.drawing import draw_face
@@ -67,9 +66,9 @@ def dealt(data, tmp_path_factory):
     reals = [photo.path for photo in test if not photo.is_fake][:2]
     with (folder / PAIRS).open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["first", "second", "inliers"])
+        writer.writerow(["first", "second", "inliers", "extent"])
         for pair in zip(reals, fakes, strict=True):
-            writer.writerow([*(path.relative_to(folder) for path in pair), 40])
+            writer.writerow([*(path.relative_to(folder) for path in pair), 40, 0.5])
     return folder
 
 
@@ -192,7 +191,7 @@ def test_lbp_shares_add_up_and_know_their_place():
 
 
 def test_too_few_photos_are_one_sentence(dealt, monkeypatch):
-    monkeypatch.setattr(training.stress, "MIN_PHOTOS", 1000)
+    monkeypatch.setattr("training.metrics.MIN_PHOTOS", 1000)
     with pytest.raises(UserError, match=r"split holds \d+ photos, too few"):
         baselines(dealt, backbone_weights="none")
 

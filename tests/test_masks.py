@@ -125,8 +125,8 @@ def test_targets_take_the_pair_where_it_gives_a_mask(data, faces, tmp_path):
     photos[fakes[2]] = replace(
         photos[fakes[2]], left_eye=None, right_eye=None, nose=None, mouth=None
     )
-    lines = ["first,second,inliers"] + [
-        f"{photos[real].path.relative_to(folder)},{photos[fakes[0]].path.relative_to(folder)},99"
+    lines = ["first,second,inliers,extent"] + [
+        f"{photos[real].path.relative_to(folder)},{photos[fakes[0]].path.relative_to(folder)},99,0.5"
         for real in reals
     ]
     (folder / PAIRS).write_text("\n".join(lines) + "\n")

@@ -106,7 +106,12 @@ def repeat_run(
             "--backbone-weights."
         )
     config = TrainConfig(data=data, run=folder, **settings)
-    return train(config, resume=(folder / CONFIG).exists(), photos=photos)
+    return train(
+        config,
+        resume=(folder / CONFIG).exists(),
+        given=frozenset() if backbone_weights is None else frozenset({"backbone_weights"}),
+        photos=photos,
+    )
 
 
 def read_history(run: Path) -> list[dict[str, float]]:
@@ -198,6 +203,8 @@ def _merge(
     weights = stored["settings"].pop("backbone_weights")
     if "backbone_weights" in given:
         weights = config.backbone_weights
+    elif isinstance(weights, dict) and (config.run / FINAL).is_file():
+        weights = "none"  # nothing is built any more
     elif isinstance(weights, dict):
         # A path is not stored. Its network is built like that of `none`, and the backup holds all
         # weights.
