@@ -30,6 +30,7 @@ from training.kaggle import SourcePhoto, find_photos, locate
 from training.splits import (
     BASE_EXTENT,
     CERTAIN_INLIERS,
+    SourcePair,
     assign_splits,
     find_source_pairs,
     group_by_source,
@@ -295,12 +296,7 @@ def _fill(
     encoded.rmdir()
     for split, split_rows in rows.items():
         _write_metadata(folder / split / METADATA, split_rows)
-    with (folder / PAIRS).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["first", "second", "inliers", "extent"])
-        writer.writerows(
-            (written[pair.first], written[pair.second], pair.inliers, pair.extent) for pair in pairs
-        )
+    _write_pairs(folder / PAIRS, pairs, written)
     counts = {split: dict(Counter(row.label for row in rows[split])) for split in SPLITS}
     _write_card(folder, config, counts)
     unreadable = [
@@ -368,6 +364,14 @@ def _write_metadata(path: Path, rows: list[PhotoRow]) -> None:
         writer = csv.DictWriter(file, [column.name for column in fields(PhotoRow)])
         writer.writeheader()
         writer.writerows(asdict(row) for row in rows)
+
+
+def _write_pairs(path: Path, pairs: Sequence[SourcePair], names: Sequence[str]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["first", "second", "inliers", "extent"])
+        for pair in pairs:
+            writer.writerow([names[pair.first], names[pair.second], pair.inliers, pair.extent])
 
 
 def _write_card(folder: Path, config: PrepareConfig, counts: dict[str, dict]) -> None:

@@ -192,12 +192,13 @@ def _fold_scores(
 
     repeat_run(run, data, folder, members, backbone_weights)
     validation = members["validation"]
+    scores = keras_scores(folder, [*validation, *members["test"]])
     calibration = calibrate(
         np.array([photo.is_fake for photo in validation], dtype=int),
-        keras_scores(folder, validation),
+        scores[: len(validation)],
         [photo.group for photo in validation],
     )
-    return np.array([calibration.apply(one) for one in keras_scores(folder, members["test"])])
+    return np.array([calibration.apply(score) for score in scores[len(validation) :]])
 
 
 def _figures(
