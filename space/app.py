@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import gradio as gr
 from detector import Detector, DetectorError, Prediction, load_bundled, load_detector
@@ -24,6 +25,7 @@ INTRO = (
 )
 VERDICTS = {"fake": "Likely fake", "real": "Likely real", "inconclusive": "Inconclusive"}
 MAX_FILE_SIZE = "50mb"
+EXAMPLES = Path(__file__).with_name("examples")
 
 
 def choose_detector() -> tuple[Detector, str]:
@@ -91,6 +93,11 @@ def uploaded_path(photo: dict) -> str:
     return path
 
 
+def find_examples() -> list[str]:
+    """Return the paths of the photos that the page offers to try, if there are any."""
+    return [str(path) for path in sorted(EXAMPLES.glob("*")) if path.suffix not in (".md", ".txt")]
+
+
 def build_page(detector: Detector, notice: str) -> gr.Blocks:
     """Return the page that serves a model."""
 
@@ -114,6 +121,9 @@ def build_page(detector: Detector, notice: str) -> gr.Blocks:
             heatmap = gr.Image(
                 label="Heatmap", height=380, format="png", interactive=False, buttons=["download"]
             )
+        examples = find_examples()
+        if examples:
+            gr.Examples(examples, photo, label="Photos to try")
         sentence = gr.Markdown(label="Verdict")
         label = gr.Label(label="Probability", show_heading=False)
         gr.Markdown(f"{describe_figures(detector)}\n\n{notice}", elem_id="notice")

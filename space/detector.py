@@ -1,4 +1,4 @@
-"""Judge photos from the shell: `python space/detector.py PHOTO... [--json]`.
+"""Judge photos from the shell: `python space/detector.py [--model MODEL] PHOTO... [--json]`.
 
 A model folder holds `detector.tflite` (LiteRT, one graph with two outputs: class probabilities and
 Grad-CAM map) and `detector.json`, the contract that `DetectorConfig` describes. The folder is the
@@ -184,6 +184,10 @@ class Prediction:
     meaning: ScoreBin | None
     heatmap: np.ndarray
 
+    def as_dict(self) -> dict:
+        """Return it in the types that JSON has."""
+        return asdict(self) | {"heatmap": self.heatmap.tolist()}
+
 
 class Detector:
     """A model in memory. Safe to use from several threads, one photo at a time.
@@ -261,8 +265,8 @@ class Detector:
 
 
 def load_detector() -> Detector:
-    """Load the model that the environment names: the Hub's `MODEL_ID` at `MODEL_REVISION`, or else
-    the bundled one.
+    """Load the model that the environment names: `MODEL_ID` (of the Hub, or a folder) at
+    `MODEL_REVISION`, or else the bundled one.
 
     Raises:
         DetectorError: that model cannot be loaded.
@@ -289,7 +293,7 @@ def _load_graph(path: Path, config: DetectorConfig):
     if hashlib.sha256(content).hexdigest() != config.sha256:
         raise DetectorError(
             f"{path} is not the file that {CONFIG_FILE} describes (sha256 differs): fetch the "
-            "model folder again."
+            "model again (with `hf download REPOSITORY --force-download` if it is from the Hub)."
         )
     # More threads than that wait for each other longer than they work on one photo.
     threads = min(4, os.cpu_count() or 1)
@@ -309,21 +313,51 @@ def _load_graph(path: Path, config: DetectorConfig):
 def _download(model_id: str, revision: str | None) -> tuple[Path, str]:
     """Fetch a Hub repository's model folder; return it with the name that says which commit it
     is."""
+    # Both files of one commit, whatever is pushed meanwhile; without a network it fails at once,
+    # where downloads of single files are tried for half a minute.
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
 
+    at = f" at {revision}" if revision else ""
     try:
         folder = Path(
             snapshot_download(model_id, revision=revision, allow_patterns=[CONFIG_FILE, MODEL_FILE])
         )
-    except (HFValidationError, OSError, ValueError) as error:  # HTTP errors are OSErrors as well
-        at = f" at {revision}" if revision else ""
+    except (OSError, ValueError) as error:  # the Hub's and the network's errors are such
         raise DetectorError(
-            f"The model {model_id}{at} is neither a folder here nor could it be fetched from the "
-            f"Hugging Face Hub ({type(error).__name__}): check the name, the revision and the "
-            "network."
+            f"The model {model_id}{at} is no folder here, and on the Hugging Face Hub it "
+            f"{_reason(error)}."
         ) from error
+    for name in (CONFIG_FILE, MODEL_FILE):
+        if not (folder / name).is_file():
+            raise DetectorError(
+                f"The repository {model_id}{at} holds no {name}, or it was not downloaded when "
+                "there was a network: name the repository of a detector, or connect."
+            )
     return folder, f"{model_id} @ {folder.name[:8]}"
+
+
+def _reason(error: Exception) -> str:
+    """Return why a download failed and what to do, as the end of a sentence."""
+    from huggingface_hub import errors
+
+    reasons = {  # the special ones first
+        errors.HFValidationError: "cannot be, as names there are NAMESPACE/NAME",
+        errors.LocalEntryNotFoundError: (
+            "cannot be reached while it is not in the cache either: try again with a network "
+            "(and without HF_HUB_OFFLINE)"
+        ),
+        errors.GatedRepoError: "is gated: accept its terms on its page and set HF_TOKEN",
+        errors.RepositoryNotFoundError: (
+            "does not exist or is private: check the name, or set HF_TOKEN to a token that may "
+            "read it"
+        ),
+        errors.RevisionNotFoundError: "has no such revision: name a branch, a tag or a full commit",
+    }
+    for kind, reason in reasons.items():
+        if isinstance(error, kind):
+            return reason
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return f"could not be fetched ({status or type(error).__name__}): check the token and try again"
 
 
 def _judge_file(detector: Detector, file: str) -> dict:
@@ -348,12 +382,24 @@ def main(arguments: list[str] | None = None) -> int:
         description="Say of photos whether the face was tampered with."
     )
     parser.add_argument("photos", nargs="+", metavar="PHOTO", help="JPEG, PNG or WebP file")
+    parser.add_argument(
+        "--model",
+        help="NAMESPACE/NAME on the Hugging Face Hub, or a folder (default: MODEL_ID of the "
+        "environment, or else the bundled model)",
+    )
+    parser.add_argument("--revision", help="branch, tag or full commit of that model")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     options = parser.parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names may not fit the terminal
+    if options.revision and not options.model:
+        parser.error("--revision needs --model")
     try:
-        detector = load_detector()
+        detector = (
+            Detector.from_pretrained(options.model, options.revision)
+            if options.model
+            else load_detector()
+        )
     except DetectorError as error:
         print(error, file=sys.stderr)
         return 2

@@ -61,6 +61,8 @@ def open_photo(source: PhotoSource) -> Image.Image:
     try:
         with open(source, "rb") as file:
             return _decode(file)
+    except PhotoError:
+        raise
     except OSError as error:
         raise PhotoError(f"The photo cannot be read ({error.strerror}): check its path.") from error
     except ValueError as error:  # a path with a null byte

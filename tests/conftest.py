@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -11,9 +12,12 @@ os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="cache-")  # nor on earli
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tests.drawing import write_source
+from space.faces import model_input
+from tests.drawing import draw_face, write_source
+from tests.serving import make_environment
 from training.config import PrepareConfig, TrainConfig
 from training.dataset import prepare
 
@@ -25,6 +29,7 @@ TINY = {
     "batch_size": 8,
     "learning_rate": 1e-3,
 }
+FACES = np.stack([model_input(draw_face(n, 64, tinted=bool(n % 2)), 64) for n in range(12)])
 
 
 @pytest.fixture(scope="session")
@@ -57,3 +62,60 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     return train(TrainConfig(data=data, run=folder, epochs=2, **TINY))
+
+
+@pytest.fixture(scope="session")
+def spread(run, tmp_path_factory) -> Path:
+    """The run, with a network that gives different faces different answers: two epochs leave all of
+    them near one half, where a wrong graph would not show."""
+    import keras
+
+    from training.model import build_model
+
+    folder = Path(shutil.copytree(run, tmp_path_factory.mktemp("spread") / "run"))
+    keras.utils.set_random_seed(1)  # the same network every time
+    names = ("backbone_weights", "input_size", "hidden_units")
+    model = build_model(**{name: TINY[name] for name in names}, trainable_layers=20, seed=1)
+    for layer in model.layers:  # statistics of these faces, where random weights have none
+        layer.trainable = True
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.5
+    for _ in range(20):
+        model(FACES, training=True)
+    log_odds = np.diff(np.log(model.predict(FACES, verbose=0)))[:, 0]
+    kernel, bias = model.get_layer("probabilities").get_weights()
+    factor = 1.5 / log_odds.std()
+    centred = bias - np.array([-0.5, 0.5]) * log_odds.mean()
+    model.get_layer("probabilities").set_weights([kernel * factor, centred * factor])
+    for name in ("deepfake_cnn.keras", "deepfake_cnn.h5"):
+        model.save(folder / name)
+    assert np.ptp(model.predict(FACES, verbose=0)[:, 1]) > 0.5
+    return folder
+
+
+@pytest.fixture(scope="session")
+def graph(spread) -> bytes:
+    """The float32 graph; converting takes half a minute, so it is done once."""
+    import keras
+
+    from training.export import export_graph
+
+    return export_graph(keras.models.load_model(spread / "deepfake_cnn.keras"))
+
+
+@pytest.fixture(scope="session")
+def exported(spread, data, graph) -> Path:
+    """That run's export, in its folder."""
+    from training.export import export
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.export.export_graph", lambda model: graph)
+        # On twenty photos the AUC of so rough a network is a lottery; the gate has its own test.
+        patch.setattr("training.export.choose_variant", lambda variants, auc: variants[0])
+        return export(spread, data, spread / "export", samples=20)
+
+
+@pytest.fixture(scope="session")
+def space_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the interpreter of an environment with the Space's packages only."""
+    return make_environment(tmp_path_factory.mktemp("space-environment"))

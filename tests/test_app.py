@@ -1,15 +1,9 @@
 """The page, started in a process of its own with nothing but what `space/requirements.txt`
 names."""
 
-import os
 import re
-import socket
 import subprocess
-import time
-import venv
 from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
 import numpy as np
@@ -17,93 +11,26 @@ import pytest
 import requests
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 from PIL import Image
 
-from space import detector as detector_module
 from space.detector import load_bundled
 from tests.drawing import draw_face
-
-SPACE = Path(detector_module.__file__).parent
-
-
-def required_distributions(requirements: list[str]) -> dict[str, Distribution]:
-    """Return what pip would install for some requirements, out of what is installed here."""
-    found: dict[str, Distribution] = {}
-    todo = [(Requirement(line), "") for line in requirements]
-    seen = set()
-    while todo:
-        requirement, extra = todo.pop()
-        name = canonicalize_name(requirement.name)
-        if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
-            continue
-        for wanted in {"", *requirement.extras} - {e for n, e in seen if n == name}:
-            seen.add((name, wanted))
-            found[name] = distribution(name)
-            todo += [(Requirement(line), wanted) for line in found[name].requires or []]
-    return found
+from tests.serving import ask_page, serve_page, shown_text
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the interpreter of an environment with the Space's packages only."""
-    folder = tmp_path_factory.mktemp("space-environment")
-    venv.create(folder, with_pip=False, symlinks=True)
-    packages = next(folder.glob("lib/python*/site-packages"))
-    lines = (SPACE / "requirements.txt").read_text().splitlines()
-    wanted = required_distributions([line for line in lines if line and line[0] != "#"])
-    for dist in wanted.values():
-        root = Path(dist.locate_file(""))
-        for top in {file.parts[0] for file in dist.files or [] if file.parts[0] != ".."}:
-            if not (packages / top).exists() and (root / top).exists():
-                (packages / top).symlink_to(root / top)
-    return folder / "bin" / "python"
-
-
-@contextmanager
-def page(python: Path, log: Path, **environment: str) -> Iterator[Client]:
-    """Start the page and yield a client of it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    settings = {"GRADIO_SERVER_PORT": str(port), "PYTHONPATH": "", "PYTHONNOUSERSITE": "1"}
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [python, SPACE / "app.py"],
-            env=os.environ | settings | environment,
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        for _ in range(600):
-            with socket.socket() as attempt:
-                if attempt.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            assert process.poll() is None, log.read_text()
-            time.sleep(0.1)
-        yield Client(f"http://127.0.0.1:{port}", verbose=False)
-    finally:
-        process.terminate()
-        process.wait()
-
-
-@pytest.fixture(scope="module")
-def client(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    with page(python, tmp_path_factory.mktemp("page") / "log.txt") as client:
+def client(space_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    with serve_page(space_python, tmp_path_factory.mktemp("page") / "log.txt") as client:
         yield client
 
 
-def shown_text(client: Client) -> str:
-    values = [component["props"].get("value") for component in client.config["components"]]
-    return "\n".join(value for value in values if isinstance(value, str))
-
-
-def test_environment_has_no_training_packages(python):
+def test_environment_has_no_training_packages(space_python):
     for name in ("tensorflow", "keras", "cv2", "sklearn", "matplotlib"):
-        result = subprocess.run([python, "-c", f"import {name}"], capture_output=True, check=False)
+        result = subprocess.run(
+            [space_python, "-c", f"import {name}"], capture_output=True, check=False
+        )
         assert result.returncode != 0, name
-    subprocess.run([python, "-c", "import gradio, ai_edge_litert, numpy, PIL"], check=True)
+    subprocess.run([space_python, "-c", "import gradio, ai_edge_litert, numpy, PIL"], check=True)
 
 
 def test_page_judges_a_photo_like_the_detector(client, tmp_path):
@@ -130,9 +57,8 @@ def test_page_reads_cmyk_and_16_bit(client, tmp_path, mode):
     else:
         face = face.convert(mode)
     face.save(path)
-    label, _, _ = client.predict(handle_file(path), api_name="/judge_photo")
-    shown = {entry["label"]: entry["confidence"] for entry in label["confidences"]}
-    assert shown["Fake"] == pytest.approx(load_bundled().predict(path).probability, abs=1e-3)
+    expected = load_bundled().predict(path).probability
+    assert ask_page(client, path) == pytest.approx(expected, abs=1e-3)
 
 
 def test_page_judges_60_megapixels(client, tmp_path):
@@ -176,8 +102,9 @@ def test_page_names_its_model_and_its_figures(client):
     assert f"{figures['verdicts']['inconclusive']['value']:.0%} of its answers were" in text
 
 
-def test_page_falls_back_to_the_bundled_model(python, tmp_path):
+def test_page_falls_back_to_the_bundled_model(space_python, tmp_path):
     settings = {"MODEL_ID": "someone/detector", "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
-    with page(python, tmp_path / "log.txt", **settings) as client:
+    with serve_page(space_python, tmp_path / "log.txt", **settings) as client:
         text = shown_text(client)
-    assert re.search(r"Model in use: bundled model\. The model someone/detector is neither", text)
+    assert re.search(r"Model in use: bundled model\. The model someone/detector is no folder", text)
+    assert "not in the cache" in text

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,7 +27,9 @@ from space.detector import (
 )
 from space.faces import PhotoError
 from tests.drawing import draw_face
-from tests.hub_server import COMMIT, serve_repository
+from tests.hub_server import COMMIT, Hub, serve_hub
+
+NAME = "someone/detector"
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +81,14 @@ def test_threads_get_their_own_answers(detector):
     expected = [detector.predict(face).probability for face in faces]
     with ThreadPoolExecutor(8) as pool:
         assert [p.probability for p in pool.map(detector.predict, faces)] == expected
+
+
+def test_prediction_fits_into_json(detector):
+    prediction = detector.predict(draw_face(1, 240))
+    answer = json.loads(json.dumps(prediction.as_dict()))
+    assert answer["probability"] == prediction.probability
+    assert answer["meaning"]["photos"] == prediction.meaning.photos
+    assert np.array_equal(np.array(answer["heatmap"], np.float32), prediction.heatmap)
 
 
 def test_unreadable_photo_raises(detector):
@@ -193,26 +204,107 @@ def test_shell_prints_a_line_a_photo(tmp_path):
     assert len(result.stdout.splitlines()) == 1
 
 
-def test_model_comes_from_the_hub(tmp_path):
-    draw_face(1).save(tmp_path / "face.png")
-    with serve_repository("someone/detector", BUNDLED) as endpoint:
-        result = run_shell(
-            tmp_path / "face.png",
-            "--json",
-            MODEL_ID="someone/detector",
-            HF_ENDPOINT=endpoint,
-            HF_HOME=str(tmp_path / "cache"),
-            HF_HUB_OFFLINE="0",
-        )
-    assert json.loads(result.stdout)["model"] == f"someone/detector @ {COMMIT[:8]}"
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    hub = Hub({"hf_owner": "someone"})
+    hub.add_repository(NAME, BUNDLED, sha=COMMIT)
+    with serve_hub(hub):
+        yield hub
 
 
-def test_unreachable_hub_is_one_sentence(tmp_path):
-    draw_face(1).save(tmp_path / "face.png")
-    result = run_shell(
-        tmp_path / "face.png", MODEL_ID="someone/detector", HF_HOME=str(tmp_path / "cache")
-    )
+def ask(hub: Hub, photo: Path, *flags: str, **environment: str) -> subprocess.CompletedProcess:
+    """Judge a photo from the shell, with what the Hub has."""
+    settings = hub.environment(None, photo.parent / "home") | environment
+    return run_shell(*flags, photo, "--json", **settings)
+
+
+def refusal(result: subprocess.CompletedProcess) -> str:
+    """Return the one sentence that says why there is no model."""
     assert result.returncode == 2
     assert result.stdout == ""
-    assert "someone/detector is neither a folder here nor" in result.stderr
     assert "Traceback" not in result.stderr
+    return result.stderr.strip().splitlines()[-1]  # the progress of downloads stands before
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    draw_face(1).save(tmp_path / "face.png")
+    return tmp_path / "face.png"
+
+
+@pytest.mark.parametrize("flags", [("--model", NAME), ("--model", NAME, "--revision", COMMIT), ()])
+def test_model_comes_from_the_hub(hub, photo, detector, flags):
+    answer = json.loads(ask(hub, photo, *flags, MODEL_ID=NAME).stdout)
+    assert answer["model"] == f"{NAME} @ {COMMIT[:8]}"
+    assert answer["probability"] == round(detector.predict(photo).probability, 4)
+
+
+def test_model_comes_from_a_folder(model_folder, photo):
+    answer = json.loads(run_shell("--model", model_folder, photo, "--json").stdout)
+    assert answer["model"] == "model"
+
+
+@pytest.mark.parametrize("revision", [(), ("--revision", COMMIT)])
+def test_cached_model_needs_no_hub(hub, photo, revision):
+    flags = ("--model", NAME, *revision)
+    answer = json.loads(ask(hub, photo, *flags).stdout)
+    assert json.loads(ask(hub, photo, *flags, HF_HUB_OFFLINE="1").stdout) == answer
+    hub.stop()
+    assert json.loads(ask(hub, photo, *flags).stdout) == answer
+
+
+def test_files_are_of_one_commit_and_nothing_else_is_fetched(hub, photo):
+    ask(hub, photo, "--model", NAME)
+    downloads = {request for request in hub.requests if "/resolve/" in request}
+    assert {request.split(" ")[1] for request in downloads} == {
+        f"/{NAME}/resolve/{COMMIT}/{name}" for name in (CONFIG_FILE, MODEL_FILE)
+    }
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--model", "someone/missing"), "does not exist or is private"),
+        (("--model", NAME, "--revision", "v9"), f"The model {NAME} at v9 is no folder here"),
+        (("--model", NAME, "--revision", "v9"), "has no such revision"),
+        (("--model", "someone/empty"), "holds no detector.json"),
+        (("--model", "folder/that/is/missing"), "names there are NAMESPACE/NAME"),
+    ],
+)
+def test_what_the_hub_does_not_have_is_one_sentence(hub, photo, flags, message):
+    hub.add_repository("someone/empty", {"README.md": b"Empty"})
+    assert message in refusal(ask(hub, photo, *flags))
+
+
+def test_unreachable_hub_is_one_sentence(hub, photo):
+    offline = refusal(ask(hub, photo, "--model", NAME, HF_HUB_OFFLINE="1"))
+    assert f"The model {NAME} is no folder here" in offline
+    assert "not in the cache" in offline
+    hub.stop()
+    assert "not in the cache" in refusal(ask(hub, photo, "--model", NAME))
+
+
+def test_wrong_token_is_one_sentence(hub, photo):
+    message = refusal(ask(hub, photo, "--model", NAME, HF_TOKEN="hf_wrong"))
+    assert "check the token" in message
+    assert "hf_wrong" not in message
+
+
+def test_damaged_download_is_one_sentence(hub, photo):
+    hub.corrupt[MODEL_FILE] = b"\0" * (BUNDLED / MODEL_FILE).stat().st_size
+    message = refusal(ask(hub, photo, "--model", NAME))
+    assert "sha256 differs" in message
+    assert "--force-download" in message
+
+
+def test_newer_format_on_the_hub_is_one_sentence(hub, photo):
+    newer = json.loads((BUNDLED / CONFIG_FILE).read_text()) | {"format_version": 99}
+    files = {CONFIG_FILE: json.dumps(newer).encode(), MODEL_FILE: b""}
+    hub.add_repository("someone/newer", files)
+    assert "has format 99" in refusal(ask(hub, photo, "--model", "someone/newer"))
+
+
+def test_revision_without_a_model_is_refused(photo):
+    result = run_shell("--revision", COMMIT, photo)
+    assert result.returncode == 2
+    assert "--revision needs --model" in result.stderr

@@ -10,58 +10,14 @@ import pytest
 from scipy.special import expit
 
 from space.detector import Calibration, Detector
-from space.faces import model_input
-from tests.conftest import TINY
-from tests.drawing import draw_face
+from tests.conftest import FACES
 from tests.test_evaluate import REPORT_FILES
 from training.dataset import read_split
 from training.errors import UserError
 from training.evaluate import evaluate, score_photos
-from training.export import Variant, choose_variant, export, export_graph
-from training.model import build_model
+from training.export import Variant, choose_variant, export
 from training.quantize import HEAD, GraphQuantizer, log_odds
 from training.saliency import with_heatmap
-
-FACES = np.stack([model_input(draw_face(n, 64, tinted=bool(n % 2)), 64) for n in range(12)])
-
-
-@pytest.fixture(scope="module")
-def spread(run, tmp_path_factory) -> Path:
-    """The run, with a network that gives different faces different answers: two epochs leave all of
-    them near one half, where a wrong graph would not show."""
-    folder = Path(shutil.copytree(run, tmp_path_factory.mktemp("spread") / "run"))
-    keras.utils.set_random_seed(1)  # the same network every time
-    names = ("backbone_weights", "input_size", "hidden_units")
-    model = build_model(**{name: TINY[name] for name in names}, trainable_layers=20, seed=1)
-    for layer in model.layers:  # statistics of these faces, where random weights have none
-        layer.trainable = True
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.5
-    for _ in range(20):
-        model(FACES, training=True)
-    log_odds = np.diff(np.log(model.predict(FACES, verbose=0)))[:, 0]
-    kernel, bias = model.get_layer("probabilities").get_weights()
-    factor = 1.5 / log_odds.std()
-    centred = bias - np.array([-0.5, 0.5]) * log_odds.mean()
-    model.get_layer("probabilities").set_weights([kernel * factor, centred * factor])
-    model.save(folder / "deepfake_cnn.keras")
-    assert np.ptp(model.predict(FACES, verbose=0)[:, 1]) > 0.5
-    return folder
-
-
-@pytest.fixture(scope="module")
-def graph(spread) -> bytes:
-    """The float32 graph; converting takes half a minute, so it is done once."""
-    return export_graph(keras.models.load_model(spread / "deepfake_cnn.keras"))
-
-
-@pytest.fixture(scope="module")
-def exported(spread, data, graph, tmp_path_factory) -> Path:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("training.export.export_graph", lambda model: graph)
-        # On twenty photos the AUC of so rough a network is a lottery; the gate has a test below.
-        patch.setattr("training.export.choose_variant", lambda variants, auc: variants[0])
-        return export(spread, data, tmp_path_factory.mktemp("export") / "model", samples=20)
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +30,7 @@ def test_folder_is_complete_and_loads(exported, run):
         "detector.tflite",
         "detector.json",
         "export_report.json",
+        "variants",
         *REPORT_FILES,
     }
     report = json.loads((exported / "export_report.json").read_text())
@@ -81,14 +38,17 @@ def test_folder_is_complete_and_loads(exported, run):
     assert names == ["float16", "dynamic-range", "int8", "int8-selective"]
     detector = Detector(exported)
     assert detector.config.variant == "float16"
+    others = {path.stem: path.stat().st_size / 1e6 for path in (exported / "variants").iterdir()}
+    sizes = {variant["name"]: variant["megabytes"] for variant in report["variants"]}
+    assert others == {name: sizes[name] for name in names[1:]}
     assert detector.config.input_size == 64
     assert str(run) not in (exported / "detector.json").read_text()
+    assert detector.config.trained_on.startswith("photos of the dataset “archive”")
 
 
-def test_served_model_agrees_with_keras(exported, spread):
+def test_served_model_agrees_with_keras(exported, spread, tmp_path):
     config = dataclasses.replace(Detector(exported).config, calibration=Calibration())
-    bare = exported.parent / "bare"
-    shutil.copytree(exported, bare)
+    bare = shutil.copytree(exported, tmp_path / "bare")
     config.save(bare)
     both = with_heatmap(keras.models.load_model(spread / "deepfake_cnn.keras"))
     outputs = both.predict(FACES, verbose=0)
@@ -111,12 +71,12 @@ def test_score_has_a_meaning(exported, data):
     assert sum(one.photos for one in detector.config.score_bins) == len(photos)
 
 
-def test_figures_are_those_of_the_served_file(exported, data):
+def test_figures_are_those_of_the_served_file(exported, data, tmp_path):
     detector = Detector(exported)
     figures = json.loads((exported / "metrics.json").read_text())
     assert detector.config.metrics["test"]["roc_auc"] == figures["roc_auc"]
     assert "note" not in detector.config.metrics["test"]  # groups were kept whole
-    again = evaluate(exported, data, "test", exported.parent / "again", samples=20)
+    again = evaluate(exported, data, "test", tmp_path / "again", samples=20)
     assert again == figures
     photos = read_split(data, "test")
     judged = score_photos(detector, photos, "test") >= 0.5

@@ -33,7 +33,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("Interrupted; `train` and `run` go on with --resume.", file=sys.stderr)
+        print(
+            "Interrupted; `train` and `run` go on with --resume, `push` when it is run again.",
+            file=sys.stderr,
+        )
         return 130
 
 
@@ -49,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_making_verbs(add)
     _add_measuring_verbs(add)
+    _add_push(add)
     benchmark = add(_benchmark, "time a prediction and the start of the page")
     benchmark.add_argument("--output", type=Path, help="file to write")
     add(_tables, "write the README's tables anew")
@@ -101,6 +105,27 @@ def _add_measuring_verbs(add: Callable) -> None:
     audit = add(_audit, "look for what gives the labels away: exit code 1 if there is something")
     audit.add_argument("data", metavar="DATA", type=Path, help="prepared folder, or any photos")
     audit.add_argument("--output", type=Path, help="file to write (default: in a prepared folder)")
+
+
+def _add_push(add: Callable) -> None:
+    push = add(_push, "push a run to the Hugging Face Hub, with its page and its photos")
+    push.add_argument("run", metavar="RUN", type=Path, help="folder of a run that was exported")
+    name = {"metavar": "NS/NAME"}
+    push.add_argument("--model-id", required=True, help="repository of the model", **name)
+    push.add_argument("--space-id", help="repository of the page", **name)
+    push.add_argument("--dataset-id", help="repository of the photos, private", **name)
+    push.add_argument("--data", **DATA)
+    push.add_argument("--private", action="store_true", help="make model and page private")
+    push.add_argument(
+        "--public-dataset", action="store_true", help="make the photos public: only if you may"
+    )
+    push.add_argument("--tag", help="name for the model's commit, say v1")
+    push.add_argument(
+        "--examples", type=Path, metavar="FOLDER", help="photos that the page offers to try"
+    )
+    push.add_argument(
+        "--dry-run", action="store_true", help="print what would be pushed, without network"
+    )
 
 
 def _add_flags(parser: argparse.ArgumentParser, config: type, without: tuple = ()) -> None:
@@ -201,6 +226,12 @@ def _audit(data: Path, output: Path | None) -> int:
     from training.audit import audit, found_leak
 
     return int(found_leak(audit(data, output)))
+
+
+def _push(run: Path, model_id: str, **options) -> None:
+    from training.hub import push
+
+    push(run, model_id, **options)
 
 
 def _benchmark(output: Path | None) -> None:

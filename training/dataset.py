@@ -27,6 +27,7 @@ from training.config import SPLITS, PrepareConfig
 from training.errors import UserError
 from training.folders import check_replaceable, replaced_folder
 from training.kaggle import SourcePhoto, find_photos, locate
+from training.sources import lookup
 from training.splits import (
     BASE_EXTENT,
     CERTAIN_INLIERS,
@@ -298,7 +299,7 @@ def _fill(
         _write_metadata(folder / split / METADATA, split_rows)
     _write_pairs(folder / PAIRS, pairs, written)
     counts = {split: dict(Counter(row.label for row in rows[split])) for split in SPLITS}
-    _write_card(folder, config, counts)
+    _write_card(folder, config, counts, sorted({photo.source for photo in photos}))
     unreadable = [
         {"file": f"{photo.label}/{photo.path.name}", "problem": problem}
         for photo, problem in zip(photos, problems, strict=True)
@@ -374,10 +375,18 @@ def _write_pairs(path: Path, pairs: Sequence[SourcePair], names: Sequence[str]) 
             writer.writerow([names[pair.first], names[pair.second], pair.inliers, pair.extent])
 
 
-def _write_card(folder: Path, config: PrepareConfig, counts: dict[str, dict]) -> None:
+def _write_card(
+    folder: Path, config: PrepareConfig, counts: dict[str, dict], sources: Sequence[str]
+) -> None:
     from huggingface_hub import DatasetCard, DatasetCardData
 
-    data = DatasetCardData(task_categories=["image-classification"], tags=["deepfake-detection"])
+    data = DatasetCardData(
+        license="other",
+        license_name="terms-of-the-sources",
+        license_link="README.md",
+        task_categories=["image-classification"],
+        tags=["deepfake-detection"],
+    )
     card = DatasetCard.from_template(
         data,
         template_path=str(CARD_TEMPLATE),
@@ -385,6 +394,7 @@ def _write_card(folder: Path, config: PrepareConfig, counts: dict[str, dict]) ->
         seed=config.seed,
         group_by=config.group_by,
         counts=counts,
+        sources=[lookup(name) for name in sources],
     )
     card.save(folder / "README.md")
 

@@ -2,7 +2,7 @@
 
 One graph gives the probabilities and the heatmap. It is written in four numeric formats; what is
 not as good as Keras on the validation split is refused, and the fastest of the rest is what gets
-served.
+served. The others are kept beside it, for who needs another format.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ from training.folders import check_replaceable, replaced_folder
 from training.metrics import SAMPLES
 from training.quantize import GraphQuantizer
 from training.saliency import with_heatmap
+from training.sources import describe_training
 from training.timing import time_in_turn
 
-REPORT = "export_report.json"
+REPORT, VARIANTS = "export_report.json", "variants"
 MAX_AUC_LOSS = 0.005  # on the validation split, against Keras
 CALIBRATION_PHOTOS = 100
 SUMMARY = ("photos", "roc_auc", "average_precision", "accuracy", "balanced_accuracy")
@@ -42,10 +43,6 @@ SUMMARY += ("majority_baseline", "paired_ranking", "verdicts", "by_difficulty", 
 NOTE = "The split is random: a test photo may share its source photo with a training photo."
 # Face photos of the dataset: the photo's side divided by the longer side of the face's box.
 CROP_MARGIN = 1.33
-TRAINED_ON = (
-    "photos of the dataset “real and fake face detection”, whose fakes are composites made by hand "
-    "(eyes, nose, mouth or the whole face come from another person), not AI-generated faces"
-)
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +69,9 @@ class Variant:
 def export(run: Path, data: Path, output: Path, *, samples: int = SAMPLES) -> Path:
     """Write a model folder that `space.detector.Detector` loads, and return it.
 
-    It holds `detector.tflite`, `detector.json`, `export_report.json` (all formats with their
-    figures), and the figures of the served file on the test split.
+    It holds `detector.tflite`, `detector.json`, the other formats in `variants/`,
+    `export_report.json` (all formats with their figures), and the figures of the served file on
+    the test split.
 
     Args:
         run: folder of a finished run.
@@ -91,7 +89,7 @@ def export(run: Path, data: Path, output: Path, *, samples: int = SAMPLES) -> Pa
     photos = read_split(data, "validation")
     keras_auc = _auc(photos, keras_scores(run, photos))
     log.info("Keras: validation AUC %.4f.", keras_auc)
-    description = _description(config)
+    description = _description(config, read_split(data, "train"))
     with tempfile.TemporaryDirectory() as temporary:
         folders, float_blocks = _write_variants(run, data, description, Path(temporary))
         variants = _measure(folders, photos, keras_auc)
@@ -101,9 +99,10 @@ def export(run: Path, data: Path, output: Path, *, samples: int = SAMPLES) -> Pa
             "variants": [asdict(variant) for variant in variants],
             "int8_selective_keeps_in_float16": float_blocks,
         }
-        content = (Path(temporary) / chosen.name / MODEL_FILE).read_bytes()
+        contents = {folder.name: (folder / MODEL_FILE).read_bytes() for folder in folders}
     with replaced_folder(output, REPORT) as folder:
-        _write_model(folder, content, chosen.name, description)
+        _write_model(folder, contents.pop(chosen.name), chosen.name, description)
+        _write_others(folder / VARIANTS, contents)
         _give_meaning(folder, photos)
         figures = _measure_served(folder, data, samples)
         (folder / REPORT).write_text(json.dumps(report, indent=2) + "\n")
@@ -174,8 +173,9 @@ def _calibration_photos(data: Path, size: int) -> list[np.ndarray]:
     return [model_input(open_photo(photos[index].path), size)[None] for index in chosen]
 
 
-def _description(config: dict) -> DetectorConfig:
-    """Return the contract of a run, all but what only the model file tells."""
+def _description(config: dict, photos: list[Photo]) -> DetectorConfig:
+    """Return the contract of a run trained on some photos, all but what only the model file
+    tells."""
     packages = ("ai-edge-quantizer", "ai-edge-litert")
     return DetectorConfig(
         labels=list(LABELS),
@@ -186,7 +186,7 @@ def _description(config: dict) -> DetectorConfig:
         metrics={},
         sha256="",
         variant="",
-        trained_on=TRAINED_ON,
+        trained_on=describe_training(photo.source for photo in photos),
         versions=package_versions() | {name: version(name) for name in packages},
     )
 
@@ -195,6 +195,12 @@ def _write_model(folder: Path, content: bytes, variant: str, description: Detect
     (folder / MODEL_FILE).write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
     replace(description, sha256=digest, variant=variant).save(folder)
+
+
+def _write_others(folder: Path, contents: dict[str, bytes]) -> None:
+    folder.mkdir()
+    for name, content in contents.items():
+        (folder / f"{name}.tflite").write_bytes(content)
 
 
 def _measure(folders: list[Path], photos: list[Photo], keras_auc: float) -> list[Variant]:

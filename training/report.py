@@ -191,6 +191,22 @@ def kinds_table(figures: Mapping) -> str:
     return markdown_table(("fakes", "number", "AUC against real photos", "called fake"), rows)
 
 
+def formats_table(report: Mapping) -> str:
+    """Return what `export` measured of the numeric formats as a Markdown table."""
+    rows = [("Keras", "", "", f"{report['keras_validation_auc']:.4f}", "")]
+    rows += [
+        (
+            variant["name"],
+            f"{variant['megabytes']:.1f} MB",
+            f"{variant['milliseconds']:.1f} ms",
+            f"{variant['auc']:.4f}",
+            "yes" if variant["passed"] else "no",
+        )
+        for variant in report["variants"]
+    ]
+    return markdown_table(("format", "size", "time", "validation AUC", "passed"), rows)
+
+
 def show(estimate: Mapping[str, float | None]) -> str:
     """Return a figure with its interval for a table."""
     if estimate["value"] is None:

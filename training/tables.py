@@ -17,7 +17,14 @@ from training.audit import audit_table
 from training.baselines import baselines_table
 from training.errors import UserError
 from training.explanation import explanation_table
-from training.report import TITLES, kinds_table, markdown_table, show, verdicts_table
+from training.report import (
+    TITLES,
+    formats_table,
+    kinds_table,
+    markdown_table,
+    show,
+    verdicts_table,
+)
 from training.stress import stress_table
 
 PROJECT = Path(__file__).parents[1]
@@ -86,22 +93,6 @@ def _degradation_table() -> str:
     return markdown_table(("training", "validation AUC (95 % interval)"), rows)
 
 
-def _formats_table() -> str:
-    report = _read(MODEL / "export_report.json")
-    rows = [("Keras", "", "", f"{report['keras_validation_auc']:.4f}", "")]
-    rows += [
-        (
-            variant["name"],
-            f"{variant['megabytes']:.1f} MB",
-            f"{variant['milliseconds']:.1f} ms",
-            f"{variant['auc']:.4f}",
-            "yes" if variant["passed"] else "no",
-        )
-        for variant in report["variants"]
-    ]
-    return markdown_table(("format", "size", "time", "validation AUC", "passed"), rows)
-
-
 def _speed_table() -> str:
     figures = _read(RESULTS / "benchmark.json")
     rows = [
@@ -126,6 +117,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "baselines": _of(baselines_table, RESULTS / "baselines.json"),
     "audit": _of(audit_table, RESULTS / "audit.json"),
     "audit_originals": _of(audit_table, RESULTS / "audit-originals.json"),
-    "formats": _formats_table,
+    "formats": _of(formats_table, MODEL / "export_report.json"),
     "speed": _speed_table,
 }

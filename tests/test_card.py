@@ -1,0 +1,111 @@
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from huggingface_hub import ModelCard
+
+from space.detector import DetectorConfig
+from training.card import render_card
+from training.errors import UserError
+from training.report import TITLES, show
+from training.stress import stress
+
+ID = "someone/detector"
+
+
+@pytest.fixture
+def export(exported: Path, tmp_path: Path) -> Path:
+    """A copy of the exported run that a test may change."""
+    return Path(shutil.copytree(exported, tmp_path / "export"))
+
+
+def test_metadata_holds_what_the_hub_asks_for(spread, exported):
+    data = render_card(spread, exported, ID, dataset_id="someone/faces").data
+    assert (data.license, data.library_name) == ("gpl-3.0", "keras")
+    assert data.pipeline_tag == "image-classification"
+    assert data.datasets == ["someone/faces"]
+    assert "deepfake-detection" in data.tags
+
+
+def test_every_metric_is_in_the_index(spread, exported):
+    card = render_card(spread, exported, ID)
+    figures = json.loads((exported / "metrics.json").read_text())
+    index = {result.metric_type: result for result in card.data.eval_results}
+    defined = [name for name in TITLES if figures[name]["value"] is not None]
+    assert len(defined) >= 9
+    for name in defined:
+        assert index[name].metric_value == round(figures[name]["value"], 4)
+        assert index[name].metric_name == TITLES[name]
+        assert index[name].dataset_split == "test"
+    for name, share in figures["verdicts"].items():
+        if share["value"] is not None:
+            assert index[f"verdict_{name}"].metric_value == round(share["value"], 4)
+
+
+def test_text_follows_from_the_run(spread, exported):
+    text = render_card(spread, exported, ID).text
+    figures = json.loads((exported / "metrics.json").read_text())
+    config = DetectorConfig.load(exported)
+    assert f"trained on {config.trained_on}." in text
+    assert f"| ROC AUC | {show(figures['roc_auc'])} |" in text
+    assert f"from {config.thresholds['fake']:.3f} upwards is called fake" in text
+    assert f"at most {0.05:.0%}".replace("%", " %") in text
+    assert "64x64 px" in text
+    assert "for 2 epochs of at most 2" in text
+    assert "random weights" in text
+    assert "not evidence about a person" in text
+    assert "terms are not recorded" in text  # of the drawn faces, which no table of sources knows
+    assert "composites" not in text
+    assert "ImageNet" not in text
+    assert not re.search(r"\{\{|\{%|None|Undefined", text.replace("[None]", ""))
+
+
+def test_card_is_the_same_every_time_and_reads_back(spread, exported):
+    first, second = (str(render_card(spread, exported, ID, tag="v1")) for _ in range(2))
+    assert first == second
+    assert ModelCard(first).data.to_dict() == ModelCard(second).data.to_dict()
+
+
+def test_examples_name_the_tag(spread, exported):
+    tagged = render_card(spread, exported, ID, tag="v1").text
+    assert tagged.count('revision="v1"') == 4
+    assert tagged.count("--revision v1") == 2
+    assert "revision=" not in render_card(spread, exported, ID).text.replace("`revision`", "")
+
+
+def test_robustness_and_heatmap_are_told_where_they_were_measured(spread, export, data):
+    text = render_card(spread, export, ID).text
+    assert text.count("not\nmeasured for this model") == text.count("Not measured for this") == 1
+    stress(export, data, "test", samples=20)
+    pointing = {"value": 0.4, "low": 0.3, "high": 0.5}
+    maps = {"grad_cam": {"pointing": pointing}, "centre": {"pointing": pointing | {"value": 0.8}}}
+    (export / "explanation.json").write_text(json.dumps({"localisation": {"pair": maps}}))
+    text = render_card(spread, export, ID).text
+    assert "| JPEG quality 50 |" in text
+    assert "in 0.400 (0.300 to 0.500) of the cases" in text
+    assert "does in 0.800" in text
+    assert "easured for this model" not in text
+
+
+def test_known_source_and_random_split_are_told(spread, export):
+    metrics = export / "metrics.json"
+    figures = json.loads(metrics.read_text())
+    figures["by_source"] = {"real_and_fake_face": figures["by_source"].popitem()[1]}
+    metrics.write_text(json.dumps(figures))
+    description = json.loads((export / "detector.json").read_text())
+    description["metrics"]["test"]["note"] = "The split is random."
+    (export / "detector.json").write_text(json.dumps(description))
+    card = render_card(spread, export, ID)
+    assert card.data.datasets == ["ciplab/real-and-fake-face-detection"]
+    assert "https://www.kaggle.com/datasets/ciplab/real-and-fake-face-detection" in card.text
+    assert "@misc{real_and_fake_face_detection," in card.text
+    assert "The split is random." in card.text
+    assert "stay on one side" not in card.text
+
+
+def test_missing_figures_are_named(spread, export):
+    (export / "export_report.json").unlink()
+    with pytest.raises(UserError, match=r"export_report\.json is missing: export the run"):
+        render_card(spread, export, ID)

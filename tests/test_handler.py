@@ -1,0 +1,78 @@
+import base64
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from space.detector import BUNDLED, DetectorError, load_bundled
+from space.faces import PhotoError
+from space.handler import MAX_BYTES, EndpointHandler
+from tests.drawing import draw_face
+
+
+@pytest.fixture(scope="module")
+def handler() -> EndpointHandler:
+    return EndpointHandler(BUNDLED)
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "face.png"
+    draw_face(1, 300).save(path)
+    return path
+
+
+def test_every_way_to_send_a_photo_gets_the_detectors_answer(handler, photo):
+    content = photo.read_bytes()
+    text = base64.b64encode(content).decode()
+    wrapped = "\n".join(text[i : i + 76] for i in range(0, len(text), 76))  # as `base64` prints it
+    expected = load_bundled().predict(photo)
+    together = [content, text, wrapped, f"data:image/png;base64,{text}", {"image": text}]
+    together.append(draw_face(1, 300))
+    answers = handler({"inputs": together})
+    assert answers == [handler({"inputs": one}) for one in together]
+    for answer in answers:
+        assert answer["probability"] == expected.probability
+        assert answer["verdict"] == expected.verdict
+        assert answer["meaning"]["fake_share"] == expected.meaning.fake_share
+        assert np.array_equal(np.array(answer["heatmap"], np.float32), expected.heatmap)
+    assert json.loads(json.dumps(answers)) == answers
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ("https://example.com/face.jpg", "no address or path"),
+        ("face.png", "no address or path"),
+        ("grüße", "not base64"),
+        (base64.b64encode(b"no photo").decode(), "not a readable photo"),
+        ({"image": None}, "holds no photo"),
+        ({"url": "https://example.com/face.jpg"}, "holds no photo"),
+        (Path("face.png"), "holds no photo"),
+        (None, "holds no photo"),
+        (b"", "not a readable photo"),
+        (b"0" * (MAX_BYTES + 1), "more than 50 MB"),
+    ],
+)
+def test_what_is_no_photo_is_refused(handler, photo, monkeypatch, inputs, message):
+    monkeypatch.chdir(photo.parent)  # a path that is there is not read either
+    with pytest.raises(PhotoError, match=message):
+        handler({"inputs": inputs})
+
+
+def test_path_that_could_be_base64_is_not_read(handler, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    draw_face(1, 300).save(tmp_path / "face", format="png")
+    with pytest.raises(PhotoError, match="not a readable photo"):
+        handler({"inputs": "face"})
+
+
+def test_empty_request_is_refused(handler):
+    with pytest.raises(PhotoError, match="holds no photo"):
+        handler({})
+
+
+def test_folder_without_a_model_is_named(tmp_path):
+    with pytest.raises(DetectorError, match="cannot be read"):
+        EndpointHandler(tmp_path)

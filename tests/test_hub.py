@@ -1,0 +1,336 @@
+"""Pushed and fetched by the real client, each time in a process of its own, from a Hub on
+loopback."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from space.detector import Detector, DetectorConfig
+from tests.drawing import draw_face
+from tests.hub_server import SIGNATURE, Hub, serve_hub, short_waits
+from tests.serving import ask_page, serve_page, shown_text
+from training.hub import dataset_upload, model_upload, space_upload
+
+PROJECT = Path(__file__).parents[1]
+MODEL, SPACE, DATASET = "someone/detector", "someone/page", "someone/faces"
+OWNER = "hf_owner_secret"
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    hub = Hub({OWNER: "someone"})
+    with serve_hub(hub):
+        yield hub
+    assert hub.errors == []
+
+
+@pytest.fixture
+def trained(spread: Path, exported: Path, tmp_path: Path) -> Path:
+    """A copy of the exported run that a test may change."""
+    return Path(shutil.copytree(spread, tmp_path / "run"))
+
+
+def run_client(
+    *command: object, hub: Hub, home: Path, token: str | None = OWNER, **environment: str
+) -> subprocess.CompletedProcess:
+    """Run a program that talks to the Hub; no secret may show in what it prints."""
+    result = subprocess.run(
+        list(map(str, command)),
+        env=os.environ | hub.environment(token, home) | environment,
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    for secret in filter(None, (OWNER, token, SIGNATURE)):
+        assert secret not in result.stdout + result.stderr
+    return result
+
+
+def push(hub: Hub, run: Path, *flags: object, **options: str | None) -> subprocess.CompletedProcess:
+    command = (sys.executable, "-m", "training", "push", run, *flags)
+    return run_client(*command, hub=hub, home=run / "home", **options)
+
+
+def sentence(result: subprocess.CompletedProcess) -> str:
+    """Return the one sentence in which a refused push ends."""
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    sentences = re.findall(r"^error: .*\.$", result.stderr, re.MULTILINE)
+    assert len(sentences) == 1, result.stderr
+    return sentences[0]
+
+
+@pytest.fixture(scope="module")
+def pushed(
+    spread: Path, exported: Path, data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Hub, Path]]:
+    """A Hub to which a run was pushed with its page and photos, and the run."""
+    run = Path(shutil.copytree(spread, tmp_path_factory.mktemp("pushed") / "run"))
+    examples = run.parent / "examples"
+    examples.mkdir()
+    draw_face(5, 300).save(examples / "drawn.png")
+    (examples / "README.md").write_text("Drawn by a program.")
+    hub = Hub({OWNER: "someone"})
+    with serve_hub(hub):
+        flags = ("--space-id", SPACE, "--dataset-id", DATASET, "--tag", "v1")
+        result = push(hub, run, "--model-id", MODEL, *flags, "--data", data, "--examples", examples)
+        assert result.returncode == 0, result.stderr
+        yield hub, run
+    assert hub.errors == []
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.jpg"
+    draw_face(3, 300, tinted=True).save(path, quality=95)
+    return path
+
+
+def test_pushed_page_answers_like_the_local_run(pushed, space_python, tmp_path, photo):
+    hub, run = pushed
+    page = tmp_path / "page"
+    download = ("hf", "download", SPACE, "--repo-type", "space", "--local-dir", page)
+    assert run_client(*download, hub=hub, home=tmp_path / "home").returncode == 0
+    variables = hub.repositories["space", SPACE].variables
+    settings = hub.environment(None, tmp_path / "home") | variables
+    log = tmp_path / "log.txt"
+    with serve_page(space_python, log, space=page, **settings) as client:
+        served = ask_page(client, photo)
+        text = shown_text(client)
+    local = Detector(run / "export").predict(photo).probability
+    assert served == pytest.approx(local, abs=1e-6)
+    commit = hub.repositories["model", MODEL].head.sha
+    assert variables == {"MODEL_ID": MODEL, "MODEL_REVISION": commit}
+    assert f"Model in use: {MODEL} @ {commit[:8]}." in text
+
+
+def test_each_repository_gets_one_commit(pushed, data):
+    hub, run = pushed
+    model, space, dataset = (
+        hub.repositories[key] for key in (("model", MODEL), ("space", SPACE), ("dataset", DATASET))
+    )
+    assert [len(one.commits) for one in (model, space, dataset)] == [2, 2, 2]  # one is the Hub's
+    assert (model.private, space.private, dataset.private) == (False, False, True)
+    assert space.sdk == "gradio"
+    assert model.tags == {"v1": model.head.sha}
+    others = [f"variants/{path.name}" for path in (run / "export/variants").iterdir()]
+    assert len(others) == 3
+    assert {
+        "README.md", "LICENSE", "config.json", "deepfake_cnn.keras", "deepfake_cnn.h5",
+        "detector.json", "detector.py", "detector.tflite", "faces.py", "handler.py",
+        "metrics.json", "requirements.txt", "roc.png", *others,
+    } <= model.files.keys()  # fmt: skip
+    assert b"gradio" not in model.files["requirements.txt"]
+    assert b"ai-edge-litert" in model.files["requirements.txt"]
+    for name in ("detector.py", "faces.py"):
+        assert model.files[name] == space.files[name] == (PROJECT / "space" / name).read_bytes()
+    assert {"app.py", "requirements.txt", "model/detector.tflite"} <= space.files.keys()
+    assert {"examples/drawn.png", "examples/README.md"} <= space.files.keys()
+    assert f"models:\n- {MODEL}\n" in space.files["README.md"].decode()
+    assert "sdk_version: 6.31.0" in space.files["README.md"].decode()
+    assert "emoji: 🔍" in space.files["README.md"].decode()
+    photos = [path for path in dataset.files if path.endswith(".jpg")]
+    assert len(photos) == len(list(data.rglob("*.jpg")))
+    assert "terms are not recorded" in dataset.files["README.md"].decode()
+    everything = model.files.keys() | space.files.keys() | dataset.files.keys()
+    assert not [path for path in everything if "mistakes" in path or "__pycache__" in path]
+
+
+def test_cards_passed_the_hubs_own_check(pushed):
+    hub, run = pushed
+    assert hub.requests.count("POST /api/validate-yaml") >= 3
+    card = hub.repositories["model", MODEL].files["README.md"].decode()
+    assert card == (run / "model_card.md").read_text(encoding="utf-8")
+    check = (
+        "import sys; from huggingface_hub import ModelCard; ModelCard.load(sys.argv[1]).validate()"
+    )
+    passes = run_client(
+        sys.executable, "-c", check, run / "model_card.md", hub=hub, home=run / "home"
+    )
+    assert passes.returncode == 0, passes.stderr
+    broken = run / "broken.md"
+    broken.write_text(card.replace("license: gpl-3.0", "license: mine"))
+    fails = run_client(sys.executable, "-c", check, broken, hub=hub, home=run / "home")
+    assert "ValueError" in fails.stderr
+
+
+def test_examples_of_the_card_run_as_they_stand(pushed, photo):
+    hub, run = pushed
+    card = hub.repositories["model", MODEL].files["README.md"].decode()
+    blocks = re.findall(r"```(python|bash)\n(.*?)```", card, re.DOTALL)
+    assert [language for language, _ in blocks] == ["python", "bash", "python", "python"]
+    environment = os.environ | hub.environment(None, photo.parent / "home")
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
+    programs = {"python": [sys.executable, "-c"], "bash": ["bash", "-ec"]}
+    printed = []
+    for language, code in blocks:
+        assert len([line for line in code.splitlines() if line.strip()]) <= 10
+        result = subprocess.run(
+            [*programs[language], code],
+            env=environment,
+            cwd=photo.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == 0, result.stderr
+        printed.append(result.stdout.splitlines()[-1])
+    expected = Detector(run / "export").predict(photo)
+    assert printed[0] == f"{expected.verdict} {expected.probability} {expected.heatmap.shape}"
+    assert printed[1].startswith(f"photo.jpg: {expected.verdict} (probability of fake ")
+    assert printed[3] == f"{expected.verdict} {expected.probability}"
+    calibrated = DetectorConfig.load(run / "export").calibration.apply(float(printed[2]))
+    assert calibrated == pytest.approx(expected.probability, abs=0.05)
+
+
+def test_detector_needs_no_tensorflow(pushed, space_python, photo):
+    hub, run = pushed
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from detector import Detector\n"
+        "detector = Detector.from_pretrained(sys.argv[2], revision='v1')\n"
+        "print(detector.predict(sys.argv[3]).probability)"
+    )
+    command = (space_python, "-c", code, PROJECT / "space", MODEL, photo)
+    result = run_client(*command, hub=hub, home=photo.parent / "home", token=None)
+    assert result.returncode == 0, result.stderr
+    assert float(result.stdout) == Detector(run / "export").predict(photo).probability
+
+
+def test_photos_load_as_a_dataset(pushed, data, tmp_path):
+    hub, _ = pushed
+    code = (
+        "import sys; from datasets import load_dataset\n"
+        "print({split: len(rows) for split, rows in load_dataset(sys.argv[1]).items()})"
+    )
+    result = run_client(sys.executable, "-c", code, DATASET, hub=hub, home=tmp_path)
+    assert result.returncode == 0, result.stderr
+    counts = json.loads((data / "prepare_report.json").read_text())["counts"]
+    expected = {split: sum(labels.values()) for split, labels in counts.items()}
+    assert result.stdout.splitlines()[-1] == str(expected)
+
+
+def test_second_push_changes_nothing(hub, trained):
+    flags = ("--model-id", MODEL, "--space-id", SPACE, "--tag", "v1")
+    assert push(hub, trained, *flags).returncode == 0
+    repositories = list(hub.repositories.values())
+    before = [repository.head.sha for repository in repositories]
+    again = push(hub, trained, *flags)
+    assert again.returncode == 0, again.stderr
+    assert [repository.head.sha for repository in repositories] == before
+    assert len(hub.uploads) == len(set(hub.uploads))
+
+
+def test_new_push_takes_the_place_of_the_old_one(hub, trained):
+    assert push(hub, trained, "--model-id", MODEL, "--tag", "v1").returncode == 0
+    (trained / "export/variants/int8.tflite").unlink()
+    taken = sentence(push(hub, trained, "--model-id", MODEL, "--tag", "v1"))
+    assert "has a tag v1 of an earlier commit" in taken
+    repository = hub.repositories["model", MODEL]
+    assert push(hub, trained, "--model-id", MODEL, "--tag", "v2").returncode == 0
+    assert "variants/int8.tflite" not in repository.files
+    assert "variants/dynamic-range.tflite" in repository.files
+    assert repository.tags["v2"] == repository.head.sha != repository.tags["v1"]
+
+
+def test_push_goes_on_after_the_server_died(hub, trained, tmp_path):
+    hub.stop_after_uploads = 2
+    waits = short_waits(tmp_path / "waits")
+    message = sentence(push(hub, trained, "--model-id", MODEL, **waits))
+    assert "run the same command again" in message
+    assert len(hub.uploads) >= 2
+    repository = hub.repositories["model", MODEL]
+    assert len(repository.commits) == 1  # nothing but what the Hub put there
+    hub.restart()
+    assert push(hub, trained, "--model-id", MODEL).returncode == 0
+    assert len(repository.commits) == 2
+    assert repository.files["detector.tflite"] == (trained / "export/detector.tflite").read_bytes()
+    assert len(hub.uploads) == len(set(hub.uploads))  # what had arrived was not sent again
+
+
+@pytest.mark.parametrize(
+    ("flags", "token", "message"),
+    [
+        (("--model-id", MODEL), None, "set HF_TOKEN or run `hf auth login`"),
+        (("--model-id", MODEL), "hf_wrong_secret", "401"),
+        (("--model-id", "another/detector"), OWNER, "403"),
+        (("--model-id", "detector"), OWNER, "give NAMESPACE/NAME"),
+        (("--model-id", "some one/detector"), OWNER, "no name of a repository"),
+        (("--model-id", MODEL, "--space-id", "a/b/c"), OWNER, "no name of a repository"),
+    ],
+)
+def test_refused_push_is_one_sentence_and_leaves_nothing(hub, trained, flags, token, message):
+    assert message in sentence(push(hub, trained, *flags, token=token))
+    assert hub.repositories == {}
+
+
+def test_repository_of_something_else_is_left_alone(hub, trained):
+    hub.add_repository(MODEL, {"README.md": b"Mine", "model.safetensors": b"weights"})
+    message = sentence(push(hub, trained, "--model-id", MODEL, "--space-id", SPACE))
+    assert "holds something else (there is no detector.tflite)" in message
+    assert list(hub.repositories) == [("model", MODEL)]
+
+
+def test_photos_are_not_pushed_where_everybody_sees_them(hub, trained, data):
+    hub.add_repository(DATASET, {"README.md": b""}, "dataset")
+    flags = ("--model-id", MODEL, "--dataset-id", DATASET, "--data", data)
+    assert "is public where private was asked for" in sentence(push(hub, trained, *flags))
+    assert push(hub, trained, *flags, "--public-dataset").returncode == 0
+    assert any(path.endswith(".jpg") for path in hub.repositories["dataset", DATASET].files)
+
+
+def test_card_that_the_hub_refuses_stops_the_push(hub, trained, data, tmp_path):
+    broken = Path(shutil.copytree(data, tmp_path / "data"))
+    card = broken / "README.md"
+    card.write_text(card.read_text().replace("license: other", "license: mine"))
+    flags = ("--model-id", MODEL, "--dataset-id", DATASET, "--data", broken)
+    assert f"card of dataset {DATASET}" in sentence(push(hub, trained, *flags))
+    assert hub.repositories == {}
+
+
+def test_dry_run_needs_no_network_and_no_token(hub, trained, data):
+    flags = ("--space-id", SPACE, "--dataset-id", DATASET, "--data", data, "--dry-run")
+    result = push(hub, trained, "--model-id", MODEL, *flags, token=None, HF_HUB_OFFLINE="1")
+    assert result.returncode == 0, result.stderr
+    assert hub.requests == []
+    uploads = [
+        dataset_upload(trained, data, DATASET, private=True),
+        model_upload(trained, MODEL, SPACE, DATASET, None, None),
+        space_upload(SPACE, MODEL, DATASET, None, None),
+    ]
+    lines = result.stdout.splitlines()
+    assert len(lines) == len(uploads) + sum(len(upload.files) for upload in uploads)
+    size = (trained / "export/detector.tflite").stat().st_size / 1e3
+    assert f"  {size:10,.1f} kB  detector.tflite" in lines
+    assert f"huggingface.co/spaces/{SPACE}" in (trained / "model_card.md").read_text()
+
+
+@pytest.mark.parametrize("missing", ["deepfake_cnn.keras", "export/detector.json", "config.json"])
+def test_unfinished_run_is_named(hub, trained, missing):
+    (trained / missing).unlink()
+    assert Path(missing).name in sentence(push(hub, trained, "--model-id", MODEL))
+    assert hub.requests == []
+
+
+def test_damaged_model_bad_examples_and_other_data_are_refused(hub, trained, data, tmp_path):
+    examples = tmp_path / "examples"
+    examples.mkdir()
+    flags = ("--model-id", MODEL, "--space-id", SPACE, "--examples", examples)
+    assert "holds no photos" in sentence(push(hub, trained, *flags))
+    (examples / "text.jpg").write_text("no photo")
+    assert "text.jpg: The file is not a readable photo" in sentence(push(hub, trained, *flags))
+    other = Path(shutil.copytree(data, tmp_path / "other"))
+    report = json.loads((other / "prepare_report.json").read_text())
+    (other / "prepare_report.json").write_text(json.dumps(report | {"fingerprint": "other"}))
+    flags = ("--model-id", MODEL, "--dataset-id", DATASET, "--data", other)
+    assert "is not the data" in sentence(push(hub, trained, *flags))
+    (trained / "export/detector.tflite").write_bytes(b"damaged")
+    assert "sha256 differs" in sentence(push(hub, trained, "--model-id", MODEL))
+    assert hub.requests == []
