@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import logging
 import os
+import tarfile
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +19,44 @@ from training.errors import UserError
 # cache without network.
 HANDLE = "ciplab/real-and-fake-face-detection/versions/1"
 FOLDER_PAIRS = {"training_real": "training_fake", "real": "fake"}
+
+_PAGE = "https://www.kaggle.com/datasets/ciplab/real-and-fake-face-detection"
+_MAKE_TOKEN = (
+    "make a token under https://www.kaggle.com/settings, then set KAGGLE_API_TOKEN or save it as "
+    "~/.kaggle/access_token"
+)
+# What was found and what to do, by the status of Kaggle's answer or the kind of failure.
+_FAILURES: dict[int | str, tuple[str, str]] = {
+    "no credentials": (f"Kaggle wants credentials for {HANDLE}, and none are set", _MAKE_TOKEN),
+    "unusable credentials": (
+        "The credentials that are set for Kaggle cannot be read, or hold a line break or another "
+        "character that no token has",
+        _MAKE_TOKEN,
+    ),
+    401: ("Kaggle does not accept the credentials that are set (401)", _MAKE_TOKEN),
+    403: (
+        f"Kaggle denies {HANDLE} to the account whose credentials are set (403)",
+        f"open {_PAGE} with it, agree to what the page asks and try its download button",
+    ),
+    404: (f"Kaggle has no {HANDLE} (404)", f"look at {_PAGE} for what became of it"),
+    "another answer": ("Kaggle answered with an error ({})", "try again later"),
+    "no connection": (
+        "The connection to Kaggle failed ({})",
+        "check the network and the proxy settings, then run the same command again",
+    ),
+    "broken off": (
+        f"The download of {HANDLE} broke off",
+        "run the same command again to go on with it",
+    ),
+    "damaged": (
+        f"The archive of {HANDLE} arrived damaged and was deleted",
+        "run the same command again to download it anew",
+    ),
+    "notebook": (
+        f"The notebook could not attach {HANDLE} ({{}})",
+        "set DISABLE_KAGGLE_CACHE=1 and DISABLE_COLAB_CACHE=1 to download it",
+    ),
+}
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +86,7 @@ def locate(source: str) -> Path:
         source: `"kaggle"`, or the path of a folder.
 
     Raises:
-        UserError: the folder does not exist or Kaggle cannot be reached.
+        UserError: the folder does not exist, or Kaggle does not give the photos.
     """
     if source == "kaggle":
         return _download()
@@ -98,18 +139,73 @@ def find_photos(root: Path, prepared: str = "prepare_report.json") -> list[Sourc
 def _download() -> Path:
     # kagglehub takes a second to import and is needed for this source alone.
     import kagglehub
-    import requests
-    from kagglehub.exceptions import KaggleApiHTTPError, UnauthenticatedError
 
+    has_credentials = _has_credentials()
+    causes = _causes()
     try:
         return Path(kagglehub.dataset_download(HANDLE))
-    except (KaggleApiHTTPError, UnauthenticatedError, requests.RequestException) as error:
-        raise UserError(
-            f"Kaggle did not give {HANDLE} ({type(error).__name__}): check the network and your "
-            "credentials (make a token under https://www.kaggle.com/settings, then set "
-            "KAGGLE_API_TOKEN or save it as ~/.kaggle/access_token), or use a copy that you have "
-            "with --source PATH."
-        ) from error
+    except tuple(causes) as error:
+        cause = next(cause for kind, cause in causes.items() if isinstance(error, kind))
+        if cause == "damaged":
+            _remove_archive()
+        detail = type(error).__name__
+        if cause == "another answer":
+            detail = error.response.status_code
+            cause = _meaning(detail, has_credentials)
+        raise _failure(cause, detail) from error
+
+
+def _meaning(status: int, has_credentials: bool) -> int | str:
+    if status in (401, 403) and not has_credentials:
+        return "no credentials"
+    return status if status in _FAILURES else "another answer"
+
+
+def _causes() -> dict[type[Exception], str]:
+    """What kagglehub raises; the first class that fits counts, as requests' have many bases."""
+    import requests
+    from kagglehub import exceptions as hub
+
+    damage = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, hub.DataCorruptionError)
+    notebook = (hub.BackendError, hub.CredentialError, hub.NotFoundError)
+    environment = (hub.KaggleEnvironmentError, hub.ColabEnvironmentError)
+    return {
+        requests.HTTPError: "another answer",
+        requests.exceptions.ChunkedEncodingError: "broken off",
+        requests.RequestException: "no connection",
+        ValueError: "damaged",  # kagglehub's word for an archive of no kind that it knows
+        **dict.fromkeys(damage, "damaged"),
+        **dict.fromkeys(notebook + environment, "notebook"),
+    }
+
+
+def _has_credentials() -> bool:
+    from kagglehub.config import get_kaggle_credentials
+
+    try:
+        credentials = get_kaggle_credentials()
+        values = [value for value in vars(credentials).values() if value] if credentials else []
+        # What no header can hold would end in an error that quotes it.
+        if not all(value.isascii() and value.isprintable() for value in values):
+            raise ValueError
+    except (ValueError, OSError):  # the latter for a token that is too long for a path
+        raise _failure("unusable credentials") from None
+    return bool(values)
+
+
+def _remove_archive() -> None:
+    # kagglehub compares sizes alone and would take it for a complete download ever after.
+    from kagglehub.cache import get_cached_archive_path
+    from kagglehub.handle import parse_dataset_handle
+
+    Path(get_cached_archive_path(parse_dataset_handle(HANDLE))).unlink(missing_ok=True)
+
+
+def _failure(cause: int | str, detail: object = None) -> UserError:
+    found, advice = _FAILURES[cause]
+    return UserError(
+        f"{found.format(detail)}: {advice}, or use a copy that you have with --source PATH."
+    )
 
 
 def _folder_pairs(root: Path, prepared: str) -> list[tuple[Path, str, str]]:
