@@ -1,150 +1,156 @@
 """The page: `python space/app.py`, then open http://localhost:7860 (or `GRADIO_SERVER_PORT`).
 
-Programs call the endpoint `judge_photo`. The model is the Hub's `MODEL_ID` where that is set, else
-the bundled one.
+Programs call the endpoints `judge_photo`, `judge_photos` and `judge_video`. The model is the Hub's
+`MODEL_ID` where that is set, else the bundled one.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import gradio as gr
-from detector import Detector, DetectorError, Prediction, load_bundled, load_detector
-from faces import PhotoError, open_photo
-from gradio.utils import get_upload_folder, is_in_or_equal
-from heatmap import paint_heatmap
-from PIL import Image
+from detector import DetectorError, load_bundled, load_detector
+from faces import FaceFinderError, load_face_finder
+from guard import RefuseAddresses
+from service import Service
+from starlette.middleware import Middleware
+from video import MAX_BYTES, MAX_SECONDS
+from views import STYLE, caution
 
 TITLE = "Deepfake face detector"
 INTRO = (
-    "Give it a photo of one face, cropped so that the face fills about three quarters of the "
-    "frame. It says how likely the face was put together from several people, and where it looks "
-    "so."
+    "Has the face in a photo or a clip been tampered with? Every face is found and judged on its "
+    "own, with how sure the model is and where it looked. Nothing that you upload is kept."
 )
-VERDICTS = {"fake": "Likely fake", "real": "Likely real", "inconclusive": "Inconclusive"}
-MAX_FILE_SIZE = "50mb"
+CLIP_LIMITS = f"mp4, mov or webm, up to {MAX_BYTES // 10**6} MB and {MAX_SECONDS // 60} minutes"
+PHOTO_TYPES = ["image", ".heic", ".heif"]
 EXAMPLES = Path(__file__).with_name("examples")
+PROGRAMS = Path(__file__).with_name("programs.md")
+TEXTS = (".md", ".txt")  # beside the examples, about their origin
+DELETE_AFTER = 600  # seconds
+CORES = os.cpu_count() or 1
+WAITING = 200  # calls that may wait for their turn
 
 
-def choose_detector() -> tuple[Detector, str]:
+def load_service() -> Service:
     """Load the model that the environment names, or the bundled one where that cannot be had.
-
-    Returns:
-        The model, and one sentence that says which it is.
 
     Raises:
         DetectorError: the bundled model cannot be loaded either.
+        FaceFinderError: the face detector that the environment names cannot be loaded.
     """
+    finder = load_face_finder()
     try:
-        detector = load_detector()
-        notice = f"Model in use: {detector.name}."
+        return Service(load_detector(), finder)
     except DetectorError as error:
         if not os.environ.get("MODEL_ID"):
             raise
-        detector = load_bundled()
-        notice = f"Model in use: {detector.name}. {error}"
-    return detector, f"{notice} Format: {detector.config.variant}."
-
-
-def describe_figures(detector: Detector) -> str:
-    """Return what the model scored on photos that it was not trained on, by its description."""
-    figures = detector.config.metrics.get("test")
-    if not figures:
-        return "This model comes without test figures."
-    auc, verdicts = figures["roc_auc"], figures["verdicts"]
-    return (
-        f"On {figures['photos']} test photos, of a fake and a real one, it ranked the fake higher "
-        f"in {auc['value']:.0%} of the cases (AUC; 95 % interval {auc['low']:.0%} to "
-        f"{auc['high']:.0%}). {verdicts['inconclusive']['value']:.0%} of its answers were "
-        f"inconclusive; it called {verdicts['real_called_fake']['value']:.0%} of the real photos "
-        f"fake, and {verdicts['fake_called_real']['value']:.0%} of the fakes real. "
-        f"{figures.get('note', '')}"
-    )
-
-
-def describe_prediction(prediction: Prediction, detector: Detector) -> str:
-    """Return the verdict in words, with what it rests on."""
-    meaning = prediction.meaning
-    known = meaning and (
-        f"Of the {meaning.photos} validation photos with a probability like this one, "
-        f"{meaning.fake_share:.0%} were fake. "
-    )
-    return (
-        f"### {VERDICTS[prediction.verdict]}\n{known or ''}The model was trained on "
-        f"{detector.config.trained_on}. It can be wrong. The brighter the heatmap, the more that "
-        "place spoke for fake to the model; that need not be where the photo was changed."
-    )
-
-
-def uploaded_path(photo: dict) -> str:
-    """Return the path of a photo that was uploaded to this page.
-
-    Gradio checks paths only for callers who send `meta` along: without it, any picture on this
-    machine could be asked for.
-
-    Raises:
-        PhotoError: the path is missing or leads elsewhere.
-    """
-    path = photo.get("path")
-    if not path or not is_in_or_equal(path, get_upload_folder()):
-        raise PhotoError("The photo was not uploaded to this page: upload it first.")
-    return path
+        return Service(load_bundled(), finder, notice=str(error))
 
 
 def find_examples() -> list[str]:
     """Return the paths of the photos that the page offers to try, if there are any."""
-    return [str(path) for path in sorted(EXAMPLES.glob("*")) if path.suffix not in (".md", ".txt")]
+    return [str(path) for path in sorted(EXAMPLES.glob("*")) if path.suffix.lower() not in TEXTS]
 
 
-def build_page(detector: Detector, notice: str) -> gr.Blocks:
-    """Return the page that serves a model."""
-
-    def judge_photo(photo: dict | None) -> tuple[dict | None, Image.Image | None, str]:
-        if photo is None:
-            return None, None, ""
-        try:
-            decoded = open_photo(uploaded_path(photo))
-            prediction = detector.predict(decoded)
-        except PhotoError as error:
-            title = "This photo cannot be judged"
-            raise gr.Error(str(error), title=title, print_exception=False) from error
-        probabilities = {"Real": 1 - prediction.probability, "Fake": prediction.probability}
-        heatmap = paint_heatmap(decoded, prediction.heatmap)
-        return probabilities, heatmap, describe_prediction(prediction, detector)
-
-    with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
+def build_page(service: Service) -> gr.Blocks:
+    """Return the page."""
+    with gr.Blocks(
+        title=TITLE, analytics_enabled=False, delete_cache=(DELETE_AFTER, DELETE_AFTER)
+    ) as page:
         gr.Markdown(f"# {TITLE}\n{INTRO}")
-        with gr.Row():
-            photo = gr.Image(label="Photo", sources=["upload", "webcam", "clipboard"], height=380)
-            heatmap = gr.Image(
-                label="Heatmap", height=380, format="png", interactive=False, buttons=["download"]
-            )
-        examples = find_examples()
-        if examples:
-            gr.Examples(examples, photo, label="Photos to try")
-        sentence = gr.Markdown(label="Verdict")
-        label = gr.Label(label="Probability", show_heading=False)
-        gr.Markdown(f"{describe_figures(detector)}\n\n{notice}", elem_id="notice")
-        photo.change(
-            judge_photo,
-            photo,
-            [label, heatmap, sentence],
-            api_name="judge_photo",
-            preprocess=False,  # the photo is decoded by `faces`, as the training photos were
-        )
+        gr.HTML(caution(service.detector.config))
+        with gr.Tab("Photo"):
+            _photo_tab(service)
+        with gr.Tab("Video"):
+            _video_tab(service)
+        with gr.Tab("Several photos"):
+            _photos_tab(service)
+        with gr.Tab("For programs"):
+            gr.Markdown(PROGRAMS.read_text(encoding="utf-8"))
+        gr.Markdown(service.describe_models(), elem_id="notice")
+        page.unload(service.stop_video)
+        for call in (service.judge_photo, service.judge_photos):
+            gr.api(call, concurrency_limit=CORES, concurrency_id="photo")
+        gr.api(service.judge_video, concurrency_limit=1, concurrency_id="video")
     return page
+
+
+def _photo_tab(service: Service) -> None:
+    with gr.Row():
+        with gr.Column(scale=1):
+            photo = gr.Image(label="Photo", sources=["upload", "webcam", "clipboard"], height=320)
+            if examples := find_examples():
+                gr.Examples(examples, photo, label="Photos to try")
+        with gr.Column(scale=2):
+            answer = gr.HTML(label="Answer", show_label=False)
+            whole = gr.Button("Judge the whole picture anyway", visible=False)
+            strength = _strength_slider()
+    show = {"outputs": [answer, whole, strength], "concurrency_limit": CORES}
+    show |= {"concurrency_id": "photo", "preprocess": False, "api_visibility": "private"}
+    photo.change(service.show_photo, photo, **show)
+    whole.click(service.show_whole_picture, photo, **show)
+
+
+def _strength_slider() -> gr.Slider:
+    slider = gr.Slider(0, 1, 0.6, step=0.05, label="Strength of the heatmap", visible=False)
+    slider.input(
+        None,
+        slider,
+        js="value => { document.documentElement.style.setProperty('--heat', value); }",
+    )
+    return slider
+
+
+def _video_tab(service: Service) -> None:
+    clip = gr.Video(label=f"Clip ({CLIP_LIMITS})", sources=["upload"], height=320)
+    stop = gr.Button("Stop", visible=False)
+    answer = gr.HTML(label="Answer", show_label=False)
+    private = {"queue": False, "api_visibility": "private"}
+    clip.upload(lambda: gr.update(visible=True), None, stop, **private).then(
+        service.show_video,
+        clip,
+        answer,
+        concurrency_limit=1,
+        concurrency_id="video",
+        preprocess=False,
+        api_visibility="private",
+    ).then(lambda: gr.update(visible=False), None, stop, **private)
+    stop.click(service.stop_video, None, None, **private)
+    clip.clear(lambda: "", None, answer, **private)
+
+
+def _photos_tab(service: Service) -> None:
+    files = gr.File(label="Photos", file_count="multiple", file_types=PHOTO_TYPES)
+    answer = gr.HTML(label="Answer", show_label=False)
+    files.change(
+        service.show_photos,
+        files,
+        answer,
+        concurrency_limit=CORES,
+        concurrency_id="photo",
+        preprocess=False,
+        api_visibility="private",
+    )
 
 
 def main() -> int:
     """Serve the page until it is stopped; return 2 where there is no model."""
     try:
-        detector, notice = choose_detector()
-    except DetectorError as error:
+        service = load_service()
+    except (DetectorError, FaceFinderError) as error:
         print(error, file=sys.stderr)
         return 2
-    build_page(detector, notice).launch(max_file_size=MAX_FILE_SIZE, footer_links=["api"])
+    build_page(service).queue(max_size=WAITING).launch(
+        css_paths=[STYLE],
+        max_file_size=MAX_BYTES,
+        footer_links=["api"],
+        mcp_server=find_spec("mcp") is not None,
+        app_kwargs={"middleware": [Middleware(RefuseAddresses)]},
+    )
     return 0
 
 

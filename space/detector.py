@@ -20,15 +20,41 @@ from pathlib import Path
 from typing import overload
 
 import numpy as np
+from PIL import Image
 
 if __package__:  # imported by the training code as `space.detector`
-    from .faces import PhotoError, PhotoSource, model_input, open_photo
+    from .faces import (
+        Face,
+        FaceFinder,
+        FaceFinderError,
+        PhotoError,
+        PhotoSource,
+        crop_face,
+        crop_landmarks,
+        crop_square,
+        load_face_finder,
+        model_input,
+        open_photo,
+    )
 else:  # run from this folder, as a Space does
-    from faces import PhotoError, PhotoSource, model_input, open_photo
+    from faces import (
+        Face,
+        FaceFinder,
+        FaceFinderError,
+        PhotoError,
+        PhotoSource,
+        crop_face,
+        crop_landmarks,
+        crop_square,
+        load_face_finder,
+        model_input,
+        open_photo,
+    )
 
 BUNDLED = Path(__file__).with_name("model")
 CONFIG_FILE, MODEL_FILE = "detector.json", "detector.tflite"
 FORMAT_VERSION = 1
+SHOWN_SIDE = 448  # px of a judged crop that is kept to be shown
 
 
 class DetectorError(Exception):
@@ -96,6 +122,7 @@ class DetectorConfig:
         sha256: of the model file.
         variant: numeric format of the model file.
         trained_on: one sentence about the training data, for the people who read the verdict.
+        sources: names of the sets of photos that it was trained on.
         versions: of the packages that made the model file.
         format_version: of this description.
     """
@@ -109,6 +136,7 @@ class DetectorConfig:
     sha256: str
     variant: str
     trained_on: str
+    sources: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     score_bins: list[ScoreBin] = field(default_factory=list)
     format_version: int = FORMAT_VERSION
@@ -127,6 +155,10 @@ class DetectorConfig:
             raise DetectorError(f"{CONFIG_FILE} has thresholds out of order: {self.thresholds}.")
         if self.calibration.method not in ("none", "temperature", "platt"):
             raise DetectorError(f"{CONFIG_FILE} has an unknown calibration: {self.calibration}.")
+        numbers = [self.calibration.slope, self.calibration.intercept, self.crop_margin]
+        numbers += [value for one in self.score_bins for value in (one.low, one.high)]
+        if not all(isinstance(number, int | float) for number in numbers):
+            raise DetectorError(f"{CONFIG_FILE} has text where numbers belong.")
 
     @classmethod
     def load(cls, folder: Path) -> DetectorConfig:
@@ -189,6 +221,30 @@ class Prediction:
         return asdict(self) | {"heatmap": self.heatmap.tolist()}
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """What the model says about one face of a photo.
+
+    Attributes:
+        face: where it is; `None` where the whole picture was judged.
+        crop: RGB square that was judged, upright, at most 448 px wide.
+        landmarks: of the face in the crop, `float32` `[5, 2]`, as shares of its side (see `Face`);
+            `None` where nobody knows them.
+        prediction: what the model says.
+    """
+
+    face: Face | None
+    crop: Image.Image
+    landmarks: np.ndarray | None
+    prediction: Prediction
+
+    def as_dict(self) -> dict:
+        """Return it in the types that JSON has, without the pixels."""
+        box = self.face and [round(float(value), 1) for value in self.face.box]
+        too_small = bool(self.face and self.face.too_small)
+        return {"box": box, "too_small": too_small, **self.prediction.as_dict()}
+
+
 class Detector:
     """A model in memory. Safe to use from several threads, one photo at a time.
 
@@ -220,12 +276,13 @@ class Detector:
         Args:
             source: a folder, or `NAMESPACE/NAME` on the Hugging Face Hub.
             revision: branch, tag or commit of the repository; a full commit is the safe choice.
+                A folder has none.
 
         Raises:
             DetectorError: the repository cannot be reached, or holds no model that this program can
                 read.
         """
-        if Path(source).is_dir():
+        if revision is None and os.path.isdir(source):
             return cls(Path(source))
         return cls(*_download(str(source), revision))
 
@@ -262,6 +319,52 @@ class Detector:
             self.config.score_bin(probability),
             heatmap,
         )
+
+    def judge(self, photo: PhotoSource, finder: FaceFinder) -> list[Judgement]:
+        """Find the faces of a photo and judge each.
+
+        Args:
+            photo: see `predict`.
+            finder: finds the faces.
+
+        Returns:
+            A judgement for each face, in the finder's order; none where there is no face.
+
+        Raises:
+            PhotoError: the photo cannot be judged.
+        """
+        photo = open_photo(photo)
+        return [self.judge_face(photo, face) for face in finder.find(photo)]
+
+    def judge_face(self, photo: Image.Image, face: Face) -> Judgement:
+        """Judge a face of a photo.
+
+        Args:
+            photo: RGB, as `open_photo` returns it.
+            face: found in it.
+        """
+        margin = self.config.crop_margin
+        crop = crop_face(photo, face, margin)
+        return self._judge_crop(crop, face, crop_landmarks(photo.size, face, margin))
+
+    def judge_whole(self, photo: PhotoSource) -> Judgement:
+        """Judge the centred square of a photo, whatever it shows.
+
+        Args:
+            photo: see `predict`.
+
+        Raises:
+            PhotoError: the photo cannot be judged.
+        """
+        return self._judge_crop(crop_square(open_photo(photo)), None, None)
+
+    def _judge_crop(
+        self, crop: Image.Image, face: Face | None, landmarks: np.ndarray | None
+    ) -> Judgement:
+        prediction = self.predict(crop)
+        shown = crop.copy()
+        shown.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
+        return Judgement(face, shown, landmarks, prediction)
 
 
 def load_detector() -> Detector:
@@ -315,6 +418,7 @@ def _download(model_id: str, revision: str | None) -> tuple[Path, str]:
     is."""
     # Both files of one commit, whatever is pushed meanwhile; without a network it fails at once,
     # where downloads of single files are tried for half a minute.
+    import httpx2
     from huggingface_hub import snapshot_download
 
     at = f" at {revision}" if revision else ""
@@ -322,7 +426,7 @@ def _download(model_id: str, revision: str | None) -> tuple[Path, str]:
         folder = Path(
             snapshot_download(model_id, revision=revision, allow_patterns=[CONFIG_FILE, MODEL_FILE])
         )
-    except (OSError, ValueError) as error:  # the Hub's and the network's errors are such
+    except (OSError, ValueError, httpx2.HTTPError) as error:
         raise DetectorError(
             f"The model {model_id}{at} is no folder here, and on the Hugging Face Hub it "
             f"{_reason(error)}."
@@ -360,59 +464,83 @@ def _reason(error: Exception) -> str:
     return f"could not be fetched ({status or type(error).__name__}): check the token and try again"
 
 
-def _judge_file(detector: Detector, file: str) -> dict:
+def _judge_file(detector: Detector, finder: FaceFinder | None, file: str) -> dict:
+    """Return the answer about a file; without a finder the whole picture is judged."""
     try:
-        prediction = detector.predict(file)
+        if finder is None:
+            judgements = [detector.judge_whole(file)]
+        else:
+            judgements = detector.judge(file, finder)
     except PhotoError as error:
         return {"file": file, "error": str(error), "model": detector.name}
-    meaning = prediction.meaning
-    return {
-        "file": file,
-        "probability": round(prediction.probability, 4),
-        "verdict": prediction.verdict,
-        "validation_fake_share": meaning and round(meaning.fake_share, 4),
-        "model": detector.name,
-    }
+    faces = [judgement.as_dict() for judgement in judgements]
+    return {"file": file, "faces": faces, "model": detector.name}
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Print a verdict for every photo; return 1 if one could not be read, 2 if there is no
-    model."""
+def _lines(answer: dict) -> list[str]:
+    """Return an answer for people, a line for each face."""
+    if not answer["faces"]:
+        return [f"{answer['file']}: no face found (--whole-picture judges it anyway)"]
+    lines = []
+    for number, face in enumerate(answer["faces"], start=1):
+        which = f", face {number}" if len(answer["faces"]) > 1 else ""
+        small = ", too small to trust" if face["too_small"] else ""
+        lines.append(
+            f"{answer['file']}{which}: {face['verdict']} (probability of fake "
+            f"{face['probability']:.2f}{small})"
+        )
+    return lines
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description="Say of photos whether the face was tampered with."
+        description="Say of photos whether the faces in them were tampered with."
     )
-    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="JPEG, PNG or WebP file")
+    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="JPEG, PNG, WebP or HEIC file")
     parser.add_argument(
         "--model",
         help="NAMESPACE/NAME on the Hugging Face Hub, or a folder (default: MODEL_ID of the "
         "environment, or else the bundled model)",
     )
     parser.add_argument("--revision", help="branch, tag or full commit of that model")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument(
+        "--whole-picture",
+        action="store_true",
+        help="look for no face: judge the centred square of each photo",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a photo")
     options = parser.parse_args(arguments)
+    if options.revision and (not options.model or os.path.isdir(options.model)):
+        parser.error("--revision needs --model, of the Hub")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print a verdict for every face; return 1 if a photo could not be read, 2 if there is no
+    model."""
+    options = _parse(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names may not fit the terminal
-    if options.revision and not options.model:
-        parser.error("--revision needs --model")
     try:
         detector = (
             Detector.from_pretrained(options.model, options.revision)
             if options.model
             else load_detector()
         )
-    except DetectorError as error:
+        finder = None if options.whole_picture else load_face_finder()
+    except (DetectorError, FaceFinderError) as error:
         print(error, file=sys.stderr)
         return 2
     exit_code = 0
     for file in options.photos:
-        answer = _judge_file(detector, file)
+        answer = _judge_file(detector, finder, file)
         exit_code = 1 if "error" in answer else exit_code
         if options.json:
             print(json.dumps(answer), flush=True)
         elif "error" in answer:
             print(f"{file}: {answer['error']}", file=sys.stderr)
         else:
-            print(f"{file}: {answer['verdict']} (probability of fake {answer['probability']:.2f})")
+            print("\n".join(_lines(answer)), flush=True)
     return exit_code
 
 

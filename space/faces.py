@@ -1,19 +1,33 @@
 """From a photo in any common file format to the square crop that the model judges.
 
-Decoding, orientation, colour order, cropping and resizing exist here once: the page, the shell, the
-training data and the evaluation all call these functions, so that a model is never served pixels
-that it was not trained on.
+Decoding, orientation, colour order, finding faces, cropping and resizing exist here once: the page,
+the shell, the training data and the evaluation all call these functions, so that a model is never
+served pixels that it was not trained on.
+
+Faces are found by YuNet (Wu et al. 2023, https://doi.org/10.1007/s11633-023-1423-y), or where its
+file cannot be had by OpenCV's Haar cascade (Viola and Jones 2001). OpenCV is imported when a finder
+is loaded, and by nothing else here.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
+import math
 import os
+import threading
 import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
+
+try:  # photos of iPhones; programs that never see any do without it
+    from pillow_heif import register_heif_opener
+except ImportError:
+    register_heif_opener = None
 
 # Formats that Pillow decodes by itself; the others (EPS, for instance) start programs or are no
 # photos.
@@ -25,11 +39,62 @@ DECODING_ERRORS = (OSError, SyntaxError, ValueError, TypeError, LookupError, Mem
 DECODING_ERRORS += (RuntimeError,)
 RESAMPLING = Image.Resampling.BICUBIC
 
+# The one file of the Hub that is fetched, and the contents that are taken for it: the network as
+# published in March 2023, and the same network exported anew by OpenCV in May 2026.
+YUNET_REPOSITORY = "opencv/face_detection_yunet"
+YUNET_REVISION = "3cc26e7f1014a5ee5d74a42acee58bafc9d0a310"
+YUNET_FILE = "face_detection_yunet_2023mar.onnx"
+YUNET_SHA256 = (
+    "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+    "ebafce4e3c118d6554634be5c27ab333b4c047a9a8c3faf1d7cf93101c22f0f0",
+)
+HUB_TIMEOUT = 5  # s to wait for the Hub before the cascade takes over
+
+# Copies of a photo in which faces are looked for, finest first: the longer side of a 4:3 photo, in
+# px. YuNet sees faces of 20 to 400 px in its input, so no single copy would do.
+SIDES = (1280, 640, 320)
+COARSE_SIDES = SIDES[1:]  # for further attempts where the first found nothing
+MAX_ENLARGEMENT = 2.0  # of small photos, for their small faces
+MAX_SIDE_IN_COPY = 320  # px: a larger box in any copy but the coarsest is a part of a face
+CANDIDATE_SCORE = 0.3  # YuNet's, to earn a second look
+FACE_SCORE = 0.75  # YuNet's at the second look
+MAX_CANDIDATES = 200
+OVERLAP = 0.4  # of the smaller box: the weaker of two such boxes is dropped
+
+# The second look: an upright square around the face, scaled so that the face has the size on which
+# YuNet's landmarks follow a tilted head (on faces of 100 px they hardly do).
+LOOK_FACE = 240  # px, longer side of the face's box
+LOOK_SIDE = 384  # px
+SURE_SCORE = 0.92  # turned faces hardly reach it
+TURN_GAIN = 0.03  # by which a turned look must beat the upright one
+LOOK_TILT = 10.0  # degrees: a head that is tilted by more is looked at again, levelled,
+LOOKS = 3  # times, as the landmarks follow a tilt by less than it is
+
+# A square of the Haar cascade on YuNet's scale, in sides of that square.
+HAAR_FILE = "haarcascade_frontalface_alt2.xml"
+HAAR_BORDER = 0.15
+HAAR_NEIGHBOURS = 5
+HAAR_HEIGHT, HAAR_WIDTH, HAAR_SHIFT = 1.13, 0.88, 0.01
+HAAR_WEIGHTS = (54.5, 58.0)
+
+MIN_FACE = 64  # px: a smaller face is judged, but too small to trust
+MAX_TILT = 15.0  # degrees that a crop leaves as they are
+RISE = 0.1  # see `face_square`
+
+QUARTERS = {
+    1: Image.Transpose.ROTATE_90,
+    2: Image.Transpose.ROTATE_180,
+    3: Image.Transpose.ROTATE_270,
+}
+
 PhotoSource = str | os.PathLike | bytes | Image.Image | np.ndarray
 
 # Pillow's own guard would refuse at another size than the message below names.
 Image.MAX_IMAGE_PIXELS = None
 Image.init()  # `Image.open` knows only some of the formats above before
+if register_heif_opener:
+    register_heif_opener()
+    FORMATS += ("HEIF",)
 
 
 class PhotoError(ValueError):
@@ -153,3 +218,539 @@ def _upright_rgb(photo: Image.Image) -> Image.Image:
         layer = photo.convert("RGBA")
         photo = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
     return photo.convert("RGB")
+
+
+class FaceFinderError(Exception):
+    """A face finder that cannot be loaded; the text says in one sentence what was found and what to
+    do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """A face in a photo. Coordinates are px of the photo, from its top left corner.
+
+    Attributes:
+        box: left, top, width and height on YuNet's scale, from the forehead to the chin. It may
+            reach over the photo's border, as the size of the whole face decides the crop. Of a head
+            that lies on its side, width and height are swapped.
+        landmarks: `float32` array `[5, 2]` of x and y: right eye, left eye, tip of the nose, right
+            and left corner of the mouth, all as the person would say. In an upright photo the
+            right eye is the one on the left of the image. `None` from the Haar cascade.
+        confidence: 0 to 1, of the finder; not comparable between the two finders.
+        turn: degrees clockwise by which the head was found turned, in steps of 90. The landmarks
+            tell it more finely where there are any.
+    """
+
+    box: tuple[float, float, float, float]
+    landmarks: np.ndarray | None
+    confidence: float
+    turn: int = 0
+
+    @property
+    def roll(self) -> float:
+        """Degrees clockwise by which the line of the eyes is tilted, -180 to 180."""
+        if self.landmarks is None:
+            return _wrapped(self.turn)
+        x, y = self.landmarks[1] - self.landmarks[0]
+        return math.degrees(math.atan2(y, x))
+
+    @property
+    def side(self) -> float:
+        """Longer side of the box in px."""
+        return max(self.box[2:])
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Middle of the box, x and y in px."""
+        left, top, width, height = self.box
+        return left + width / 2, top + height / 2
+
+    @property
+    def too_small(self) -> bool:
+        """Whether the face has too few pixels for its verdict to be trusted."""
+        return self.side < MIN_FACE
+
+
+class FaceFinder:
+    """Finds the faces in a photo. Safe to use from several threads.
+
+    Attributes:
+        name: `"YuNet"` or `"Haar cascade"`, for people.
+        notice: says which finder is in use, and why if it is not the better one.
+    """
+
+    name: str
+    sides: tuple[int, ...] = SIDES
+    coarse_sides: tuple[int, ...] = COARSE_SIDES
+
+    def __init__(self, notice: str) -> None:
+        self.notice = notice
+        self._lock = threading.Lock()
+
+    def find(self, photo: Image.Image) -> list[Face]:
+        """Find the faces in a photo of any size and shape.
+
+        Where there is none, the photo is looked at again smoothed and brightened (for noise and
+        darkness), and then turned by 90, 180 and 270 degrees (for phones that do not say how they
+        were held).
+
+        Args:
+            photo: RGB, as `open_photo` returns it.
+
+        Returns:
+            The faces, largest first; an empty list where none was found.
+        """
+        photo = photo if photo.mode == "RGB" else photo.convert("RGB")
+        attempts = (
+            (self.sides, (0,), False),
+            (self.coarse_sides, (0,), True),
+            (self.coarse_sides, (90, 180, 270), False),
+        )
+        for sides, turns, brighten in attempts:
+            candidates = _distinct(self._candidates(photo, sides, turns, brighten))
+            faces = self._confirm(photo, candidates[:MAX_CANDIDATES], brighten)
+            if faces:
+                return sorted(faces, key=lambda face: -face.side)
+        return []
+
+    def _candidates(
+        self, photo: Image.Image, sides: tuple[int, ...], turns: tuple[int, ...], brighten: bool
+    ) -> list[Face]:
+        """Return what may be faces in copies of the photo, turned counterclockwise by `turns`."""
+        candidates = []
+        copies = _copies(photo, sides)
+        for number, (copy, scale) in enumerate(copies, start=1):
+            copy = _brightened(copy, blur=3) if brighten else copy
+            largest = MAX_SIDE_IN_COPY if number < len(copies) else math.inf
+            for turn in turns:
+                for one in self._detect(np.rot90(copy, turn // 90)):
+                    if one.side <= largest:
+                        box = _turned_back(one.box, turn, copy.shape[1], copy.shape[0])
+                        box = tuple(value / scale for value in box)
+                        candidates.append(Face(box, None, one.confidence, turn))
+        return candidates
+
+    def _detect(self, picture: np.ndarray) -> list[Face]:
+        """Return what may be faces in an RGB picture, in its own px."""
+        raise NotImplementedError
+
+    def _confirm(self, photo: Image.Image, candidates: list[Face], brighten: bool) -> list[Face]:
+        """Return the faces among the candidates."""
+        raise NotImplementedError
+
+
+class YuNet(FaceFinder):
+    """Finds faces with the network YuNet, in two looks.
+
+    The first is at copies of the whole photo, with a low threshold. The second is at each candidate
+    alone, with the face always at the same size and turned until it is upright: YuNet finds turned
+    faces as well but puts upright landmarks on them, so that its score alone tells what is up.
+    """
+
+    name = "YuNet"
+
+    def __init__(self, path: Path, notice: str) -> None:
+        """Load the network.
+
+        Args:
+            path: the ONNX file.
+            notice: see `FaceFinder`.
+
+        Raises:
+            FaceFinderError: the file is missing or holds no YuNet network.
+        """
+        import cv2
+
+        super().__init__(notice)
+        if not path.is_file():
+            raise FaceFinderError(f"The face finder {path} is no file: name YuNet's ONNX file.")
+        size = (LOOK_SIDE, LOOK_SIDE)
+        try:
+            self._network = cv2.FaceDetectorYN.create(str(path), "", size, CANDIDATE_SCORE)
+            self._rows(np.zeros((*size, 3), np.uint8))  # another network fails only here
+        except cv2.error as error:
+            raise FaceFinderError(
+                f"The face finder {path} is no YuNet network: name YuNet's ONNX file."
+            ) from error
+
+    def _rows(self, picture: np.ndarray) -> np.ndarray:
+        """Return `float32` `[faces, 15]` for an RGB picture: box, landmarks, score."""
+        height, width = picture.shape[:2]
+        bgr = np.ascontiguousarray(picture[..., ::-1])
+        with self._lock:
+            self._network.setInputSize((width, height))
+            rows = self._network.detect(bgr)[1]
+        return np.zeros((0, 15), np.float32) if rows is None else rows
+
+    def _detect(self, picture: np.ndarray) -> list[Face]:
+        return [Face(tuple(row[:4]), None, row[14]) for row in self._rows(picture).tolist()]
+
+    def _confirm(self, photo: Image.Image, candidates: list[Face], brighten: bool) -> list[Face]:
+        looks = [self._second_look(_View(photo, one, brighten)) for one in candidates]
+        return _distinct([one for one in looks if one and one.confidence >= FACE_SCORE])
+
+    def _second_look(self, view: _View) -> Face | None:
+        """Return the face in the middle of a view, looked at with the head upright."""
+        angle, face = 0.0, self._look(view, 0.0)
+        if face is None or face.confidence < SURE_SCORE:
+            for turn in (90.0, 180.0, 270.0):
+                turned = self._look(view, turn)
+                if turned and (face is None or turned.confidence > face.confidence + TURN_GAIN):
+                    angle, face = turn, turned
+        for _ in range(LOOKS):
+            if face is None or abs(_wrapped(face.roll - angle)) < LOOK_TILT:
+                break
+            levelled = self._look(view, face.roll)
+            if levelled is None or levelled.confidence < face.confidence - TURN_GAIN:
+                break
+            angle, face = face.roll, levelled
+        return face
+
+    def _look(self, view: _View, angle: float) -> Face | None:
+        """Return the surest face in the middle of a view turned counterclockwise by `angle`
+        degrees."""
+        picture, to_photo = view.turned(angle)
+        rows = self._rows(picture)
+        centres = rows[:, :2] + rows[:, 2:4] / 2
+        away = np.linalg.norm(centres - LOOK_SIDE / 2, axis=1) / LOOK_FACE
+        grown = rows[:, 2:4].max(axis=1, initial=0) / LOOK_FACE
+        rows = rows[(away < 0.4) & (grown > 0.5) & (grown < 2)]
+        if not len(rows):
+            return None
+        row = rows[rows[:, 14].argmax()]
+        points = np.concatenate([row[:2] + row[2:4] / 2, row[4:14]]).reshape(6, 2)
+        (x, y), *landmarks = points @ to_photo[:, :2].T + to_photo[:, 2]
+        width, height = row[2:4] / view.scale
+        face = Face((), np.array(landmarks, np.float32), float(row[14]))
+        if round(face.roll / 90) % 2:  # the head lies on its side
+            width, height = height, width
+        box = tuple(float(v) for v in (x - width / 2, y - height / 2, width, height))
+        return replace(face, box=box)
+
+
+class HaarCascade(FaceFinder):
+    """Finds upright frontal faces with OpenCV's Haar cascade, which comes with OpenCV."""
+
+    name = "Haar cascade"
+    sides = SIDES[:1]  # the cascade scales the photo itself
+    coarse_sides = COARSE_SIDES[:1]
+
+    def __init__(self, notice: str) -> None:
+        """Load the cascade.
+
+        Args:
+            notice: see `FaceFinder`.
+
+        Raises:
+            FaceFinderError: this OpenCV comes without the cascade.
+        """
+        import cv2
+
+        super().__init__(notice)
+        try:
+            path = Path(cv2.data.haarcascades) / HAAR_FILE
+            self._cascade = cv2.CascadeClassifier(str(path))
+        except AttributeError as error:  # OpenCV 5
+            raise FaceFinderError(
+                f"OpenCV {cv2.__version__} has no Haar cascade: install a 4.x version, or set "
+                "FACE_DETECTOR to a copy of YuNet's ONNX file."
+            ) from error
+
+    def _detect(self, picture: np.ndarray) -> list[Face]:
+        import cv2
+
+        grey = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY)
+        border = round(HAAR_BORDER * min(grey.shape))
+        grey = cv2.copyMakeBorder(grey, *[border] * 4, cv2.BORDER_REPLICATE)
+        with self._lock:
+            squares, _, weights = self._cascade.detectMultiScale3(
+                grey, 1.1, HAAR_NEIGHBOURS, minSize=(24, 24), outputRejectLevels=True
+            )
+        return [
+            _face_of_square(x - border, y - border, side, weight)
+            for (x, y, side, _), weight in zip(squares, np.ravel(weights), strict=True)
+        ]
+
+    def _confirm(self, photo: Image.Image, candidates: list[Face], brighten: bool) -> list[Face]:
+        return candidates
+
+
+def load_face_finder() -> FaceFinder:
+    """Load the best face finder that can be had.
+
+    That is the YuNet file which the environment names as `FACE_DETECTOR`; else the one of the
+    Hugging Face Hub, from its cache or after a download; else the Haar cascade.
+
+    Raises:
+        FaceFinderError: `FACE_DETECTOR` is missing or no YuNet network, or there is no OpenCV.
+    """
+    try:
+        import cv2  # noqa: F401
+    except ImportError as error:
+        raise FaceFinderError(
+            f"Faces cannot be looked for without OpenCV ({error}): install opencv-python-headless."
+        ) from error
+    path = os.environ.get("FACE_DETECTOR")
+    if path:
+        return YuNet(Path(path), f"Face finder in use: YuNet, from {path}.")
+    try:
+        return YuNet(_fetch_yunet(), "Face finder in use: YuNet.")
+    except FaceFinderError as error:
+        return HaarCascade(
+            f"Face finder in use: Haar cascade, which misses turned and covered faces. {error}"
+        )
+
+
+def face_square(size: tuple[int, int], face: Face, margin: float) -> tuple[int, int, int]:
+    """Return the square that `crop_face` cuts out, before it levels the head.
+
+    The training photos hold the face a little below their middle, so that there is more room for
+    hair than for the neck: the middle of YuNet's box lies below theirs by `RISE` x the box's longer
+    side. The square keeps to that.
+
+    Args:
+        size: width and height of the photo in px.
+        face: found in it.
+        margin: side of the square divided by the longer side of the face's box.
+
+    Returns:
+        Left, top and side in px. The square lies inside the photo: it is moved inwards where it
+        would reach over the border, and is no larger than the photo.
+    """
+    side = min(max(1, round(margin * face.side)), *size)
+    x, y = face.centre
+    up = math.radians(face.roll)
+    x, y = x + RISE * face.side * math.sin(up), y - RISE * face.side * math.cos(up)
+    left, top = (
+        min(max(0, round(middle - side / 2)), full - side)
+        for middle, full in zip((x, y), size, strict=True)
+    )
+    return left, top, side
+
+
+def crop_face(
+    photo: Image.Image, face: Face, margin: float, size: int | None = None
+) -> Image.Image:
+    """Cut a face out of a photo as the training photos show it: square, upright, with a margin.
+
+    Heads that are tilted by up to `MAX_TILT` degrees stay so and keep their pixels (those of the
+    training photos are tilted as well), and heads on their side or upside down are turned by
+    quarters, without resampling. Others are levelled, at full resolution; corners that come from
+    outside the photo are filled with its mirror image.
+
+    Args:
+        photo: RGB, the one that the face was found in.
+        face: as `FaceFinder.find` returns it.
+        margin: side of the crop divided by the longer side of the face's box.
+        size: side of the crop in px; without it the crop keeps the photo's resolution.
+
+    Returns:
+        A square RGB image.
+    """
+    left, top, side = face_square(photo.size, face, margin)
+    quarters = round(face.roll / 90)
+    tilt = face.roll - 90 * quarters
+    if abs(tilt) <= MAX_TILT:
+        crop = photo.crop((left, top, left + side, top + side))
+        if quarters % 4:
+            crop = crop.transpose(QUARTERS[quarters % 4])
+    else:
+        crop = _levelled(photo, (left + side / 2, top + side / 2), side, face.roll)
+    return crop if size is None else resize_square(crop, size)
+
+
+def crop_landmarks(size: tuple[int, int], face: Face, margin: float) -> np.ndarray | None:
+    """Return where a face's landmarks lie in the crop that `crop_face` makes of it.
+
+    Args:
+        size: width and height of the photo in px.
+        face: found in it.
+        margin: as for `crop_face`.
+
+    Returns:
+        `float32` array `[5, 2]` of x and y as shares of the crop's side, the eye on the left first;
+        `None` where the face has no landmarks.
+    """
+    if face.landmarks is None:
+        return None
+    left, top, side = face_square(size, face, margin)
+    quarters = round(face.roll / 90)
+    levelled = abs(face.roll - 90 * quarters) > MAX_TILT
+    turn = math.radians(face.roll if levelled else 90 * quarters)
+    away = (face.landmarks - [left + side / 2, top + side / 2]) / side
+    back = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
+    return (away @ back + 0.5).astype(np.float32)
+
+
+class _View:
+    """A square of a photo around a face, scaled so that the face is `LOOK_FACE` px long, and wide
+    enough to be turned.
+
+    Attributes:
+        scale: px of the view in one px of the photo.
+    """
+
+    def __init__(self, photo: Image.Image, face: Face, brighten: bool) -> None:
+        import cv2
+
+        side = math.ceil(LOOK_SIDE * math.sqrt(2))
+        self.scale = LOOK_FACE / face.side
+        self._corner = np.array(face.centre) - side / 2 / self.scale
+        low = np.maximum(self._corner, 0)
+        high = np.minimum(self._corner + side / self.scale, photo.size)
+        before = np.round((low - self._corner) * self.scale).astype(int)
+        inside = np.maximum(1, np.round((high - low) * self.scale).astype(int))
+        part = photo.resize(tuple(inside), RESAMPLING, box=(*low, *high), reducing_gap=2)
+        right, bottom = np.maximum(0, side - before - inside)
+        picture = cv2.copyMakeBorder(
+            np.asarray(part), before[1], bottom, before[0], right, cv2.BORDER_REPLICATE
+        )[:side, :side]
+        self._picture = _brightened(picture, blur=4) if brighten else picture
+
+    def turned(self, angle: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the view turned counterclockwise by some degrees, and how to get back.
+
+        Returns:
+            RGB `[LOOK_SIDE, LOOK_SIDE, 3]`, and the `[2, 3]` matrix from its px to the photo's.
+        """
+        import cv2
+
+        middle = len(self._picture) / 2
+        matrix = cv2.getRotationMatrix2D((middle, middle), angle, 1)
+        matrix[:, 2] += LOOK_SIDE / 2 - middle
+        picture = cv2.warpAffine(self._picture, matrix, (LOOK_SIDE, LOOK_SIDE))
+        to_photo = cv2.invertAffineTransform(matrix) / self.scale
+        to_photo[:, 2] += self._corner
+        return picture, to_photo
+
+
+def _face_of_square(x: float, y: float, side: float, weight: float) -> Face:
+    """Return the face that a square of the Haar cascade stands for, on YuNet's scale."""
+    centre_x, centre_y = x + side / 2, y + side / 2 + HAAR_SHIFT * side
+    width, height = HAAR_WIDTH * side, HAAR_HEIGHT * side
+    confidence = min(max(0.0, (weight - HAAR_WEIGHTS[0]) / np.ptp(HAAR_WEIGHTS)), 1.0)
+    box = (centre_x - width / 2, centre_y - height / 2, width, height)
+    return Face(tuple(float(value) for value in box), None, float(confidence))
+
+
+def _fetch_yunet() -> Path:
+    """Return the YuNet file of the Hub, from its cache or after a download.
+
+    Raises:
+        FaceFinderError: it cannot be had, or is another file than expected.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    name = {"filename": YUNET_FILE, "revision": YUNET_REVISION}
+    try:
+        try:
+            path = hf_hub_download(YUNET_REPOSITORY, **name, local_files_only=True)
+        except LocalEntryNotFoundError:
+            # Without an answer to this, the download would wait and retry for half a minute.
+            get_hf_file_metadata(hf_hub_url(YUNET_REPOSITORY, **name), timeout=HUB_TIMEOUT)
+            path = hf_hub_download(YUNET_REPOSITORY, **name)
+    except Exception as error:  # HTTP errors share no class, and whatever it was, the cascade works
+        raise FaceFinderError(
+            f"YuNet could not be fetched from the Hugging Face Hub ({type(error).__name__}): check "
+            "the network, or set FACE_DETECTOR to a copy of its ONNX file."
+        ) from error
+    if hashlib.sha256(Path(path).read_bytes()).hexdigest() not in YUNET_SHA256:
+        raise FaceFinderError(f"{path} is not the YuNet file that was expected (sha256 differs).")
+    return Path(path)
+
+
+def _copies(photo: Image.Image, sides: tuple[int, ...]) -> list[tuple[np.ndarray, float]]:
+    """Return RGB copies of a photo with their scale, finest first.
+
+    Args:
+        photo: RGB.
+        sides: of copies of a 4:3 photo; others get as many pixels, so that the faces of a wide
+            photo stay as large as those of a square one.
+    """
+    full = math.sqrt(photo.width * photo.height * 4 / 3)
+    scales = sorted({min(side / full, MAX_ENLARGEMENT) for side in sides}, reverse=True)
+    copies, source = [], photo
+    for scale in scales:
+        size = tuple(max(1, round(side * scale)) for side in photo.size)
+        source = source.resize(size, RESAMPLING, reducing_gap=2)
+        copies.append((np.asarray(source), scale))
+    return copies
+
+
+def _brightened(picture: np.ndarray, blur: float) -> np.ndarray:
+    """Return an RGB picture smoothed over some px and then scaled to white.
+
+    Of faces that were darkened to 8 % with a noise of 4 levels, YuNet finds 38 %; 99 % so, and
+    fewer after CLAHE or a gamma curve, which raise the noise as well.
+    """
+    import cv2
+
+    smooth = cv2.GaussianBlur(picture, (0, 0), blur)
+    white = max(1.0, float(np.percentile(smooth.max(axis=2), 99)))
+    return cv2.convertScaleAbs(smooth, alpha=255 / white)
+
+
+def _turned_back(box: tuple, turn: int, width: int, height: int) -> tuple:
+    """Return a box of a picture that was turned counterclockwise in the picture before that.
+
+    Args:
+        box: left, top, width and height in the turned picture.
+        turn: degrees, in steps of 90.
+        width: of the picture before.
+        height: of the picture before.
+    """
+    left, top, box_width, box_height = box
+    if turn == 90:
+        return width - top - box_height, left, box_height, box_width
+    if turn == 180:
+        return width - left - box_width, height - top - box_height, box_width, box_height
+    if turn == 270:
+        return top, height - left - box_width, box_height, box_width
+    return box
+
+
+def _distinct(faces: list[Face]) -> list[Face]:
+    """Return the faces, surest first, without those that lie on a surer one."""
+    kept: list[Face] = []
+    for face in sorted(faces, key=lambda face: -face.confidence):
+        if all(_overlap(face.box, other.box) <= OVERLAP for other in kept):
+            kept.append(face)
+    return kept
+
+
+def _overlap(first: tuple, second: tuple) -> float:
+    """Return the share of the smaller box that lies in the other one."""
+    width = min(first[0] + first[2], second[0] + second[2]) - max(first[0], second[0])
+    height = min(first[1] + first[3], second[1] + second[3]) - max(first[1], second[1])
+    smaller = min(first[2] * first[3], second[2] * second[3])
+    return max(0.0, width) * max(0.0, height) / smaller
+
+
+def _wrapped(degrees: float) -> float:
+    return (degrees + 180) % 360 - 180
+
+
+def _levelled(
+    photo: Image.Image, middle: tuple[float, float], side: int, roll: float
+) -> Image.Image:
+    """Return a square of the photo turned counterclockwise by `roll` degrees about its middle."""
+    cos, sin = math.cos(math.radians(roll)), math.sin(math.radians(roll))
+    reach = math.ceil(side * (abs(cos) + abs(sin)) / 2) + 2  # px of the photo that it touches
+    left, top = (math.floor(value) - reach for value in middle)
+    region = _mirrored(photo, left, top, 2 * reach + 1)
+    x, y = middle[0] - left, middle[1] - top
+    half = side / 2
+    matrix = (cos, -sin, x - half * (cos - sin), sin, cos, y - half * (sin + cos))
+    return region.transform((side, side), Image.Transform.AFFINE, matrix, RESAMPLING)
+
+
+def _mirrored(photo: Image.Image, left: int, top: int, side: int) -> Image.Image:
+    """Return a square of a photo; what lies outside is filled with the photo's mirror image."""
+    right, bottom = left + side, top + side
+    inside = (max(0, left), max(0, top), min(photo.width, right), min(photo.height, bottom))
+    part = photo.crop(inside)
+    if part.size == (side, side):
+        return part
+    rows, columns = (inside[1] - top, bottom - inside[3]), (inside[0] - left, right - inside[2])
+    return Image.fromarray(np.pad(np.asarray(part), (rows, columns, (0, 0)), mode="symmetric"))

@@ -17,7 +17,7 @@ import pytest
 
 from space.faces import model_input
 from tests.drawing import draw_face, write_source
-from tests.serving import make_environment
+from tests.serving import SPACE, make_environment
 from training.config import PrepareConfig, TrainConfig
 from training.dataset import prepare
 
@@ -119,3 +119,19 @@ def exported(spread, data, graph) -> Path:
 def space_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the interpreter of an environment with the Space's packages only."""
     return make_environment(tmp_path_factory.mktemp("space-environment"))
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clip of four seconds in which a portrait moves over a wall."""
+    import cv2
+
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    portrait = cv2.imread(str(SPACE / "examples/portrait.jpg"))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10, (480, 320))
+    for number in range(40):
+        frame = np.full((320, 480, 3), 150, np.uint8)
+        frame[10:310, 20 + 4 * number : 320 + 4 * number] = portrait
+        writer.write(frame)
+    writer.release()
+    return path

@@ -905,6 +905,9 @@ def validate_card(request: Request) -> Answer:
     if read_card(content) is None:
         warnings.append({"message": "empty or missing yaml metadata in repo card"})
     found = {"errors": errors, "warnings": warnings}
+    if errors and "text/plain" in request.headers.get("Accept", ""):  # of `ModelCard.validate`
+        text = "\n".join(f"- Error: {one['message']}" for one in errors)
+        return Answer(400, text.encode(), {"Content-Type": "text/plain"})
     return answer(found, 400 if errors else 200)
 
 
@@ -946,6 +949,11 @@ def is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
+def is_license_link(value: object) -> bool:
+    """Return whether it leads to a licence's text."""
+    return is_text(value) and (value in ("LICENSE", "LICENSE.md") or "://" in value)
+
+
 def is_number(value: object) -> bool:
     """Return whether it is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
@@ -979,7 +987,7 @@ def listed(names: Collection[str]) -> str:
 CARD_CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     "license": (any_or_list(among(LICENSES)), f"must be one of {listed(LICENSES)}"),
     "license_name": (is_text, "must be a string"),
-    "license_link": (is_text, "must be a string"),
+    "license_link": (is_license_link, "must be LICENSE, LICENSE.md or an address"),
     "pipeline_tag": (among(TASKS), f"must be one of {listed(TASKS)}"),
     "library_name": (is_text, "must be a string"),
     "language": (any_or_list(is_text), "must be a string or a list of strings"),

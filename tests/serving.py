@@ -71,10 +71,10 @@ def serve_page(
         process.wait()
 
 
-def ask_page(client: Client, photo: Path) -> float:
-    """Return the probability of fake that a page gives a photo."""
-    label, _, _ = client.predict(handle_file(photo), api_name="/judge_photo")
-    return {entry["label"]: entry["confidence"] for entry in label["confidences"]}["Fake"]
+def ask_page(client: Client, photo: Path, *, whole_picture: bool = True) -> dict:
+    """Return what a page's endpoint answers about a photo; drawn faces are no faces to a finder, so
+    the whole picture is judged unless it is told otherwise."""
+    return client.predict(handle_file(photo), whole_picture, api_name="/judge_photo")
 
 
 def shown_text(client: Client) -> str:

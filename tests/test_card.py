@@ -81,7 +81,9 @@ def test_robustness_and_heatmap_are_told_where_they_were_measured(spread, export
     stress(export, data, "test", samples=20)
     pointing = {"value": 0.4, "low": 0.3, "high": 0.5}
     maps = {"grad_cam": {"pointing": pointing}, "centre": {"pointing": pointing | {"value": 0.8}}}
-    (export / "explanation.json").write_text(json.dumps({"localisation": {"pair": maps}}))
+    fingerprint = json.loads((export / "metrics.json").read_text())["data_fingerprint"]
+    explanation = {"data_fingerprint": fingerprint, "localisation": {"pair": maps}}
+    (export / "explanation.json").write_text(json.dumps(explanation))
     text = render_card(spread, export, ID).text
     assert "| JPEG quality 50 |" in text
     assert "in 0.400 (0.300 to 0.500) of the cases" in text
@@ -90,15 +92,13 @@ def test_robustness_and_heatmap_are_told_where_they_were_measured(spread, export
 
 
 def test_known_source_and_random_split_are_told(spread, export):
-    metrics = export / "metrics.json"
-    figures = json.loads(metrics.read_text())
-    figures["by_source"] = {"real_and_fake_face": figures["by_source"].popitem()[1]}
-    metrics.write_text(json.dumps(figures))
     description = json.loads((export / "detector.json").read_text())
+    description["sources"] = ["real_and_fake_face"]
     description["metrics"]["test"]["note"] = "The split is random."
     (export / "detector.json").write_text(json.dumps(description))
     card = render_card(spread, export, ID)
-    assert card.data.datasets == ["ciplab/real-and-fake-face-detection"]
+    assert card.data.datasets is None
+    assert card.data.eval_results[0].dataset_name == "real and fake face detection"
     assert "https://www.kaggle.com/datasets/ciplab/real-and-fake-face-detection" in card.text
     assert "@misc{real_and_fake_face_detection," in card.text
     assert "The split is random." in card.text
@@ -108,4 +108,24 @@ def test_known_source_and_random_split_are_told(spread, export):
 def test_missing_figures_are_named(spread, export):
     (export / "export_report.json").unlink()
     with pytest.raises(UserError, match=r"export_report\.json is missing: export the run"):
+        render_card(spread, export, ID)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        ("metrics.json", {"split": "train"}, "figures of the split train"),
+        ("metrics.json", {"majority_baseline": None, "roc_auc": 1}, "damaged or of another"),
+        ("stress.json", {"sha256": "other"}, "of another model, split or data"),
+        ("stress.json", {"split": "train"}, "of another model, split or data"),
+        ("export_report.json", None, "damaged or of another version"),
+    ],
+)
+def test_figures_of_something_else_are_refused(spread, export, data, file, change, message):
+    if file == "stress.json":
+        stress(export, data, "test", samples=20)
+    path = export / file
+    text = "{" if change is None else json.dumps(json.loads(path.read_text()) | change)
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
         render_card(spread, export, ID)

@@ -156,6 +156,7 @@ def test_config_survives_saving(detector, tmp_path):
         ({"metrics": None}, "no metrics"),
         ({"input_size": 96}, "takes photos of 224 px"),
         ({"sha256": "0" * 64}, "sha256 differs"),
+        ({"calibration": {"method": "platt", "slope": "1"}}, "text where numbers belong"),
     ],
 )
 def test_wrong_description_is_refused(model_folder, change, message):
@@ -295,6 +296,10 @@ def test_damaged_download_is_one_sentence(hub, photo):
     message = refusal(ask(hub, photo, "--model", NAME))
     assert "sha256 differs" in message
     assert "--force-download" in message
+
+
+def test_name_that_cannot_be_is_one_sentence(photo):
+    assert "names there are" in refusal(run_shell("--model", "x" * 300, photo))
 
 
 def test_newer_format_on_the_hub_is_one_sentence(hub, photo):

@@ -6,12 +6,14 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import jinja2
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from space.detector import DetectorConfig
 from training.calibrate import MAX_MISTAKES
 from training.config import read_config
 from training.errors import UserError
+from training.pointing import PRIOR, SERVED
 from training.report import (
     TITLES,
     VERDICT_TITLES,
@@ -52,23 +54,48 @@ def render_card(
     Raises:
         UserError: figures that the card needs are missing.
     """
-    figures = _read(export / "metrics.json", "export the run")
-    sources = [lookup(name) for name in figures["by_source"]]
-    return ModelCard.from_template(
-        _metadata(figures, sources, model_id, dataset_id),
-        template_path=str(TEMPLATE),
-        model_id=model_id,
-        namespace=model_id.split("/")[0],
-        space_id=space_id,
-        dataset_id=dataset_id,
-        revision_argument=f', revision="{tag}"' if tag else "",
-        revision_flag=f" --revision {tag}" if tag else "",
-        figures=figures,
-        sources=sources,
-        **_tables(export, figures),
-        **_model(DetectorConfig.load(export)),
-        **_training(run),
+    try:
+        values = _values(run, export, model_id, dataset_id)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"The figures in {run} are damaged or of another version ({error!r}): export and "
+            "measure the run anew."
+        ) from error
+    template = jinja2.Template(
+        TEMPLATE.read_text(encoding="utf-8"), undefined=jinja2.StrictUndefined
     )
+    return ModelCard(
+        template.render(
+            model_id=model_id,
+            namespace=model_id.split("/")[0],
+            space_id=space_id,
+            dataset_id=dataset_id,
+            revision_argument=f', revision="{tag}"' if tag else "",
+            revision_flag=f" --revision {tag}" if tag else "",
+            **values,
+        )
+    )
+
+
+def _values(run: Path, export: Path, model_id: str, dataset_id: str | None) -> dict[str, object]:
+    """Return what the template shows of a run's files."""
+    figures = _read(export / "metrics.json", "export the run")
+    if figures["split"] != "test":
+        raise UserError(
+            f"{export / 'metrics.json'} holds figures of the split {figures['split']}: run "
+            f"`evaluate {export}`."
+        )
+    config = DetectorConfig.load(export)
+    sources = [lookup(name) for name in config.sources or figures["by_source"]]
+    return {
+        "card_data": _metadata(figures, sources, model_id, dataset_id).to_yaml(),
+        "figures": figures,
+        "sources": sources,
+        **_tables(export, figures),
+        **_model(config),
+        **_measured_too(export, figures, config),
+        **_training(run),
+    }
 
 
 def _read(path: Path, remedy: str) -> dict:
@@ -81,7 +108,6 @@ def _metadata(
     figures: Mapping, sources: Sequence[Source], model_id: str, dataset_id: str | None
 ) -> ModelCardData:
     """Return the card's YAML block, with every figure in its `model-index`."""
-    identifiers = [dataset_id] if dataset_id else [source.identifier for source in sources]
     values = {name: (title, figures[name]["value"]) for name, title in TITLES.items()}
     values |= {
         f"verdict_{name}": (f"verdicts: {title}", figures["verdicts"][name]["value"])
@@ -92,7 +118,7 @@ def _metadata(
     results = [
         EvalResult(
             task_type=TASK,
-            dataset_type=identifiers[0],
+            dataset_type=dataset_id or "imagefolder",
             dataset_name=", ".join(source.title for source in sources),
             dataset_split=figures["split"],
             metric_type=name,
@@ -106,35 +132,48 @@ def _metadata(
         license=LICENCE,
         library_name="keras",
         pipeline_tag=TASK,
-        datasets=identifiers,
+        datasets=dataset_id and [dataset_id],
         tags=TAGS,
-        metrics=[name for name in ("roc_auc", "accuracy", "brier_score") if name in values],
+        metrics=["roc_auc", "accuracy", "brier_score"],
         model_name=model_id.split("/")[1],
         eval_results=results,
     )
 
 
-def _tables(export: Path, figures: Mapping) -> dict[str, object]:
-    stress, explanation = export / "stress.json", export / "explanation.json"
+def _tables(export: Path, figures: Mapping) -> dict[str, str]:
     report = _read(export / "export_report.json", "export the run")
     return {
         "metrics_table": metrics_table(figures),
         "verdicts_table": verdicts_table(figures),
         "kinds_table": kinds_table(figures),
         "formats_table": formats_table(report),
-        "stress_table": stress.is_file() and stress_table(json.loads(stress.read_text())),
-        "pointing": explanation.is_file() and _pointing(json.loads(explanation.read_text())),
     }
 
 
-def _pointing(explanation: Mapping) -> dict[str, str]:
-    """Return how often the served map and the centre of the face hit what was changed, on the best
-    masks that there were."""
-    masks = next(iter(explanation["localisation"].values()))
-    return {
-        "served": show(masks["grad_cam"]["pointing"]),
-        "centre": show(masks["centre"]["pointing"]),
-    }
+def _measured_too(export: Path, figures: Mapping, config: DetectorConfig) -> dict[str, object]:
+    """Return what `stress` and `explain-test` found, where they were run on this very model."""
+    found: dict[str, object] = {"stress_table": "", "pointing": {}}
+    stress, explanation = export / "stress.json", export / "explanation.json"
+    if stress.is_file():
+        results = json.loads(stress.read_text())
+        _check_same(stress, results["sha256"] == config.sha256 and results["split"] == "test")
+        found["stress_table"] = stress_table(results)
+    if explanation.is_file():
+        results = json.loads(explanation.read_text())
+        _check_same(explanation, results["data_fingerprint"] == figures["data_fingerprint"])
+        # The best masks that there were, and how often their insides were hit.
+        maps = next(iter(results["localisation"].values()), None)
+        if maps:
+            found["pointing"] = {
+                "served": show(maps[SERVED]["pointing"]),
+                "centre": show(maps[PRIOR]["pointing"]),
+            }
+    return found
+
+
+def _check_same(path: Path, same: bool) -> None:
+    if not same:
+        raise UserError(f"{path} is of another model, split or data: measure anew or remove it.")
 
 
 def _model(config: DetectorConfig) -> dict[str, object]:
@@ -159,9 +198,14 @@ def _training(run: Path) -> dict[str, object]:
         "settings": config["settings"],
         "counts": config["data"]["counts"],
         "size": config["data"]["size"],
+        "fake_share": _fake_share(config["data"]["counts"]["validation"]),
         "epochs": len(history) - 1,
         **_describe_backbone(weights),
     }
+
+
+def _fake_share(counts: Mapping[str, int]) -> str:
+    return f"{100 * counts['fake'] / sum(counts.values()):.0f} %"
 
 
 def _describe_backbone(weights: str | Mapping[str, str]) -> dict[str, str]:

@@ -380,10 +380,12 @@ def _write_card(
 ) -> None:
     from huggingface_hub import DatasetCard, DatasetCardData
 
+    described = [lookup(name) for name in sources]
+    urls = [source.url for source in described if source.url]
     data = DatasetCardData(
-        license="other",
-        license_name="terms-of-the-sources",
-        license_link="README.md",
+        license="other" if urls else "unknown",
+        license_name="terms-of-the-sources" if urls else None,
+        license_link=urls[0] if len(urls) == len(described) == 1 else None,
         task_categories=["image-classification"],
         tags=["deepfake-detection"],
     )
@@ -394,7 +396,7 @@ def _write_card(
         seed=config.seed,
         group_by=config.group_by,
         counts=counts,
-        sources=[lookup(name) for name in sources],
+        sources=described,
     )
     card.save(folder / "README.md")
 

@@ -177,6 +177,7 @@ def _description(config: dict, photos: list[Photo]) -> DetectorConfig:
     """Return the contract of a run trained on some photos, all but what only the model file
     tells."""
     packages = ("ai-edge-quantizer", "ai-edge-litert")
+    sources = sorted({photo.source for photo in photos})
     return DetectorConfig(
         labels=list(LABELS),
         input_size=config["settings"]["input_size"],
@@ -186,7 +187,8 @@ def _description(config: dict, photos: list[Photo]) -> DetectorConfig:
         metrics={},
         sha256="",
         variant="",
-        trained_on=describe_training(photo.source for photo in photos),
+        trained_on=describe_training(sources),
+        sources=sources,
         versions=package_versions() | {name: version(name) for name in packages},
     )
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx2
+import yaml
 from huggingface_hub import (
     CommitOperationAdd,
     CommitOperationDelete,
@@ -26,7 +29,12 @@ from huggingface_hub import (
 from huggingface_hub import (
     logging as hub_logging,
 )
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
 from huggingface_hub.utils import validate_repo_id
 
 from space.detector import CONFIG_FILE, MODEL_FILE
@@ -39,10 +47,13 @@ from training.evaluate import load_detector
 PROJECT = Path(__file__).parents[1]
 SPACE = PROJECT / "space"
 NETWORKS = ("deepfake_cnn.keras", "deepfake_cnn.h5")  # `training.fit` names them; it needs Keras
-RUN_FILES = (*NETWORKS, CONFIG, "history.csv", "curves.png")
+RUN_FILES = (*NETWORKS, "history.csv", "curves.png")
+UNPACKED = ("metadata.json", "model.weights.h5")  # of a `.keras` file, beside `config.json`
 CODE_FILES = ("detector.py", "faces.py", "handler.py")
 DATA_FILES = ("README.md", "prepare_report.json", "source_pairs.csv")
+ENDPOINT_PACKAGES = ("ai-edge-litert", "numpy", "pillow")  # of those that the page needs
 CARD = "model_card.md"
+TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 KEPT = {".gitattributes"}  # made by the Hub
 TEXTS = (".md", ".txt")
 STARTED = {"README.md", ".gitignore", "LICENSE"}  # what a new repository may have besides
@@ -58,15 +69,15 @@ class Upload:
         kind: `"model"`, `"dataset"` or `"space"`.
         name: `NAMESPACE/NAME`.
         files: path in the repository -> a file here, or the content.
-        marker: a file by which a repository that was pushed before is known.
-        private: whether it must be private (`True`) or public (`False`); a repository that is
-            there keeps what it is where this is `None`.
+        markers: files by which a repository that was pushed before is known.
+        private: whether it must be private (`True`) or public (`False`); where this is `None`, a
+            repository that is there stays what it is, and a new one is what its namespace makes it.
     """
 
     kind: str
     name: str
     files: Mapping[str, Path | bytes] = field(repr=False)
-    marker: str
+    markers: frozenset[str]
     private: bool | None
 
     def __str__(self) -> str:
@@ -106,13 +117,12 @@ def push(
     Raises:
         UserError: something is missing, or the Hub refuses it.
     """
-    for name in filter(None, (model_id, space_id, dataset_id)):
-        _check_name(name)
+    _check_flags(model_id, space_id, dataset_id, tag, public_dataset, examples)
     visibility = True if private else None
     uploads = [model_upload(run, model_id, space_id, dataset_id, tag, visibility)]
-    if dataset_id:
+    if dataset_id is not None:
         uploads.insert(0, dataset_upload(run, data, dataset_id, private=not public_dataset))
-    if space_id:
+    if space_id is not None:
         uploads.append(space_upload(space_id, model_id, dataset_id, examples, visibility))
     if dry_run:
         for upload in uploads:
@@ -136,22 +146,23 @@ def model_upload(
     Raises:
         UserError: the run is not finished, or not exported.
     """
-    read_config(run)
     export = run / "export"
-    missing = [path for path in (run / NETWORKS[0], export / CONFIG_FILE) if not path.is_file()]
-    if missing:
-        raise UserError(f"{missing[0]} is missing: train and export the run first.")
+    read_config(run)
+    for path in (run / NETWORKS[0], export / CONFIG_FILE):
+        if not path.is_file():
+            raise UserError(f"{path} is missing: train and export the run first.")
     load_detector(export)  # whole, and of this format
     card = str(render_card(run, export, name, space_id=space_id, dataset_id=dataset_id, tag=tag))
     (run / CARD).write_text(card, encoding="utf-8")
     log.info("%s: written.", run / CARD)
     files: dict[str, Path | bytes] = {file: run / file for file in RUN_FILES}
+    files |= _unpacked_network(run)
     files |= {file: SPACE / file for file in CODE_FILES}
     files |= {path.relative_to(export).as_posix(): path for path in _files(export)}
     files["README.md"] = card.encode()
     files["requirements.txt"] = _requirements().encode()
     files["LICENSE"] = PROJECT / "LICENSE"
-    return Upload("model", name, files, MODEL_FILE, private)
+    return _complete(Upload("model", name, files, frozenset((CONFIG_FILE, MODEL_FILE)), private))
 
 
 def space_upload(
@@ -172,7 +183,8 @@ def space_upload(
     files["README.md"] = str(card).encode()
     if examples:
         files |= {f"examples/{path.name}": path for path in _example_photos(examples)}
-    return Upload("space", name, files, "detector.py", private)
+    markers = frozenset(("app.py", "detector.py", "heatmap.py"))
+    return _complete(Upload("space", name, files, markers, private))
 
 
 def dataset_upload(run: Path, data: Path, name: str, *, private: bool) -> Upload:
@@ -188,7 +200,25 @@ def dataset_upload(run: Path, data: Path, name: str, *, private: bool) -> Upload
     files: dict[str, Path | bytes] = {file: data / file for file in DATA_FILES}
     for split in SPLITS:
         files |= {path.relative_to(data).as_posix(): path for path in _files(data / split)}
-    return Upload("dataset", name, files, "prepare_report.json", private)
+    markers = frozenset(("prepare_report.json", "train/metadata.csv"))
+    return _complete(Upload("dataset", name, files, markers, private))
+
+
+def _complete(upload: Upload) -> Upload:
+    """Raise `UserError` where a file is missing here."""
+    for path in upload.files.values():
+        if isinstance(path, Path) and not path.is_file():
+            raise UserError(f"{path} is missing: make the folder that it belongs to anew.")
+    return upload
+
+
+def _unpacked_network(run: Path) -> dict[str, bytes]:
+    """Return the network as Keras loads it from `hf://NAMESPACE/NAME`, with the run's settings in
+    its `config.json`, where Keras leaves them alone."""
+    with zipfile.ZipFile(run / NETWORKS[0]) as network:
+        files = {name: network.read(name) for name in UNPACKED}
+        config = json.loads(network.read(CONFIG)) | {"training_run": read_config(run)}
+    return files | {CONFIG: json.dumps(config, indent=1).encode()}
 
 
 def _files(folder: Path) -> list[Path]:
@@ -203,9 +233,9 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _requirements() -> str:
-    """Return what an endpoint needs: all that the page needs, without the page's own library."""
+    """Return what an endpoint needs beyond its own packages, in the versions of the page."""
     lines = (SPACE / "requirements.txt").read_text().splitlines()
-    return "".join(f"{line}\n" for line in lines if line and not line.startswith(("#", "gradio")))
+    return "".join(f"{line}\n" for line in lines if line.split(">=")[0] in ENDPOINT_PACKAGES)
 
 
 def _example_photos(folder: Path) -> list[Path]:
@@ -222,13 +252,32 @@ def _example_photos(folder: Path) -> list[Path]:
     return paths
 
 
+def _check_flags(
+    model_id: str,
+    space_id: str | None,
+    dataset_id: str | None,
+    tag: str | None,
+    public_dataset: bool,
+    examples: Path | None,
+) -> None:
+    for name in (model_id, space_id, dataset_id):
+        if name is not None:
+            _check_name(name)
+    if tag is not None and (not TAG.fullmatch(tag) or tag == "main" or ".." in tag):
+        raise UserError(f"--tag {tag!r} cannot be: use letters, digits, `.`, `-` and `_`, say v1.")
+    if examples is not None and space_id is None:
+        raise UserError("--examples needs --space-id: the photos are for the page.")
+    if public_dataset and dataset_id is None:
+        raise UserError("--public-dataset needs --dataset-id.")
+
+
 def _check_name(name: str) -> None:
     try:
         validate_repo_id(name)
     except HFValidationError as error:
-        raise UserError(f"{name} is no name of a repository: {error}") from error
+        raise UserError(f"{name!r} is no name of a repository: {error}") from error
     if "/" not in name:
-        raise UserError(f"{name} is no name of a repository: give NAMESPACE/NAME.")
+        raise UserError(f"{name!r} is no name of a repository: give NAMESPACE/NAME.")
 
 
 def _print_files(upload: Upload) -> None:
@@ -236,7 +285,7 @@ def _print_files(upload: Upload) -> None:
         path: len(content) if isinstance(content, bytes) else content.stat().st_size
         for path, content in sorted(upload.files.items())
     }
-    visibility = {True: "private", False: "public", None: "public where it is new"}
+    visibility = {True: "private", False: "public", None: "new ones as their namespace makes them"}
     print(
         f"{upload} ({visibility[upload.private]}): {len(sizes)} files, "
         f"{sum(sizes.values()) / 1e6:.1f} MB"
@@ -246,8 +295,11 @@ def _print_files(upload: Upload) -> None:
 
 
 def _connect() -> HfApi:
-    if get_token() is None:
+    token = get_token()
+    if token is None:
         raise UserError("There is no token of the Hub: set HF_TOKEN or run `hf auth login`.")
+    if not (token.isascii() and token.isprintable()):
+        raise UserError("The token of the Hub holds a character that no token has: set it anew.")
     hub = HfApi()
     log.info("Pushing as %s.", hub.whoami()["name"])
     return hub
@@ -258,18 +310,19 @@ def _push(hub: HfApi, uploads: list[Upload], tag: str | None) -> None:
     for upload in uploads:  # before anything is written
         _check_card(upload)
         _check_repository(hub, upload)
-    if tag:
+    if tag is not None:
         _check_tag(hub, model.name, tag)
     commits = {}
     for upload in uploads:
-        variables = {"MODEL_ID": model.name, "MODEL_REVISION": commits.get("model", "")}
-        commits[upload.kind] = _push_one(hub, upload, variables)
-        if upload is model and tag:
-            hub.create_tag(model.name, tag=tag, revision=commits["model"], exist_ok=True)
-            _check_tag(hub, model.name, tag)
+        commits[upload.kind] = _push_one(hub, upload)
+        if upload.kind == "space":
+            _serve(hub, upload.name, model.name, commits["model"])
+    if tag is not None:  # at the end: where it is, everything is
+        hub.create_tag(model.name, tag=tag, revision=commits["model"])
+        log.info("%s: tag %s.", model, tag)
 
 
-def _push_one(hub: HfApi, upload: Upload, variables: Mapping[str, str]) -> str:
+def _push_one(hub: HfApi, upload: Upload) -> str:
     """Bring a repository to what it is to hold; return its commit."""
     hub.create_repo(
         upload.name,
@@ -278,9 +331,6 @@ def _push_one(hub: HfApi, upload: Upload, variables: Mapping[str, str]) -> str:
         exist_ok=True,
         space_sdk="gradio" if upload.kind == "space" else None,
     )
-    if upload.kind == "space":  # before the commit, so that it is built once
-        for key, value in variables.items():
-            hub.add_space_variable(upload.name, key, value)
     present = set(hub.list_repo_files(upload.name, repo_type=upload.kind))
     operations = [CommitOperationAdd(path, content) for path, content in upload.files.items()]
     operations += [
@@ -295,14 +345,30 @@ def _push_one(hub: HfApi, upload: Upload, variables: Mapping[str, str]) -> str:
     return commit.oid
 
 
+def _serve(hub: HfApi, space_id: str, model_id: str, commit: str) -> None:
+    """Let a Space serve a commit of a model; each variable that is set starts it anew."""
+    set_before = hub.get_space_variables(space_id)
+    for key, value in {"MODEL_ID": model_id, "MODEL_REVISION": commit}.items():
+        if key not in set_before or set_before[key].value != value:
+            hub.add_space_variable(space_id, key, value)
+    if hub.repo_info(model_id).private:
+        log.warning(
+            "The page cannot read the private model %s yet: give it a token that may read it, as "
+            "the secret HF_TOKEN in the settings of https://huggingface.co/spaces/%s. Until then "
+            "it serves the bundled model, and says so.",
+            model_id,
+            space_id,
+        )
+
+
 def _check_card(upload: Upload) -> None:
     content = upload.files["README.md"]
-    text = content.decode() if isinstance(content, bytes) else content.read_text(encoding="utf-8")
+    content = content if isinstance(content, bytes) else content.read_bytes()
     try:
-        RepoCard(text).validate(repo_type=upload.kind)
-    except ValueError as error:  # its text is the Hub's answer
-        problems = "; ".join(one["message"] for one in json.loads(str(error))["errors"])
-        raise UserError(f"The Hub does not accept the card of {upload}: {problems}.") from error
+        RepoCard(content.decode()).validate(repo_type=upload.kind)
+    except (ValueError, yaml.YAMLError) as error:
+        problem = " ".join(str(error).split())
+        raise UserError(f"The card of the {upload} is not accepted: {problem}.") from error
 
 
 def _check_repository(hub: HfApi, upload: Upload) -> None:
@@ -318,20 +384,20 @@ def _check_repository(hub: HfApi, upload: Upload) -> None:
             "name another."
         )
     files = {file.rfilename for file in info.siblings}
-    if upload.marker not in files and files - KEPT - STARTED:
+    missing = upload.markers - files
+    if missing and files - KEPT - STARTED:
         raise UserError(
-            f"The {upload} holds something else (there is no {upload.marker}): name another."
+            f"The {upload} holds something else (there is no {min(missing)}): name another."
         )
 
 
 def _check_tag(hub: HfApi, model_id: str, tag: str) -> None:
-    """Refuse a tag of an earlier commit; one of the last is what an interrupted push left."""
     try:
-        tags = {ref.name: ref.target_commit for ref in hub.list_repo_refs(model_id).tags}
+        tags = [ref.name for ref in hub.list_repo_refs(model_id).tags]
     except RepositoryNotFoundError:
         return
-    if tags.get(tag) not in (None, hub.repo_info(model_id).sha):
-        raise UserError(f"{model_id} has a tag {tag} of an earlier commit: give another --tag.")
+    if tag in tags:
+        raise UserError(f"{model_id} has a tag {tag} already: give another --tag.")
 
 
 @contextmanager
@@ -352,9 +418,10 @@ def _errors_in_words() -> Iterator[None]:
     except HfHubHTTPError as error:
         status = error.response.status_code
         said = f" ({error.server_message})" if error.server_message else ""
-        raise UserError(
-            f"The Hub answered {status}{said}: {remedies.get(status, again)}."
-        ) from error
+        remedy = remedies.get(status, again if status >= 500 else "it does not take that")
+        raise UserError(f"The Hub answered {status}{said}: {remedy}.") from error
+    except OfflineModeIsEnabled as error:
+        raise UserError("HF_HUB_OFFLINE is set: a push needs the network.") from error
     except (OSError, httpx2.HTTPError, RuntimeError) as error:  # the last of an upload cut off
         kind = type(error.__cause__ or error).__name__
         raise UserError(f"The Hub cannot be reached ({kind}): {again}.") from error

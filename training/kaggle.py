@@ -146,10 +146,10 @@ def _download() -> Path:
         return Path(kagglehub.dataset_download(HANDLE))
     except tuple(causes) as error:
         cause = next(cause for kind, cause in causes.items() if isinstance(error, kind))
-        if cause == "damaged":
-            _remove_archive()
         detail = type(error).__name__
-        if cause == "another answer":
+        if cause == "damaged" and not _removed_archive():
+            cause = "another answer"
+        elif cause == "another answer":
             detail = error.response.status_code
             cause = _meaning(detail, has_credentials)
         raise _failure(cause, detail) from error
@@ -193,12 +193,16 @@ def _has_credentials() -> bool:
     return bool(values)
 
 
-def _remove_archive() -> None:
-    # kagglehub compares sizes alone and would take it for a complete download ever after.
+def _removed_archive() -> bool:
+    """Delete the archive, if there is one: kagglehub compares sizes alone and would take it for a
+    complete download ever after."""
     from kagglehub.cache import get_cached_archive_path
     from kagglehub.handle import parse_dataset_handle
 
-    Path(get_cached_archive_path(parse_dataset_handle(HANDLE))).unlink(missing_ok=True)
+    archive = Path(get_cached_archive_path(parse_dataset_handle(HANDLE)))
+    there = archive.is_file()
+    archive.unlink(missing_ok=True)
+    return there
 
 
 def _failure(cause: int | str, detail: object = None) -> UserError:

@@ -14,7 +14,6 @@ class Source:
         title: its name, for people.
         fakes: what its fakes are, as a part of a sentence.
         terms: under which terms its photos stand, as a sentence.
-        identifier: `OWNER/NAME` where it is published.
         url: of its page; empty where nobody knows one.
         citation: BibTeX entry; empty where there is none.
     """
@@ -22,7 +21,6 @@ class Source:
     title: str
     fakes: str
     terms: str
-    identifier: str
     url: str = ""
     citation: str = ""
 
@@ -39,7 +37,6 @@ KNOWN = {
             "Its photos have terms of their own, on its page; nothing here passes on a right to "
             "use them."
         ),
-        identifier="ciplab/real-and-fake-face-detection",
         url="https://www.kaggle.com/datasets/ciplab/real-and-fake-face-detection",
         citation=(
             "@misc{real_and_fake_face_detection,\n"
@@ -59,7 +56,6 @@ def lookup(name: str) -> Source:
         title=name,
         fakes="of a kind that only those know who collected them",
         terms="Its terms are not recorded: ask whoever collected the photos.",
-        identifier=f"unpublished/{name}",
     )
     return KNOWN.get(name, unknown)
 
@@ -68,6 +64,6 @@ def describe_training(names: Iterable[str]) -> str:
     """Return one part of a sentence about the photos of some sources: “photos of …”."""
     parts = [
         f"photos of the dataset “{source.title}”, whose fakes are {source.fakes}"
-        for source in map(lookup, sorted(set(names)))
+        for source in map(lookup, names)
     ]
     return "; ".join(parts)

@@ -1,0 +1,772 @@
+"""Judge the faces of a clip: `judge_video("clip.mp4", detector, finder).sentence`.
+
+Frames are taken at even distances and right after scene cuts; every face in them is judged by the
+detector, faces of one person are put together, and the answers about a person become one. Memory
+holds one frame at a time, and of a face no more than the crop that may be shown.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import mmap
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+if __package__:
+    from .detector import Detector, DetectorConfig, Judgement
+    from .faces import MIN_SIDE, Face, FaceFinder
+else:
+    from detector import Detector, DetectorConfig, Judgement
+    from faces import MIN_SIDE, Face, FaceFinder
+
+# What is taken. The page shows the first two.
+MAX_BYTES = 100_000_000
+MAX_SECONDS = 300
+MAX_FRAME_PIXELS = 8192 * 4320  # 8K; FFmpeg holds a dozen frames of that size
+MAX_RATE = 240  # frames a second; what claims more has wrong times
+SLACK = 0.5  # s by which the picture may end before the sound without passing for cut off
+
+# Where frames are looked at.
+LOOKS_A_SECOND = 2
+MIN_LOOKS, MAX_LOOKS = 8, 60
+MAX_CUT_LOOKS = 40  # looks right after cuts come on top
+PEEK_SECONDS = 0.2  # distance of the frames that are compared to find cuts, in short clips
+MAX_PEEKS = 300  # in a long clip they are farther apart
+
+# A cut: the pictures hardly correlate and most of their area changed. On the sample clips, neither
+# a camera in the hand nor another picture behind the speaker does both within a second, and 92 % of
+# random pairs of pictures do.
+CUT_GRID = (32, 18)
+CUT_CORRELATION = 0.4
+CUT_LEVELS, CUT_SHARE = 15, 0.4
+
+# Who is who. Measured on the four sample clips and on crops of 400 strangers: any two sightings of a
+# person in a clip are alike by 0.75 in 95 % of the cases (half a second apart by 0.8 in all), and
+# so are 0.3 % of pairs of strangers, or 2 % if the colours of one are made to match the other's.
+SIMILAR_AGAIN = 0.75  # to be the same person anywhere
+SIMILAR_NEARBY = 0.6  # to be the same person about where that one must be now
+SHADES_SHARE = 0.35  # of the shape in the likeness; the rest is colours
+GAP_LOOKS = 3  # looks after which nobody is expected anywhere
+REACH = 1.0  # farthest that a face is from where it is expected, in face sizes,
+STOPPED = 0.25  # and what is added where it should have moved on
+APPEARANCES = 8  # kept of a person
+COARSE_PIXELS = 3_000_000  # up to here the finder's coarser copies show a face of 64 px with 20
+MAX_FACES = 10  # judged in a frame
+MAX_TRACKED = 30  # people in memory at a time
+MAX_PEOPLE = 6  # reported
+
+# What the answers about a person become.
+MAX_LOG_ODDS = 3.0
+SUSPICIOUS, APART = 3, 1.0  # moments, and s between them
+CANDIDATES = 8  # for these: more than can lie within 1 s of two others
+STRIP_SIDE = 64  # px of the crops of all other moments
+
+VERDICTS = {"fake": "likely fake", "real": "likely real", "inconclusive": "inconclusive"}
+# How files begin that FFmpeg may open. A list of its own, as FFmpeg goes by content and takes text
+# for a playlist of other files on this machine.
+MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+MATROSKA = b"\x1a\x45\xdf\xa3"
+SOUND_FILES = (b"ID3", b"OggS", b"fLaC", b"\xff\xfb", b"\xff\xf1", b"\xff\xf3")
+
+
+class VideoError(ValueError):
+    """A video that cannot be judged; the text says in one sentence what was found and what to
+    do."""
+
+
+class VideoCancelled(Exception):
+    """The judging was stopped by whoever started it."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A person in one frame.
+
+    Attributes:
+        seconds: time of the frame in the clip, by the container.
+        judgement: of the person's face; the box is in px of the frame.
+    """
+
+    seconds: float
+    judgement: Judgement
+
+    @property
+    def probability(self) -> float:
+        """Probability of fake, 0 to 1."""
+        return self.judgement.prediction.probability
+
+    @property
+    def too_small(self) -> bool:
+        """Whether the face has too few pixels for its verdict to be trusted."""
+        return self.judgement.face is not None and self.judgement.face.too_small
+
+    def as_dict(self) -> dict:
+        """Return it in the types that JSON has, without the pixels."""
+        return {"seconds": round(self.seconds, 3), **self.judgement.as_dict()}
+
+
+@dataclass(frozen=True)
+class Person:
+    """What the model says about one person of a clip.
+
+    Attributes:
+        number: from 1, in the order of appearance.
+        moments: all that were judged, in the order of time; their crops are at most 64 px wide.
+        probability: of fake, 0 to 1: see `aggregate`.
+        verdict: `"real"`, `"fake"` or `"inconclusive"`.
+        suspicious: the moments with the highest probabilities, highest first: at most 3, at least
+            1 s apart, with crops as the detector keeps them.
+    """
+
+    number: int
+    moments: list[Moment]
+    probability: float
+    verdict: str
+    suspicious: list[Moment]
+
+    @property
+    def too_small(self) -> bool:
+        """Whether the face has too few pixels in every frame."""
+        return all(moment.too_small for moment in self.moments)
+
+    def as_dict(self) -> dict:
+        """Return it in the types that JSON has, without the pixels."""
+        scores = [[round(one.seconds, 3), round(one.probability, 4)] for one in self.moments]
+        return {
+            "number": self.number,
+            "probability": self.probability,
+            "verdict": self.verdict,
+            "too_small": self.too_small,
+            "first_seen": scores[0][0],
+            "last_seen": scores[-1][0],
+            "scores": scores,
+            "moments": [moment.as_dict() for moment in self.suspicious],
+        }
+
+
+@dataclass(frozen=True)
+class VideoJudgement:
+    """What the model says about the people of a clip.
+
+    Attributes:
+        seconds: length of the clip, as far as it could be read.
+        frames_looked_at: in how many frames faces were looked for.
+        people: at most 6, those that are seen most and largest, in the order of appearance. People
+            whose faces are too small in every frame are among them only where there are no others.
+        others: how many more were told apart. Small faces that were seen only once are not counted
+            where there are others, as most of them are none.
+        note: what else must be known, in sentences; empty where there is nothing.
+    """
+
+    seconds: float
+    frames_looked_at: int
+    people: list[Person]
+    others: int
+    note: str
+
+    @property
+    def sentence(self) -> str:
+        """The answer in one sentence."""
+        words = [VERDICTS[person.verdict] for person in self.people]
+        more = f"; {self.others} more seen too little or too small" if self.others else ""
+        if len(words) == 1:
+            return f"1 person, {words[0]}{more}."
+        parts = ", ".join(f"person {number} {word}" for number, word in enumerate(words, start=1))
+        return f"{len(words)} people: {parts}{more}."
+
+    def as_dict(self) -> dict:
+        """Return it in the types that JSON has, without the pixels."""
+        return {
+            "sentence": self.sentence,
+            "seconds": round(self.seconds, 3),
+            "frames_looked_at": self.frames_looked_at,
+            "people": [person.as_dict() for person in self.people],
+            "others": self.others,
+            "note": self.note,
+        }
+
+
+def judge_video(
+    path: str | os.PathLike,
+    detector: Detector,
+    finder: FaceFinder,
+    *,
+    progress: Callable[[float, str], object] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> VideoJudgement:
+    """Judge the faces of a clip.
+
+    Args:
+        path: of an MP4, MOV, WebM, Matroska or AVI file.
+        detector: judges the faces.
+        finder: finds them.
+        progress: is told the share that is done, which never falls and ends at 1, and a text, a few
+            times for each second of the clip.
+        cancelled: is asked before each frame whether to stop.
+
+    Returns:
+        A judgement of at least one person.
+
+    Raises:
+        VideoError: the file is no readable video, too large or too long, or shows no face.
+        VideoCancelled: `cancelled` said so. Whatever `progress` and `cancelled` raise comes out as
+            well; the file is closed in any case.
+    """
+    path = _checked_file(path)
+    tell = progress or (lambda share, text: None)
+    with _opened(path, cancelled) as clip:
+        seconds = clip.seconds
+    if seconds is None:  # as browsers record it
+        with _opened(path, cancelled) as clip:
+            seconds = _measured_length(clip, tell)
+    with _opened(path, cancelled) as clip:
+        judgement = _judged(clip, _Plan(seconds), detector, finder, tell)
+    tell(1.0, "Done")
+    return judgement
+
+
+def aggregate(moments: Sequence[Moment], config: DetectorConfig) -> float:
+    """Return the probability of fake that the moments of one person amount to.
+
+    It is the mean of their log-odds, and a probability again. Log-odds, because that is the scale
+    on which evidence adds and on which the detector is calibrated. The mean and not the sum,
+    because frames of one clip show the same face in the same light: they are no independent
+    witnesses, and many of them must not make a weak answer a sure one. Each is capped at 3 either
+    way (0.05 and 0.95), so that a frame on which the network saturates counts as little more than
+    a frame of which it is sure: beside seven undecided ones it moves the answer to 0.59.
+
+    A frame weighs as much as its face has pixels, until the face fills the network's input. Faces
+    that are too small to trust count only where there are no others.
+
+    Args:
+        moments: at least one.
+        config: of the detector that judged them.
+    """
+    trusted = [moment for moment in moments if not moment.too_small] or moments
+    weights = [_weight(moment, config) for moment in trusted]
+    log_odds = [_capped_log_odds(moment.probability) for moment in trusted]
+    return 1 / (1 + math.exp(-float(np.average(log_odds, weights=weights))))
+
+
+def choose_suspicious(moments: Sequence[Moment]) -> list[Moment]:
+    """Return the moments with the highest probabilities, highest first: at most 3, at least 1 s
+    apart, and of faces that are too small only where there are no others."""
+    trusted = [moment for moment in moments if not moment.too_small] or moments
+    chosen: list[Moment] = []
+    for moment in sorted(trusted, key=lambda one: -one.probability):
+        # Times are multiples of a frame, so that 1 s may come out a little shorter.
+        if all(abs(moment.seconds - one.seconds) > APART - 1e-3 for one in chosen):
+            chosen.append(moment)
+    return chosen[:SUSPICIOUS]
+
+
+def _weight(moment: Moment, config: DetectorConfig) -> float:
+    face = moment.judgement.face
+    full = config.input_size / config.crop_margin
+    return 1.0 if face is None else min(1.0, face.side / full)
+
+
+def _capped_log_odds(probability: float) -> float:
+    clipped = min(max(probability, 1e-6), 1 - 1e-6)
+    return min(max(math.log(clipped / (1 - clipped)), -MAX_LOG_ODDS), MAX_LOG_ODDS)
+
+
+# --- The file ---
+
+
+def _checked_file(path: str | os.PathLike) -> Path:
+    """Return the path of a file that FFmpeg may open.
+
+    Raises:
+        VideoError: the file is missing, too large or of another kind.
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        raise VideoError(f"The video cannot be read ({error.strerror}): check its path.") from error
+    except ValueError as error:  # a path with a null byte
+        raise VideoError(f"The video cannot be read ({error}): check its path.") from error
+    if size > MAX_BYTES:
+        raise VideoError(
+            f"The video has {size / 1e6:.1f} MB: send one of at most {MAX_BYTES // 10**6} MB, a "
+            "shorter part of it for instance."
+        )
+    if head.startswith(SOUND_FILES) or (head[:4], head[8:12]) == (b"RIFF", b"WAVE"):
+        raise VideoError("The file holds sound but no picture: send a video.")
+    is_avi = (head[:4], head[8:12]) == (b"RIFF", b"AVI ")
+    if not (is_avi or head[4:8] in MP4_BOXES or head.startswith(MATROSKA)):
+        raise VideoError(
+            "The file is not a video, whatever its name says: send an MP4, MOV or WebM file."
+        )
+    return path
+
+
+@contextmanager
+def _opened(path: Path, cancelled: Callable[[], bool] | None) -> Iterator[_Clip]:
+    """Open a video; raise `VideoError` where that fails, or where it cannot be judged."""
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    try:
+        if not capture.isOpened():
+            raise VideoError(_why_unreadable(path))
+        yield _Clip(capture, cancelled)
+    finally:
+        capture.release()
+
+
+class _Clip:
+    """A video that was opened, and what its container says about the picture.
+
+    Attributes:
+        seconds: its length; `None` where the container says nothing.
+        frames: their number, or an estimate of it.
+        gap: usual time between two frames in s.
+        pixels: width x height.
+    """
+
+    def __init__(self, capture: cv2.VideoCapture, cancelled: Callable[[], bool] | None) -> None:
+        # Frames come as they are to be seen, however the phone was held.
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+        self._capture, self._cancelled = capture, cancelled
+        self.frames, rate = self._get(cv2.CAP_PROP_FRAME_COUNT), self._get(cv2.CAP_PROP_FPS)
+        self.seconds = self.frames / rate if self.frames and rate else None
+        self.gap = 1 / min(rate or 25, MAX_RATE)
+        width, height = self._get(cv2.CAP_PROP_FRAME_WIDTH), self._get(cv2.CAP_PROP_FRAME_HEIGHT)
+        self.pixels = width * height
+        if self.seconds and self.seconds > MAX_SECONDS:
+            raise _too_long(f"lasts {_clock(self.seconds)}")
+        if min(width, height) < MIN_SIDE or self.pixels > MAX_FRAME_PIXELS:
+            raise VideoError(
+                f"The video has {width:.0f}x{height:.0f} pixels: send one of at least "
+                f"{MIN_SIDE}x{MIN_SIDE} and at most 8192x4320."
+            )
+
+    def _get(self, number: int) -> float:
+        """Return a property of the capture, 0 where it is unknown."""
+        value = self._capture.get(number)
+        return value if 0 < value < math.inf else 0.0
+
+    def times(self) -> Iterator[float]:
+        """Go through the frames, without turning them into pictures.
+
+        Yields:
+            The time of each frame in s, by the container; it always grows.
+
+        Raises:
+            VideoError: the video is longer than can be judged, whatever its container says.
+            VideoCancelled: whoever started it wants it to stop.
+        """
+        seconds = -self.gap
+        for _ in range(MAX_SECONDS * MAX_RATE):
+            if self._cancelled and self._cancelled():
+                raise VideoCancelled("The video was not judged to its end.")
+            if not self._capture.grab():
+                return
+            stamp = self._get(cv2.CAP_PROP_POS_MSEC) / 1000
+            # Frames without a time of their own come in the usual distance.
+            seconds = stamp if stamp > seconds else seconds + self.gap
+            if seconds > MAX_SECONDS:
+                raise _too_long(f"goes on after {_clock(MAX_SECONDS)}")
+            yield seconds
+        raise _too_long(f"has more than {MAX_SECONDS * MAX_RATE:,} frames")
+
+    def picture(self) -> np.ndarray | None:
+        """Return the last of these frames, `uint8` `[height, width, 3]` in BGR order and upright;
+        `None` where it is damaged."""
+        return self._capture.retrieve()[1]
+
+
+def _why_unreadable(path: Path) -> str:
+    """Return what is wrong with a file that begins like a video, by the words in it."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        is_mp4 = content[4:8] in MP4_BOXES
+        has_index = content.find(b"moov") >= 0
+        end = len(content) if is_mp4 else 4096  # WebM names its codecs at its start
+        words = {word: content.find(word, 0, end) >= 0 for word in (b"vide", b"soun", b"V_", b"A_")}
+    if is_mp4 and not has_index:
+        return (
+            "The video is cut off (its index, which MP4 and MOV files have at their end, is "
+            "missing): send the complete file."
+        )
+    picture, sound = (b"vide", b"soun") if is_mp4 else (b"V_", b"A_")
+    if words[sound] and not words[picture]:
+        return "The file holds sound but no picture: send a video."
+    return (
+        "The video is damaged or in a format that cannot be read: save it again as MP4 with H.264."
+    )
+
+
+def _too_long(found: str) -> VideoError:
+    return VideoError(
+        f"The video {found}: send one of at most {MAX_SECONDS // 60} minutes, a part of it for "
+        "instance."
+    )
+
+
+def _measured_length(clip: _Clip, tell: Callable[[float, str], object]) -> float:
+    """Go through a video once; return its length in s."""
+    seconds = 0.0
+    for number, seconds in enumerate(clip.times()):
+        if number % 30 == 0:
+            tell(0.0, f"Reading how long the video is: {_clock(seconds)} so far")
+    return seconds + clip.gap
+
+
+def _clock(seconds: float) -> str:
+    """Return a time as `4:05` or `1:04:05`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+# --- The frames that are looked at ---
+
+
+class _Plan:
+    """Says which frames to look at.
+
+    Attributes:
+        seconds: length of the clip.
+        step: s between two looks.
+        peek: s between two frames that are compared to find cuts; `step` is a multiple of it.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        looks = min(max(LOOKS_A_SECOND * seconds, MIN_LOOKS), MAX_LOOKS)
+        self.seconds = max(seconds, 1e-3)
+        self.step = self.seconds / looks
+        self.peek = self.step / math.ceil(self.step / max(PEEK_SECONDS, seconds / MAX_PEEKS))
+        self._next_peek = self._next_look = 0.0
+        self._looks = self._cut_looks = 0
+
+    def wants_peek(self, seconds: float) -> bool:
+        """Whether to turn the frame at this time into a picture."""
+        if seconds < self._next_peek:
+            return False
+        self._next_peek = _next_multiple(seconds, self.peek)
+        return True
+
+    def wants_look(self, seconds: float, after_cut: bool) -> bool:
+        """Whether to look for faces in it."""
+        if seconds >= self._next_look:
+            self._looks += 1
+            if self._looks % MAX_LOOKS == 0:  # the clip is longer than its container says
+                self.step, self.peek = 2 * self.step, 2 * self.peek
+            self._next_look = _next_multiple(seconds, self.step)
+            return True
+        # Cuts early in the clip must not use up all looks that there are for cuts.
+        allowed = 1 + MAX_CUT_LOOKS * min(1.0, seconds / self.seconds)
+        if after_cut and self._cut_looks < allowed:
+            self._cut_looks += 1
+            return True
+        return False
+
+
+def _next_multiple(seconds: float, step: float) -> float:
+    """Return the next multiple of a step, a little early, as times are rounded."""
+    return (math.floor(seconds / step + 1e-4) + 1) * step - 1e-4 * step
+
+
+class _Cuts:
+    """Notices scene cuts."""
+
+    def __init__(self) -> None:
+        self._before: np.ndarray | None = None
+
+    def follows(self, frame: np.ndarray) -> bool:
+        """Whether a cut lies between this frame `[height, width, 3]` and the one before it."""
+        small = cv2.resize(frame, CUT_GRID, interpolation=cv2.INTER_AREA)
+        small = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY).astype(np.float32)
+        before, self._before = self._before, small
+        if before is None:
+            return False
+        changed = np.mean(np.abs(small - before) > CUT_LEVELS)
+        return bool(changed > CUT_SHARE and _correlation(small, before) < CUT_CORRELATION)
+
+
+def _correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the correlation of two arrays of grey levels; plain ones correlate with nothing."""
+    first, second = first - first.mean(), second - second.mean()
+    noise = 16.0  # variance in squared levels
+    scale = math.sqrt((first.var() + noise) * (second.var() + noise))
+    return float((first * second).mean()) / scale
+
+
+def _judged(
+    clip: _Clip,
+    plan: _Plan,
+    detector: Detector,
+    finder: FaceFinder,
+    tell: Callable[[float, str], object],
+) -> VideoJudgement:
+    """Go through a video and judge the faces of the frames that the plan wants."""
+    finder = _quick_finder(finder, clip.pixels)
+    cuts, people = _Cuts(), _People(detector.config)
+    read = looks = most = 0
+    seconds = 0.0
+    for seconds in clip.times():
+        read += 1
+        frame = clip.picture() if plan.wants_peek(seconds) else None
+        if frame is None:
+            continue
+        after_cut = cuts.follows(frame)
+        if after_cut:
+            people.change_scene()
+        if plan.wants_look(seconds, after_cut):
+            looks += 1
+            photo = Image.fromarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+            faces = finder.find(photo)
+            most = max(most, len(faces))
+            people.add(seconds, [detector.judge_face(photo, face) for face in faces[:MAX_FACES]])
+        tell(min(seconds / plan.seconds, 0.99), f"{_clock(seconds)} of {_clock(plan.seconds)}")
+    if not looks:
+        raise VideoError(
+            "The video has no frame that can be decoded: save it again as MP4 with H.264."
+        )
+    notes = [_cut_off(clip, read, seconds + clip.gap), _crowded(most)]
+    return people.judgement(seconds + clip.gap, looks, " ".join(filter(None, notes)))
+
+
+def _quick_finder(finder: FaceFinder, pixels: int) -> FaceFinder:
+    """Return the finder without its finest copy of a frame, where the coarser ones show all faces
+    that are large enough to trust: on a frame of 1280x720 it takes a fifth of the time."""
+    quick = copy.copy(finder)  # the same network, with a setting of its own
+    if pixels <= COARSE_PIXELS:
+        quick.sides = finder.coarse_sides
+    return quick
+
+
+def _cut_off(clip: _Clip, frames: int, seconds: float) -> str:
+    """Return a sentence if fewer frames were read from a file than it says it has."""
+    if clip.seconds is None or frames >= clip.frames:
+        return ""  # with all frames there, the last of them just stays for long
+    if seconds >= clip.seconds - max(SLACK, clip.seconds / 20):
+        return ""
+    return (
+        f"The picture ends after {seconds:.1f} of {clip.seconds:.1f} seconds, so the file is "
+        "probably cut off: what could be read was judged."
+    )
+
+
+def _crowded(most: int) -> str:
+    """Return a sentence if faces of a frame were left out."""
+    if most <= MAX_FACES:
+        return ""
+    return f"Of up to {most} faces in a frame, the {MAX_FACES} largest were judged."
+
+
+# --- Who is who ---
+
+
+@dataclass(frozen=True, eq=False)
+class _Appearance:
+    """How a face looks, to be compared.
+
+    Attributes:
+        shades: `float32` `[256]`: 16 x 16 grey levels of the crop, for the shape of the head.
+        colours: `float32` `[512]`: roots of the shares of 8 x 4 x 4 hues, saturations and
+            brightnesses in each quarter of the crop, for skin, hair and what is behind.
+    """
+
+    shades: np.ndarray
+    colours: np.ndarray
+
+    @classmethod
+    def of(cls, crop: Image.Image) -> _Appearance:
+        """Describe an RGB crop."""
+        small = cv2.resize(np.asarray(crop), (64, 64), interpolation=cv2.INTER_AREA)
+        grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+        grey = cv2.resize(grey, (16, 16), interpolation=cv2.INTER_AREA)
+        hsv = cv2.cvtColor(small, cv2.COLOR_RGB2HSV)
+        return cls(grey.astype(np.float32).ravel(), _colours(hsv))
+
+    def similarity(self, other: _Appearance) -> float:
+        """Compare two faces: 1 where they look the same, about 0.4 for strangers."""
+        shades = _correlation(self.shades, other.shades)
+        return SHADES_SHARE * shades + (1 - SHADES_SHARE) * float(self.colours @ other.colours)
+
+
+def _colours(hsv: np.ndarray) -> np.ndarray:
+    half = len(hsv) // 2
+    quarters = [hsv[y : y + half, x : x + half] for y in (0, half) for x in (0, half)]
+    counts = [
+        cv2.calcHist([quarter], [0, 1, 2], None, [8, 4, 4], [0, 180, 0, 256, 0, 256])
+        for quarter in quarters
+    ]
+    return np.sqrt(np.concatenate(counts, axis=None) / (4 * half * half))
+
+
+@dataclass(eq=False)
+class _Track:
+    """A person, as far as the clip has been seen.
+
+    Attributes:
+        moments: with small crops.
+        candidates: the most suspicious of them, with the crops that the detector keeps.
+        appearances: of a few sightings that differ.
+        places: the last two of the scene, with their times: `[centre x, centre y, size]` in px.
+        scene: number of the scene of the last sighting.
+        look: number of the look of the last sighting.
+        presence: sum of the moments' weights.
+    """
+
+    moments: list[Moment] = field(default_factory=list)
+    candidates: list[Moment] = field(default_factory=list)
+    appearances: list[_Appearance] = field(default_factory=list)
+    places: deque[tuple[float, np.ndarray]] = field(default_factory=lambda: deque(maxlen=2))
+    scene: int = 0
+    look: int = 0
+    presence: float = 0.0
+
+    def add(self, moment: Moment, appearance: _Appearance, scene: int, look: int) -> None:
+        """Add a sighting."""
+        judgement = moment.judgement
+        if scene != self.scene:
+            self.places.clear()
+        self.places.append((moment.seconds, _place(judgement.face)))
+        if len(self.appearances) == APPEARANCES:
+            self.appearances.remove(max(self.appearances, key=appearance.similarity))
+        self.appearances.append(appearance)
+        self.scene, self.look = scene, look
+        best = sorted([*self.candidates, moment], key=lambda one: (one.too_small, -one.probability))
+        self.candidates = best[:CANDIDATES]
+        strip = judgement.crop.copy()
+        strip.thumbnail((STRIP_SIDE, STRIP_SIDE))
+        self.moments.append(replace(moment, judgement=replace(judgement, crop=strip)))
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the face has too few pixels in every frame."""
+        return all(moment.too_small for moment in self.moments)
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether it is more likely a mistake of the finder, an ear for instance: small, and seen
+        only once."""
+        return self.is_small and len(self.moments) == 1
+
+    def distance(self, seconds: float, place: np.ndarray) -> float:
+        """Return how far a place is from where the person should be at a time, in face sizes.
+
+        Who moved should go on, for no longer than the time between the last two sightings; who is
+        still about where they were has stopped, which counts for a little less.
+        """
+        (before, first), (then, last) = self.places[0], self.places[-1]
+        ahead = last.copy()
+        if then > before:
+            ahead[:2] += (last - first)[:2] * min(1.0, (seconds - then) / (then - before))
+        moved, stayed = (
+            float(np.hypot(*(place - at)[:2]) + abs(place - at)[2]) for at in (ahead, last)
+        )
+        size = min(last[2], place[2])
+        return min(moved / size, stayed / size + STOPPED)
+
+
+def _place(face: Face) -> np.ndarray:
+    return np.array([*face.centre, face.side])
+
+
+class _People:
+    """Tells the people of a clip apart.
+
+    A face belongs to the person who should be about there by now, if it looks somewhat alike, or
+    else to whoever it resembles closely, as after a cut. Of all pairs of a person and a face of
+    one frame the best are taken first, and each only once: nobody is in a frame twice. Whoever is
+    resembled by no face so far is somebody new.
+    """
+
+    def __init__(self, config: DetectorConfig) -> None:
+        self._config = config
+        self._tracks: list[_Track] = []
+        self._scene = self._look = self._forgotten = 0
+
+    def change_scene(self) -> None:
+        """Expect nobody where they were."""
+        self._scene += 1
+
+    def add(self, seconds: float, judgements: list[Judgement]) -> None:
+        """Add the faces of a frame."""
+        self._look += 1
+        appearances = [_Appearance.of(judgement.crop) for judgement in judgements]
+        pairs = self._pair(seconds, judgements, appearances)
+        for number, (judgement, appearance) in enumerate(zip(judgements, appearances, strict=True)):
+            track = pairs.get(number) or self._new_track()
+            moment = Moment(seconds, judgement)
+            track.presence += _weight(moment, self._config)
+            track.add(moment, appearance, self._scene, self._look)
+
+    def _pair(
+        self, seconds: float, judgements: list[Judgement], appearances: list[_Appearance]
+    ) -> dict[int, _Track]:
+        """Return the known person for each face that has one, by the number of the face."""
+        scored = [
+            (self._score(track, seconds, judgement.face, appearance), number, track)
+            for track in self._tracks
+            for number, (judgement, appearance) in enumerate(
+                zip(judgements, appearances, strict=True)
+            )
+        ]
+        pairs: dict[int, _Track] = {}
+        for score, number, track in sorted(scored, key=lambda one: -one[0]):
+            if score > 0 and number not in pairs and track not in pairs.values():
+                pairs[number] = track
+        return pairs
+
+    def _score(self, track: _Track, seconds: float, face: Face, appearance: _Appearance) -> float:
+        """Return how well a face fits to a person; 0 where it does not."""
+        similarity = max(appearance.similarity(one) for one in track.appearances)
+        if track.scene == self._scene and self._look - track.look <= GAP_LOOKS:
+            distance = track.distance(seconds, _place(face))
+            if distance < REACH and similarity >= SIMILAR_NEARBY:
+                return 1 + similarity - distance
+        return similarity if similarity >= SIMILAR_AGAIN else 0.0
+
+    def _new_track(self) -> _Track:
+        if len(self._tracks) == MAX_TRACKED:
+            gone = [track for track in self._tracks if track.look < self._look] or self._tracks
+            least = min(gone, key=lambda track: track.presence)
+            self._tracks.remove(least)
+            self._forgotten += not least.is_doubtful
+        self._tracks.append(_Track())
+        return self._tracks[-1]
+
+    def judgement(self, seconds: float, looks: int, note: str) -> VideoJudgement:
+        """Return the answer about everybody who was added.
+
+        Raises:
+            VideoError: nobody was.
+        """
+        if not self._tracks:
+            frames = "the only frame" if looks == 1 else f"the {looks} frames that were looked at"
+            raise VideoError(
+                f"No face was found in {frames}: send a video in which a face is seen larger, or "
+                "for longer."
+            )
+        known = [track for track in self._tracks if not track.is_doubtful] or self._tracks
+        large = [track for track in known if not track.is_small] or known
+        ranked = sorted(large, key=lambda track: -track.presence)[:MAX_PEOPLE]
+        ranked.sort(key=lambda track: track.moments[0].seconds)
+        people = [self._person(number, track) for number, track in enumerate(ranked, start=1)]
+        others = len(known) - len(people) + self._forgotten
+        return VideoJudgement(seconds, looks, people, others, note)
+
+    def _person(self, number: int, track: _Track) -> Person:
+        probability = aggregate(track.moments, self._config)
+        return Person(
+            number,
+            track.moments,
+            probability,
+            self._config.verdict(probability),
+            choose_suspicious(track.candidates),
+        )
