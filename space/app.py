@@ -84,9 +84,10 @@ def _photo_tab(service: Service) -> None:
         with gr.Column(scale=1):
             photo = gr.Image(label="Photo", sources=["upload", "webcam", "clipboard"], height=320)
             if examples := find_examples():
-                gr.Examples(examples, photo, label="Photos to try")
+                labels = [Path(path).stem.replace("-", " ") for path in examples]
+                gr.Examples(examples, photo, label="Photos to try", example_labels=labels)
         with gr.Column(scale=2):
-            answer = gr.HTML(label="Answer", show_label=False)
+            answer = gr.HTML(label="Answer", show_label=False, min_height=120)
             whole = gr.Button("Judge the whole picture anyway", visible=False)
             strength = _strength_slider()
     show = {"outputs": [answer, whole, strength], "concurrency_limit": CORES}
@@ -108,7 +109,7 @@ def _strength_slider() -> gr.Slider:
 def _video_tab(service: Service) -> None:
     clip = gr.Video(label=f"Clip ({CLIP_LIMITS})", sources=["upload"], height=320)
     stop = gr.Button("Stop", visible=False)
-    answer = gr.HTML(label="Answer", show_label=False)
+    answer = gr.HTML(label="Answer", show_label=False, min_height=120)
     private = {"queue": False, "api_visibility": "private"}
     clip.upload(lambda: gr.update(visible=True), None, stop, **private).then(
         service.show_video,
@@ -125,7 +126,7 @@ def _video_tab(service: Service) -> None:
 
 def _photos_tab(service: Service) -> None:
     files = gr.File(label="Photos", file_count="multiple", file_types=PHOTO_TYPES)
-    answer = gr.HTML(label="Answer", show_label=False)
+    answer = gr.HTML(label="Answer", show_label=False, min_height=120)
     files.change(
         service.show_photos,
         files,

@@ -492,7 +492,7 @@ def load_face_finder() -> FaceFinder:
         ) from error
     path = os.environ.get("FACE_DETECTOR")
     if path:
-        return YuNet(Path(path), f"Face finder in use: YuNet, from {path}.")
+        return YuNet(Path(path), f"Face finder in use: YuNet, from {Path(path).name}.")
     try:
         return YuNet(_fetch_yunet(), "Face finder in use: YuNet.")
     except FaceFinderError as error:

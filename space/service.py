@@ -57,9 +57,11 @@ class PersonAnswer(TypedDict):
     number: int
     probability: float
     verdict: str
+    too_small: bool
     first_seen: float
     last_seen: float
     scores: list[list[float]]
+    moments: list[dict]
 
 
 class VideoAnswer(TypedDict):
@@ -68,9 +70,10 @@ class VideoAnswer(TypedDict):
     file: str
     sentence: str
     seconds: float
+    frames_looked_at: int
     people: list[PersonAnswer]
+    others: int
     note: str
-    error: str | None
     model: str
     face_finder: str
 
@@ -196,7 +199,8 @@ class Service:
         if judgements:
             content = Path(path).read_bytes()
             document = report(html, _name(photo), content, self.detector, self.finder.name)
-            html += download_link("Save a report", "report.html", document, "text/html")
+            link = download_link("Save a report", "report.html", document, "text/html")
+            html += f'<p class="answer">{link}</p>'
         return html, gr.update(visible=not judgements), gr.update(visible=bool(judgements))
 
     def _judge(self, photo: Image.Image, whole_picture: bool) -> list[Judgement]:

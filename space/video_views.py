@@ -6,11 +6,13 @@ from html import escape
 
 if __package__:
     from .detector import Detector
-    from .video import Moment, Person, VideoJudgement
+    from .people import Moment, Person
+    from .video import VideoJudgement
     from .views import NO_PROOF, crop_with_heat, probability_bar, verdict_heading
 else:
     from detector import Detector
-    from video import Moment, Person, VideoJudgement
+    from people import Moment, Person
+    from video import VideoJudgement
     from views import NO_PROOF, crop_with_heat, probability_bar, verdict_heading
 
 WIDTH, HEIGHT = 640, 200  # of the plot, in units of its own

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from space import detector as detector_module
 from space.detector import (
@@ -25,7 +26,7 @@ from space.detector import (
     ScoreBin,
     load_bundled,
 )
-from space.faces import PhotoError
+from space.faces import Face, PhotoError, crop_face
 from tests.drawing import draw_face
 from tests.hub_server import COMMIT, Hub, serve_hub
 
@@ -182,27 +183,42 @@ def test_missing_file_is_named(model_folder, missing):
 def test_shell_prints_one_json_object_a_photo(detector, tmp_path):
     draw_face(1).save(tmp_path / "face.png")
     (tmp_path / "text.jpg").write_text("no photo")
-    result = run_shell(tmp_path / "face.png", tmp_path / "text.jpg", "--json")
+    files = (tmp_path / "face.png", tmp_path / "text.jpg")
+    result = run_shell(*files, "--whole-picture", "--json")
     judged, unreadable = map(json.loads, result.stdout.splitlines())
     assert result.returncode == 1
-    expected = detector.predict(tmp_path / "face.png")
-    assert judged == {
-        "file": str(tmp_path / "face.png"),
-        "probability": round(expected.probability, 4),
-        "verdict": expected.verdict,
-        "validation_fake_share": round(expected.meaning.fake_share, 4),
-        "model": "bundled model",
-    }
-    assert unreadable["file"] == str(tmp_path / "text.jpg")
+    expected = {"box": None, "too_small": False, **detector.predict(files[0]).as_dict()}
+    assert judged == {"file": str(files[0]), "faces": [expected], "model": "bundled model"}
+    assert unreadable["file"] == str(files[1])
     assert "not a readable photo" in unreadable["error"]
 
 
-def test_shell_prints_a_line_a_photo(tmp_path):
-    draw_face(1).save(tmp_path / "face.png")
-    result = run_shell(tmp_path / "face.png")
+def test_shell_prints_a_line_a_face(detector, tmp_path):
+    photo = Image.open(BUNDLED.parent / "examples/portrait.jpg")
+    both = Image.new("RGB", (2 * photo.width, photo.height))
+    both.paste(photo, (0, 0))
+    both.paste(photo, (photo.width, 0))
+    both.save(tmp_path / "two.png")
+    Image.new("RGB", (300, 200), "#8899aa").save(tmp_path / "wall.png")
+    result = run_shell(tmp_path / "two.png", tmp_path / "wall.png")
     assert result.returncode == 0
-    assert "probability of fake 0." in result.stdout
-    assert len(result.stdout.splitlines()) == 1
+    first, second, wall = result.stdout.splitlines()
+    assert "two.png, face 1: " in first
+    assert "two.png, face 2: " in second
+    assert "(probability of fake 0." in first
+    assert "wall.png: no face found (--whole-picture judges it anyway)" in wall
+
+
+def test_judgement_is_that_of_the_crop(detector):
+    photo = Image.open(BUNDLED.parent / "examples/portrait.jpg")
+    face = Face((100.0, 60.0, 90.0, 120.0), None, 0.9)
+    judgement = detector.judge_face(photo, face)
+    crop = crop_face(photo, face, detector.config.crop_margin)
+    assert judgement.prediction.probability == detector.predict(crop).probability
+    assert judgement.as_dict()["box"] == [100, 60, 90, 120]
+    whole = detector.judge_whole(photo)
+    assert whole.prediction.probability == detector.predict(photo).probability
+    assert whole.as_dict()["box"] is None
 
 
 @pytest.fixture
@@ -216,7 +232,7 @@ def hub() -> Iterator[Hub]:
 def ask(hub: Hub, photo: Path, *flags: str, **environment: str) -> subprocess.CompletedProcess:
     """Judge a photo from the shell, with what the Hub has."""
     settings = hub.environment(None, photo.parent / "home") | environment
-    return run_shell(*flags, photo, "--json", **settings)
+    return run_shell(*flags, photo, "--json", "--whole-picture", **settings)
 
 
 def refusal(result: subprocess.CompletedProcess) -> str:
@@ -237,11 +253,13 @@ def photo(tmp_path: Path) -> Path:
 def test_model_comes_from_the_hub(hub, photo, detector, flags):
     answer = json.loads(ask(hub, photo, *flags, MODEL_ID=NAME).stdout)
     assert answer["model"] == f"{NAME} @ {COMMIT[:8]}"
-    assert answer["probability"] == round(detector.predict(photo).probability, 4)
+    assert answer["faces"][0]["probability"] == detector.predict(photo).probability
 
 
 def test_model_comes_from_a_folder(model_folder, photo):
-    answer = json.loads(run_shell("--model", model_folder, photo, "--json").stdout)
+    answer = json.loads(
+        run_shell("--model", model_folder, photo, "--json", "--whole-picture").stdout
+    )
     assert answer["model"] == "model"
 
 

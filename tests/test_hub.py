@@ -354,11 +354,10 @@ def test_photos_are_not_pushed_where_everybody_sees_them(hub, trained, data):
 def test_card_that_the_hub_refuses_stops_the_push(hub, trained, data, tmp_path):
     broken = Path(shutil.copytree(data, tmp_path / "data"))
     card = broken / "README.md"
-    card.write_text(card.read_text().replace("license: other", "license: mine"))
+    card.write_text(card.read_text().replace("license: unknown", "license: mine"))
     flags = ("--model-id", MODEL, "--dataset-id", DATASET, "--data", broken)
-    assert f'card of the dataset {DATASET} is not accepted: - Error: "license" must' in sentence(
-        push(hub, trained, *flags)
-    )
+    message = sentence(push(hub, trained, *flags))
+    assert f'card of the dataset {DATASET} is not accepted: - Error: "license" must' in message
     card.write_bytes(b"---\n\xff: [\n---\n")
     assert "is not accepted" in sentence(push(hub, trained, *flags))
     assert hub.repositories == {}

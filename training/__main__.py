@@ -14,6 +14,7 @@ from space.faces import PhotoError
 from training.config import SPLITS, PrepareConfig, TrainConfig
 from training.errors import UserError
 
+FACES = {"action": "store_true", "help": "find the face in each photo first, as the page does"}
 DATA = {"type": Path, "default": TrainConfig.data, "help": "prepared folder"}
 
 log = logging.getLogger("training")
@@ -67,6 +68,7 @@ def _add_making_verbs(add: Callable) -> None:
     export.add_argument("run", metavar="RUN", type=Path, help="folder of a run")
     export.add_argument("--data", **DATA)
     export.add_argument("--output", type=Path, help="folder to write (default: RUN/export)")
+    export.add_argument("--faces", **FACES)
     run = add(_run, "prepare, train, evaluate and export in turn")
     _add_flags(run, PrepareConfig, without=("output", "seed"))
     for verb in (train, run):
@@ -79,6 +81,7 @@ def _add_measuring_verbs(add: Callable) -> None:
     evaluate.add_argument("model", metavar="RUN_OR_MODEL", help="folder of a run or exported model")
     evaluate.add_argument("--split", choices=SPLITS, default="test")
     evaluate.add_argument("--output", type=Path, help="where figures go (default: RUN_OR_MODEL)")
+    evaluate.add_argument("--faces", **FACES)
     evaluate.add_argument(
         "--folds", type=int, help="train RUN anew for each of so many folds, pool their scores"
     )
@@ -87,6 +90,7 @@ def _add_measuring_verbs(add: Callable) -> None:
     )
     stress = add(_stress, "measure how a model takes compression, blur, noise and the like")
     stress.add_argument("--split", choices=SPLITS, default="test")
+    stress.add_argument("--faces", **FACES)
     explain = add(_explain_test, "measure whether the heatmap points at what was manipulated")
     explain.add_argument("--splits", choices=["test", "all"], default="test")
     explain.add_argument("--run", type=Path, help="its run, to compare other maps as well")
@@ -164,13 +168,14 @@ def _evaluate(
     data: Path,
     split: str,
     output: Path | None,
+    faces: bool,
     folds: int | None,
     backbone_weights: str | None,
 ) -> None:
     from training.evaluate import evaluate, evaluate_folds, log_metrics
 
     if folds is None:
-        log_metrics(evaluate(model, data, split, output), output or model)
+        log_metrics(evaluate(model, data, split, output, faces=faces), output or model)
         return
     output = output or Path(model) / "folds"
     figures = evaluate_folds(
@@ -179,10 +184,10 @@ def _evaluate(
     log_metrics(figures, output)
 
 
-def _export(run: Path, data: Path, output: Path | None) -> None:
+def _export(run: Path, data: Path, output: Path | None, faces: bool) -> None:
     from training.export import export
 
-    export(run, data, output or run / "export")
+    export(run, data, output or run / "export", faces=faces)
 
 
 def _run(resume: bool, **flags) -> None:
@@ -198,14 +203,15 @@ def _run(resume: bool, **flags) -> None:
     resume = is_started(config.run, resume)
     _prepare(**prepare_flags)
     _train(resume, **train_flags)
-    _evaluate(str(config.run), config.data, "test", None, folds=None, backbone_weights=None)
-    _export(config.run, config.data, None)
+    test = {"split": "test", "output": None, "faces": False}
+    _evaluate(str(config.run), config.data, **test, folds=None, backbone_weights=None)
+    _export(config.run, config.data, None, faces=False)
 
 
-def _stress(model: Path, data: Path, split: str, output: Path | None) -> None:
+def _stress(model: Path, data: Path, split: str, output: Path | None, faces: bool) -> None:
     from training.stress import stress
 
-    stress(model, data, split, output)
+    stress(model, data, split, output, faces=faces)
 
 
 def _explain_test(

@@ -44,6 +44,10 @@ class PrepareConfig:
     source: Annotated[str, "`kaggle`, or a folder with real and fake photos"] = "kaggle"
     output: Annotated[Path, "folder to write"] = Path("data/faces")
     size: Annotated[int, "side of the written photos in px", Within(32, 4096)] = 256
+    crop: Annotated[
+        bool,
+        "crop to the largest face that is found, as the page does, not to the middle",
+    ] = False
     group_by: Annotated[
         str, "keep photos in one split that share `sources`, or only identical `files` (leaks)"
     ] = "sources"

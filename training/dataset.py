@@ -22,7 +22,15 @@ from pathlib import Path
 import PIL
 from tqdm import tqdm
 
-from space.faces import PhotoError, open_photo, resize_square
+from space.faces import (
+    FaceFinder,
+    FaceFinderError,
+    PhotoError,
+    crop_face,
+    load_face_finder,
+    open_photo,
+    resize_square,
+)
 from training.config import SPLITS, PrepareConfig
 from training.errors import UserError
 from training.folders import check_replaceable, replaced_folder
@@ -42,6 +50,9 @@ DIFFICULTIES = ("easy", "mid", "hard")
 PARTS = ("left_eye", "right_eye", "nose", "mouth")
 REPORT, METADATA, PAIRS = "prepare_report.json", "metadata.csv", "source_pairs.csv"
 # One table for all, without chroma subsampling, which would blur colour seams.
+# The photo's side divided by the longer side of the face's box: the dataset's photos, which are
+# cropped to the face already, have that, and others are given it.
+CROP_MARGIN = 1.33
 JPEG = {"format": "JPEG", "quality": 92, "subsampling": 0}
 FORMAT = 2  # raise it when the same input gives other output, so that old folders are made anew
 WORKERS = 4
@@ -264,6 +275,7 @@ def _fingerprint(photos: list[SourcePhoto], hashes: list[str], config: PrepareCo
     """Stand for everything that decides what is written; where the photos lie does not."""
     listing = [(p.label, p.source, p.path.name, h) for p, h in zip(photos, hashes, strict=True)]
     settings = [FORMAT, JPEG, PIL.__version__, config.size, config.seed, config.group_by]
+    settings += ["crop"] if config.crop else []  # so that data from before there was a choice stays
     return hashlib.sha256(json.dumps([settings, listing]).encode()).hexdigest()
 
 
@@ -272,7 +284,8 @@ def _fill(
 ) -> dict:
     """Write photos, metadata and card into an empty folder; return the report."""
     encoded = folder / "encoded"
-    problems = _encode_all(photos, config.size, encoded)
+    finder = load_finder() if config.crop else None
+    problems = _encode_all(photos, config.size, encoded, finder)
     readable = [index for index, problem in enumerate(problems) if problem is None]
     if not readable:
         raise UserError(f"None of the {len(photos)} photos can be read. The first: {problems[0]}")
@@ -328,13 +341,29 @@ def _check_splits(labels: Sequence[str], splits: Sequence[str]) -> None:
         )
 
 
-def _encode_all(photos: list[SourcePhoto], size: int, folder: Path) -> list[str | None]:
+def load_finder() -> FaceFinder:
+    """Load what finds faces, for a verb; log which it is.
+
+    Raises:
+        UserError: it cannot be loaded.
+    """
+    try:
+        finder = load_face_finder()
+    except FaceFinderError as error:
+        raise UserError(str(error)) from error
+    log.info(finder.notice)
+    return finder
+
+
+def _encode_all(
+    photos: list[SourcePhoto], size: int, folder: Path, finder: FaceFinder | None
+) -> list[str | None]:
     """Write every photo as `{index}.jpg`; return what is wrong with each, `None` where nothing
     is."""
     folder.mkdir()
     with ThreadPoolExecutor(WORKERS) as pool:
         jobs = [
-            pool.submit(_encode, photo.path, size, folder / f"{index}.jpg")
+            pool.submit(_encode, photo.path, size, folder / f"{index}.jpg", finder)
             for index, photo in enumerate(photos)
         ]
         try:
@@ -344,9 +373,15 @@ def _encode_all(photos: list[SourcePhoto], size: int, folder: Path) -> list[str 
             raise
 
 
-def _encode(path: Path, size: int, target: Path) -> str | None:
+def _encode(path: Path, size: int, target: Path, finder: FaceFinder | None) -> str | None:
     try:
-        resize_square(open_photo(path), size).save(target, **JPEG)
+        photo = open_photo(path)
+        if finder:
+            faces = finder.find(photo)
+            if not faces:
+                return "No face was found in it."
+            photo = crop_face(photo, faces[0], CROP_MARGIN)
+        resize_square(photo, size).save(target, **JPEG)
     except PhotoError as error:
         return str(error)
     return None
@@ -395,6 +430,7 @@ def _write_card(
         size=config.size,
         seed=config.seed,
         group_by=config.group_by,
+        cropped_to="the largest face" if config.crop else "the centred square",
         counts=counts,
         sources=described,
     )

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from space.detector import CONFIG_FILE, Detector, DetectorError
+from space.detector import CONFIG_FILE, Detector, DetectorError, Prediction
+from space.faces import PhotoSource
 from training.config import CONFIG, SPLITS, read_config
-from training.dataset import Photo, read_report, read_source_pairs, read_split
+from training.dataset import Photo, load_finder, read_report, read_source_pairs, read_split
 from training.errors import UserError
 from training.metrics import SAMPLES, THRESHOLD, compute_metrics
 from training.report import write_report
@@ -31,6 +32,7 @@ def evaluate(
     split: str = "test",
     output: Path | None = None,
     *,
+    faces: bool = False,
     samples: int = SAMPLES,
 ) -> dict:
     """Write `metrics.json`, `report.md` and its plots, and return the figures.
@@ -41,6 +43,8 @@ def evaluate(
         data: folder that `prepare` wrote.
         split: `"train"`, `"validation"` or `"test"`.
         output: folder for the files; that of the model where it is not given.
+        faces: find the largest face of each photo and judge that, as the page does; a photo without
+            any is judged whole.
         samples: bootstrap samples of the intervals.
 
     Raises:
@@ -50,8 +54,8 @@ def evaluate(
     if output is None and not Path(model).is_dir():
         raise UserError(f"{model} is not a folder: give --output for the figures.")
     _warn_of_other_data(Path(model), data)
-    scores, thresholds = _scores(model, photos, split)
-    figures = _figures(data, split, photos, scores, thresholds, samples)
+    scores, thresholds = _scores(model, photos, split, faces)
+    figures = _figures(data, split, photos, scores, thresholds, samples) | {"faces": faces}
     _write(figures, photos, scores, Path(output or model))
     return figures
 
@@ -101,10 +105,28 @@ def evaluate_folds(
     return figures
 
 
-def score_photos(detector: Detector, photos: Sequence[Photo], what: str) -> np.ndarray:
-    """Return an exported model's probability of fake for each photo, `[photos]`."""
+def score_photos(
+    detector: Detector, photos: Sequence[Photo], what: str, *, faces: bool = False
+) -> np.ndarray:
+    """Return an exported model's probability of fake for each photo, or for the largest face of
+    each, `[photos]`."""
+    predict = predictor(detector, faces=faces)
     progress = tqdm(photos, desc=f"Judging {what}", unit="photo")
-    return np.array([detector.predict(photo.path).probability for photo in progress])
+    return np.array([predict(photo.path).probability for photo in progress])
+
+
+def predictor(detector: Detector, *, faces: bool) -> Callable[[PhotoSource], Prediction]:
+    """Return what judges a photo: all of it, or as the page does the largest face in it, and all of
+    it only where there is none."""
+    if not faces:
+        return detector.predict
+    finder = load_finder()
+
+    def predict(photo: PhotoSource) -> Prediction:
+        judgements = detector.judge(photo, finder)
+        return (judgements[0] if judgements else detector.judge_whole(photo)).prediction
+
+    return predict
 
 
 def keras_scores(run: Path, photos: Sequence[Photo]) -> np.ndarray:
@@ -170,13 +192,16 @@ def _warn_of_other_data(run: Path, data: Path) -> None:
 
 
 def _scores(
-    model: str | Path, photos: Sequence[Photo], split: str
+    model: str | Path, photos: Sequence[Photo], split: str, faces: bool
 ) -> tuple[np.ndarray, Mapping[str, float]]:
     folder = Path(model)
     if folder.is_dir() and not (folder / CONFIG_FILE).is_file():
+        if faces:
+            raise UserError(f"--faces is for exported models: export {folder} first.")
         return keras_scores(folder, photos), EVEN_THRESHOLDS
     detector = load_detector(model)
-    return score_photos(detector, photos, split), detector.config.thresholds
+    scores = score_photos(detector, photos, split, faces=faces)
+    return scores, detector.config.thresholds
 
 
 def _fold_scores(

@@ -24,7 +24,7 @@ from space.detector import MODEL_FILE, Calibration, Detector, DetectorConfig
 from space.faces import model_input, open_photo
 from training.calibrate import calibrate, choose_thresholds, describe_scores
 from training.config import read_config
-from training.dataset import LABELS, Photo, read_report, read_split
+from training.dataset import CROP_MARGIN, LABELS, Photo, read_report, read_split
 from training.errors import UserError
 from training.evaluate import evaluate, keras_scores, log_metrics, score_photos
 from training.fit import FINAL, package_versions
@@ -41,8 +41,6 @@ CALIBRATION_PHOTOS = 100
 SUMMARY = ("photos", "roc_auc", "average_precision", "accuracy", "balanced_accuracy")
 SUMMARY += ("majority_baseline", "paired_ranking", "verdicts", "by_difficulty", "confusion_matrix")
 NOTE = "The split is random: a test photo may share its source photo with a training photo."
-# Face photos of the dataset: the photo's side divided by the longer side of the face's box.
-CROP_MARGIN = 1.33
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +64,9 @@ class Variant:
     passed: bool
 
 
-def export(run: Path, data: Path, output: Path, *, samples: int = SAMPLES) -> Path:
+def export(
+    run: Path, data: Path, output: Path, *, faces: bool = False, samples: int = SAMPLES
+) -> Path:
     """Write a model folder that `space.detector.Detector` loads, and return it.
 
     It holds `detector.tflite`, `detector.json`, the other formats in `variants/`,
@@ -77,6 +77,8 @@ def export(run: Path, data: Path, output: Path, *, samples: int = SAMPLES) -> Pa
         run: folder of a finished run.
         data: the prepared folder that it was trained on.
         output: folder to write; an earlier export is replaced.
+        faces: calibrate and measure on the largest face that is found in each photo, as the page
+            does. The formats are compared on whole photos in any case, as Keras judges them.
         samples: bootstrap samples of the intervals.
 
     Raises:
@@ -103,8 +105,8 @@ def export(run: Path, data: Path, output: Path, *, samples: int = SAMPLES) -> Pa
     with replaced_folder(output, REPORT) as folder:
         _write_model(folder, contents.pop(chosen.name), chosen.name, description)
         _write_others(folder / VARIANTS, contents)
-        _give_meaning(folder, photos)
-        figures = _measure_served(folder, data, samples)
+        _give_meaning(folder, photos, faces)
+        figures = _measure_served(folder, data, samples, faces)
         (folder / REPORT).write_text(json.dumps(report, indent=2) + "\n")
     log_metrics(figures, output)
     log.info("%s: %s, %.1f MB.", output / MODEL_FILE, chosen.name, chosen.megabytes)
@@ -224,10 +226,10 @@ def _measure(folders: list[Path], photos: list[Photo], keras_auc: float) -> list
     ]
 
 
-def _give_meaning(folder: Path, photos: list[Photo]) -> None:
+def _give_meaning(folder: Path, photos: list[Photo], faces: bool) -> None:
     """Calibrate the chosen file on the validation photos and choose its thresholds there."""
     config = Detector(folder).config
-    scores = score_photos(Detector(folder), photos, "validation")
+    scores = score_photos(Detector(folder), photos, "validation", faces=faces)
     truth = np.array([photo.is_fake for photo in photos], dtype=int)
     calibration = calibrate(truth, scores, [photo.group for photo in photos])
     probabilities = np.array([calibration.apply(score) for score in scores])
@@ -246,12 +248,12 @@ def _give_meaning(folder: Path, photos: list[Photo]) -> None:
     )
 
 
-def _measure_served(folder: Path, data: Path, samples: int) -> dict:
+def _measure_served(folder: Path, data: Path, samples: int, faces: bool) -> dict:
     """Measure the chosen file, write the figures into its description; return those of the test."""
     detector = Detector(folder)
     summary = {}
     for split in ("validation", "test"):
-        figures = evaluate(folder, data, split, samples=samples)
+        figures = evaluate(folder, data, split, faces=faces, samples=samples)
         summary[split] = {name: figures[name] for name in SUMMARY}
         if read_report(data)["group_by"] == "files":
             summary[split]["note"] = NOTE

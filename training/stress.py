@@ -16,12 +16,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from space.detector import Detector
+from space.detector import Prediction
 from space.faces import open_photo
 from training import degrade
 from training.dataset import Photo, read_report, read_split
 from training.errors import UserError
-from training.evaluate import load_detector
+from training.evaluate import load_detector, predictor
 from training.metrics import SAMPLES, check_measurable, estimate
 from training.report import ROBUSTNESS, markdown_table, show
 
@@ -61,6 +61,7 @@ def stress(
     split: str = "test",
     output: Path | None = None,
     *,
+    faces: bool = False,
     samples: int = SAMPLES,
 ) -> dict:
     """Write `stress.json` and `stress.png`, log the table, and return the figures.
@@ -70,6 +71,7 @@ def stress(
         data: folder that `prepare` wrote.
         split: `"train"`, `"validation"` or `"test"`.
         output: folder for the files; that of the model where it is not given.
+        faces: judge the largest face that is found in each changed photo, as the page does.
         samples: bootstrap samples of the intervals.
 
     Returns:
@@ -89,12 +91,13 @@ def stress(
     if output is None and not Path(model).is_dir():
         raise UserError(f"{model} is not a folder: give --output for the figures.")
     detector = load_detector(model)
-    scores, verdicts = _judge(detector, photos, split)
+    scores, verdicts = _judge(predictor(detector, faces=faces), photos, split)
     results = {
         "model": detector.name,
         "sha256": detector.config.sha256,
         "thresholds": dict(detector.config.thresholds),
         "split": split,
+        "faces": faces,
         "data_fingerprint": read_report(data)["fingerprint"],
         "photos": len(photos),
         "fakes": sum(photo.is_fake for photo in photos),
@@ -177,7 +180,7 @@ def plot_stress(results: Mapping, path: Path) -> None:
 
 
 def _judge(
-    detector: Detector, photos: Sequence[Photo], split: str
+    predict: Callable[[np.ndarray], Prediction], photos: Sequence[Photo], split: str
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Return probabilities of fake and verdicts, each `[photos]`, by condition."""
     predictions = {name: [] for name in conditions()}
@@ -185,7 +188,7 @@ def _judge(
     for index, photo in enumerate(progress):
         pixels = np.asarray(open_photo(photo.path))
         for name, change in conditions(index).items():
-            predictions[name].append(detector.predict(change(pixels)))
+            predictions[name].append(predict(change(pixels)))
     scores = {name: np.array([p.probability for p in of]) for name, of in predictions.items()}
     verdicts = {name: np.array([p.verdict for p in of]) for name, of in predictions.items()}
     return scores, verdicts
