@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.serving import SPACE, serve_page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 PORTRAIT = SPACE / "examples/portrait.jpg"
 WAIT = 60_000  # ms; a busy machine is slow, a broken page never answers
 

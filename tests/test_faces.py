@@ -1,11 +1,34 @@
 import io
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from space.faces import PhotoError, crop_square, model_input, open_photo, resize_square
+from space.detector import BUNDLED
+from space.faces import (
+    YUNET_FILE,
+    YUNET_REPOSITORY,
+    YUNET_REVISION,
+    Face,
+    FaceFinder,
+    FaceFinderError,
+    PhotoError,
+    crop_face,
+    crop_landmarks,
+    crop_square,
+    face_square,
+    load_face_finder,
+    model_input,
+    open_photo,
+    resize_square,
+)
+from tests.conftest import SHARED
 from tests.drawing import draw_face
+from tests.hub_server import Hub, serve_hub
 
 
 def encode(photo: Image.Image, file_format: str, **options) -> bytes:
@@ -131,3 +154,221 @@ def test_model_input_is_float_rgb_from_0_to_255():
     assert pixels.dtype == np.float32
     assert pixels.shape == (32, 32, 3)
     assert pixels[5, 5].tolist() == [255, 0, 0]
+
+
+# Faces: a real one is the portrait of the examples, which every machine has.
+
+
+@pytest.fixture(scope="module")
+def portrait() -> Image.Image:
+    return open_photo(BUNDLED.parent / "examples/portrait.jpg")
+
+
+@pytest.fixture(scope="module")
+def haar() -> FaceFinder:
+    """The cascade, as nothing can be fetched in tests."""
+    finder = load_face_finder()
+    assert finder.name == "Haar cascade"
+    return finder
+
+
+@pytest.fixture(scope="module")
+def yunet() -> FaceFinder:
+    path = SHARED.parent / "models/face_detection_yunet_2026may.onnx"
+    if not path.is_file():
+        pytest.skip("needs YuNet's file, which is not part of the project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FACE_DETECTOR", str(path))
+        finder = load_face_finder()
+    assert finder.name == "YuNet"
+    return finder
+
+
+@pytest.fixture(params=["haar", "yunet"])
+def finder(request) -> FaceFinder:
+    return request.getfixturevalue(request.param)
+
+
+def correlation(one: Image.Image, other: Image.Image) -> float:
+    pixels = [np.asarray(resize_square(photo, 64).convert("L"), float) for photo in (one, other)]
+    return float(np.corrcoef(*(grey.ravel() for grey in pixels))[0, 1])
+
+
+def beside(*photos: Image.Image) -> Image.Image:
+    whole = Image.new("RGB", (sum(photo.width for photo in photos), photos[0].height), "#999999")
+    left = 0
+    for photo in photos:
+        whole.paste(photo, (left, 0))
+        left += photo.width
+    return whole
+
+
+def test_a_face_is_found_where_it_is(finder, portrait):
+    (face,) = finder.find(portrait)
+    left, top, width, height = face.box
+    assert (left + width / 2, top + height / 2) == pytest.approx((148, 123), abs=12)
+    assert face.side == pytest.approx(112, rel=0.15)  # on one scale, whichever found it
+    assert not face.too_small
+    assert 0 < face.confidence <= 1
+    if face.landmarks is not None:
+        right_eye, left_eye, nose, *mouth = face.landmarks
+        assert right_eye[0] < nose[0] < left_eye[0]
+        assert all(corner[1] > nose[1] for corner in mouth)
+
+
+@pytest.mark.parametrize("picture", ["wall", "noise", "stripes"])
+def test_no_face_gives_none(finder, picture):
+    rng = np.random.default_rng(0)
+    pixels = {
+        "wall": np.full((200, 300, 3), 140),
+        "noise": rng.integers(0, 256, (200, 300, 3)),
+        "stripes": np.repeat((np.arange(300) // 10 % 2 * 255)[None, :, None], 200, 0) * [1, 1, 1],
+    }[picture]
+    assert finder.find(Image.fromarray(pixels.astype(np.uint8))) == []
+
+
+def test_two_faces_come_largest_first(finder, portrait):
+    small = portrait.resize((200, 200))
+    whole = beside(small, portrait)
+    first, second = finder.find(whole)
+    assert first.side > second.side
+    assert first.centre[0] > 200 > second.centre[0]
+
+
+def test_twenty_people_are_found(yunet, portrait):
+    row = beside(*[portrait.resize((150, 150))] * 5)
+    crowd = Image.new("RGB", (row.width, 4 * row.height))
+    for number in range(4):
+        crowd.paste(row, (0, number * row.height))
+    assert len(yunet.find(crowd)) == 20
+
+
+def test_grey_dark_and_large_photos(finder, portrait):
+    assert len(finder.find(portrait.convert("L").convert("RGB"))) == 1
+    (small,) = finder.find(portrait)
+    (large,) = finder.find(portrait.resize((6000, 6000)))
+    assert np.array(large.box) / 20 == pytest.approx(np.array(small.box), abs=8)
+
+
+def test_darkness_is_looked_through(yunet, portrait):
+    rng = np.random.default_rng(0)
+    dark = np.asarray(portrait, float) * 0.08 + rng.normal(0, 2, (300, 300, 3))
+    assert len(yunet.find(Image.fromarray(dark.clip(0, 255).astype(np.uint8)))) == 1
+
+
+@pytest.mark.parametrize("angle", [30, 90, 160, 180, 270])
+def test_turned_heads_come_upright(yunet, portrait, angle):
+    (face,) = yunet.find(portrait)
+    upright = crop_face(portrait, face, 1.33)
+    turned = portrait.rotate(angle, expand=True, fillcolor="#999999")
+    (found,) = yunet.find(turned)
+    assert correlation(crop_face(turned, found, 1.33), upright) > 0.75
+    right_eye, left_eye, *_ = crop_landmarks(turned.size, found, 1.33)
+    assert right_eye[0] < left_eye[0]
+    assert abs(right_eye[1] - left_eye[1]) < 0.12
+
+
+def test_phone_held_upside_down_is_noticed_by_the_cascade_too(haar, portrait):
+    turned = portrait.rotate(180)
+    (face,) = haar.find(turned)
+    (upright,) = haar.find(portrait)
+    expected = crop_face(portrait, upright, 1.33)
+    assert correlation(crop_face(turned, face, 1.33), expected) > 0.8
+
+
+def test_threads_find_the_same(finder, portrait):
+    expected = finder.find(portrait)[0].box
+    with ThreadPoolExecutor(8) as pool:
+        found = pool.map(finder.find, [portrait] * 16)
+        assert all(faces[0].box == expected for faces in found)
+
+
+# Crops: geometry of a face made by hand.
+
+
+def numbered(width: int = 200, height: int = 160) -> Image.Image:
+    """A photo whose px tell where they are."""
+    y, x = np.mgrid[:height, :width]
+    return Image.fromarray(np.stack([x, y, (x + y) % 256], axis=-1).astype(np.uint8))
+
+
+def test_upright_crop_keeps_its_pixels():
+    face = Face((80, 60, 30, 40), None, 1.0)
+    left, top, side = face_square((200, 160), face, 1.5)
+    assert side == 60
+    crop = np.asarray(crop_face(numbered(), face, 1.5))
+    assert crop.shape == (60, 60, 3)
+    assert tuple(crop[0, 0, :2]) == (left, top)
+    assert tuple(crop[-1, -1, :2]) == (left + 59, top + 59)
+    assert left + 30 == pytest.approx(95, abs=1)  # centred on the face from left to right
+
+
+@pytest.mark.parametrize("box", [(-10, -20, 30, 40), (185, 140, 30, 40), (0, 0, 200, 160)])
+def test_crop_stays_inside_the_photo(box):
+    face = Face(box, None, 1.0)
+    left, top, side = face_square((200, 160), face, 1.5)
+    assert 0 <= left <= 200 - side
+    assert 0 <= top <= 160 - side
+    assert side <= 160
+    assert crop_face(numbered(), face, 1.5).size == (side, side)
+    assert crop_face(numbered(), face, 1.5, size=48).size == (48, 48)
+
+
+def test_landmarks_follow_into_the_crop():
+    landmarks = np.float32([[88, 72], [102, 72], [95, 80], [90, 90], [100, 90]])
+    face = Face((80, 60, 30, 40), landmarks, 1.0)
+    left, top, side = face_square((200, 160), face, 1.5)
+    expected = (landmarks - [left, top]) / side
+    assert crop_landmarks((200, 160), face, 1.5) == pytest.approx(expected, abs=1e-6)
+    assert crop_landmarks((200, 160), Face((80, 60, 30, 40), None, 1.0), 1.5) is None
+
+
+def test_small_faces_are_marked():
+    assert Face((0, 0, 40, 63), None, 1.0).too_small
+    assert not Face((0, 0, 40, 64), None, 1.0).too_small
+
+
+def test_framing_is_that_of_the_training_photos(shared, yunet):
+    folder = shared / "real_and_fake_face"
+    ratios = []
+    for path in sorted(folder.glob("*/*.jpg"))[::40]:
+        photo = open_photo(path)
+        ratios += [photo.width / face.side for face in yunet.find(photo)[:1]]
+    assert len(ratios) > 40
+    assert np.median(ratios) == pytest.approx(1.33, abs=0.07)
+
+
+# What finds them.
+
+
+@pytest.mark.parametrize("content", [None, b"no network"])
+def test_wrong_face_detector_is_one_sentence(tmp_path, monkeypatch, content):
+    path = tmp_path / "yunet.onnx"
+    if content:
+        path.write_bytes(content)
+    monkeypatch.setenv("FACE_DETECTOR", str(path))
+    with pytest.raises(FaceFinderError, match=r"yunet\.onnx"):
+        load_face_finder()
+
+
+def test_without_network_the_cascade_says_so(haar):
+    assert "Haar cascade" in haar.notice
+    assert "could not be fetched" in haar.notice
+
+
+def test_file_of_the_hub_is_used_if_it_is_the_expected_one(tmp_path):
+    code = "from faces import load_face_finder; f = load_face_finder(); print(f.name, f.notice)"
+    hub = Hub()
+    hub.add_repository(YUNET_REPOSITORY, {YUNET_FILE: b"another file"}, sha=YUNET_REVISION)
+    with serve_hub(hub):
+        environment = os.environ | hub.environment(None, tmp_path) | {"FACE_DETECTOR": ""}
+        result = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=BUNDLED.parent,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    assert result.stdout.startswith("Haar cascade")
+    assert "sha256 differs" in result.stdout

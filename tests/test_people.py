@@ -1,19 +1,21 @@
 import math
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from space.detector import BUNDLED, DetectorConfig
+from space.detector import BUNDLED, DetectorConfig, Judgement, Prediction
 from space.faces import Face
 from space.people import Moment, aggregate, choose_suspicious
 
 CONFIG = DetectorConfig.load(BUNDLED)
 
 
-def judgement(probability: float, face: Face, crop: Image.Image | None = None) -> Judgement:
+def judgement(probability: float, face: Face) -> Judgement:
     prediction = Prediction(
         probability, CONFIG.verdict(probability), None, np.zeros((7, 7), np.float32)
     )
-    return Judgement(face, crop or Image.new("RGB", (64, 64)), None, prediction)
+    return Judgement(face, Image.new("RGB", (64, 64)), None, prediction)
 
 
 def moment(seconds: float, probability: float, side: float = 200.0) -> Moment:

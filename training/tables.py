@@ -15,6 +15,7 @@ from pathlib import Path
 
 from training.audit import audit_table
 from training.baselines import baselines_table
+from training.benchmark import speed_table
 from training.errors import UserError
 from training.explanation import explanation_table
 from training.report import (
@@ -93,16 +94,6 @@ def _degradation_table() -> str:
     return markdown_table(("training", "validation AUC (95 % interval)"), rows)
 
 
-def _speed_table() -> str:
-    figures = _read(RESULTS / "benchmark.json")
-    rows = [
-        ("Keras `predict`, one photo", f"{figures['keras_ms']:.1f} ms"),
-        ("`Detector.predict`, one photo", f"{figures['detector_ms']:.1f} ms"),
-        ("page, from its start to its first answer", f"{figures['page_seconds']:.1f} s"),
-    ]
-    return markdown_table(("what", "time"), rows)
-
-
 def _of(make: Callable[[Mapping], str], path: Path) -> Callable[[], str]:
     return lambda: make(_read(path))
 
@@ -118,5 +109,5 @@ TABLES: dict[str, Callable[[], str]] = {
     "audit": _of(audit_table, RESULTS / "audit.json"),
     "audit_originals": _of(audit_table, RESULTS / "audit-originals.json"),
     "formats": _of(formats_table, MODEL / "export_report.json"),
-    "speed": _speed_table,
+    "speed": _of(speed_table, RESULTS / "benchmark.json"),
 }
