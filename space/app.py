@@ -30,7 +30,7 @@ PHOTO_TYPES = ["image", ".heic", ".heif"]
 EXAMPLES = Path(__file__).with_name("examples")
 PROGRAMS = Path(__file__).with_name("programs.md")
 TEXTS = (".md", ".txt")  # beside the examples, about their origin
-DELETE_AFTER = 600  # seconds
+CLEANING = (300, 600)  # s between two rounds, and the age of what they delete
 CORES = os.cpu_count() or 1
 WAITING = 200  # calls that may wait for their turn
 
@@ -59,7 +59,7 @@ def find_examples() -> list[str]:
 def build_page(service: Service) -> gr.Blocks:
     """Return the page."""
     with gr.Blocks(
-        title=TITLE, analytics_enabled=False, delete_cache=(DELETE_AFTER, DELETE_AFTER)
+        title=TITLE, analytics_enabled=False, delete_cache=CLEANING
     ) as page:
         gr.Markdown(f"# {TITLE}\n{INTRO}")
         gr.HTML(caution(service.detector.config))

@@ -8,6 +8,8 @@ import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ["HF_HUB_OFFLINE"] = "1"  # nothing here may depend on the network
+os.environ.pop("FACE_DETECTOR", None)  # nor on what this machine has
+os.environ.pop("MODEL_ID", None)
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="cache-")  # nor on earlier searches
 
 from pathlib import Path

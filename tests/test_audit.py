@@ -10,6 +10,7 @@ from PIL import Image
 from sklearn.model_selection import StratifiedKFold
 
 from tests.drawing import draw_face, write_source
+from tests.serving import SPACE
 from training import audit as module
 from training.audit import audit, audit_table, found_leak, perceptual_hash
 from training.config import SPLITS, PrepareConfig
@@ -159,6 +160,24 @@ def test_a_tinted_border_is_found(tmp_path):
     assert found_leak(results)
 
 
+def test_faces_that_are_framed_otherwise_are_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "find_source_pairs", lambda paths, hashes: [])  # all are one photo
+    portrait = Image.open(SPACE / "examples/portrait.jpg")
+    rng = np.random.default_rng(0)
+    for label, margin in (("real", 60), ("fake", 30)):
+        (tmp_path / label).mkdir()
+        for number in range(20):
+            room = margin + rng.integers(-6, 7)
+            photo = portrait.crop((103 - room, 67 - room, 193 + room, 157 + room))
+            noisy = np.asarray(photo, float) + rng.normal(0, 20, (*photo.size, 3))
+            noisy = Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
+            noisy.resize((200, 200)).save(tmp_path / label / f"{number}.png")
+    framing = module.audit(tmp_path, samples=FEW)["checks"]["framing"]
+    assert framing["figures"]["roc_auc"]["value"] > 0.9
+    assert framing["leak"]
+    assert "place and size of the face exceeds" in framing["finding"]
+
+
 def test_a_group_across_splits_is_found(torn):
     check = torn["checks"]["groups_across_splits"]
     # The group that was renamed, and that of the copied file.
@@ -220,9 +239,9 @@ def test_the_hash_survives_encoding_and_tells_faces_apart():
 def test_the_table(clean):
     _, results = clean
     lines = audit_table(results).splitlines()
-    assert len(lines) == 2 + len(results["checks"]) == 8
+    assert len(lines) == 2 + len(results["checks"]) == 9
     assert lines[2].startswith("| metadata | AUC 0.")
-    assert lines[5].startswith("| groups across splits | 0 | no |")
+    assert lines[6].startswith("| groups across splits | 0 | no |")
 
 
 def test_both_labels_are_needed(data, tmp_path):
