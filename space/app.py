@@ -58,9 +58,7 @@ def find_examples() -> list[str]:
 
 def build_page(service: Service) -> gr.Blocks:
     """Return the page."""
-    with gr.Blocks(
-        title=TITLE, analytics_enabled=False, delete_cache=CLEANING
-    ) as page:
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=CLEANING) as page:
         gr.Markdown(f"# {TITLE}\n{INTRO}")
         gr.HTML(caution(service.detector.config))
         with gr.Tab("Photo"):

@@ -126,14 +126,19 @@ def space_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clip of four seconds in which a portrait moves over a wall."""
+    return write_portrait_clip(tmp_path_factory.mktemp("clip") / "clip.mp4", seconds=4)
+
+
+def write_portrait_clip(path: Path, seconds: int) -> Path:
+    """Write a clip in which a portrait moves to and fro over a wall; return it."""
     import cv2
 
-    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
     portrait = cv2.imread(str(SPACE / "examples/portrait.jpg"))
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10, (480, 320))
-    for number in range(40):
+    for number in range(10 * seconds):
+        left = 20 + 4 * abs(40 - number % 80)
         frame = np.full((320, 480, 3), 150, np.uint8)
-        frame[10:310, 20 + 4 * number : 320 + 4 * number] = portrait
+        frame[10:310, left : left + 300] = portrait[:, : 480 - left]
         writer.write(frame)
     writer.release()
     return path

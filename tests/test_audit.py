@@ -3,6 +3,7 @@ import json
 import logging
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from tests.serving import SPACE
 from training import audit as module
 from training.audit import audit, audit_table, found_leak, perceptual_hash
 from training.config import SPLITS, PrepareConfig
-from training.dataset import METADATA, prepare, read_split
+from training.dataset import METADATA, load_finder, prepare, read_split
 from training.errors import UserError
 
 FEW = 200  # bootstrap samples
@@ -39,9 +40,11 @@ class TearingFolds(StratifiedKFold):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _small_forest():
+def _quick():
+    """A small forest, and no search for faces in drawings, which show none to a finder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "TREES", 10)
+        patch.setattr(module, "load_finder", lambda: SimpleNamespace(find=lambda photo: []))
         yield
 
 
@@ -161,6 +164,7 @@ def test_a_tinted_border_is_found(tmp_path):
 
 
 def test_faces_that_are_framed_otherwise_are_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "load_finder", load_finder)
     monkeypatch.setattr(module, "find_source_pairs", lambda paths, hashes: [])  # all are one photo
     portrait = Image.open(SPACE / "examples/portrait.jpg")
     rng = np.random.default_rng(0)

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.conftest import write_portrait_clip
 from tests.serving import SPACE, serve_page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -112,6 +113,13 @@ def test_clip_gets_a_plot_and_moments(page, clip):
     assert page.locator(".plot line[stroke-dasharray]").count() == 2
     assert page.locator(".moments li").count() >= 1
     expect(page.get_by_role("button", name="Stop")).to_be_hidden()
+
+
+def test_clip_can_be_stopped(page, tmp_path):
+    page.get_by_role("tab", name="Video").click()
+    upload(page, write_portrait_clip(tmp_path / "long.mp4", seconds=120))
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator(".summary")).to_have_text("Stopped.", timeout=WAIT)
 
 
 def test_several_photos_get_a_table_that_can_be_saved(page, tmp_path):
