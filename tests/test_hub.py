@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+import training.hub
 from space.detector import Detector, DetectorConfig
 from tests.drawing import draw_face
 from tests.hub_server import SIGNATURE, Hub, serve_hub, short_waits
 from tests.serving import ask_page, serve_page, shown_text
+from training.errors import UserError
 from training.hub import dataset_upload, model_upload, space_upload
 
 PROJECT = Path(__file__).parents[1]
@@ -303,25 +305,37 @@ def test_push_goes_on_after_the_server_died(hub, trained, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("flags", "token", "message"),
+    ("name", "token", "message"),
     [
-        (("--model-id", MODEL), None, "set HF_TOKEN or run `hf auth login`"),
-        (("--model-id", MODEL), "hf_wrong_secret", "401"),
-        (("--model-id", "another/detector"), OWNER, "403"),
-        (("--model-id", "detector"), OWNER, "give NAMESPACE/NAME"),
-        (("--model-id", "some one/detector"), OWNER, "no name of a repository"),
-        (("--model-id", MODEL, "--space-id", "a/b/c"), OWNER, "no name of a repository"),
-        (("--model-id", ""), OWNER, "no name of a repository"),
-        (("--model-id", MODEL, "--tag", 'v"); import os #'), OWNER, "use letters, digits"),
-        (("--model-id", MODEL, "--tag", "main"), OWNER, "use letters, digits"),
-        (("--model-id", MODEL, "--examples", "."), OWNER, "--examples needs --space-id"),
-        (("--model-id", MODEL, "--public-dataset"), OWNER, "needs --dataset-id"),
-        (("--model-id", MODEL), "hf_größe", "a character that no token has"),
+        (MODEL, None, "set HF_TOKEN or run `hf auth login`"),
+        (MODEL, "hf_wrong_secret", "401"),
+        (MODEL, "hf_größe", "a character that no token has"),
+        ("another/detector", OWNER, "403"),
     ],
 )
-def test_refused_push_is_one_sentence_and_leaves_nothing(hub, trained, flags, token, message):
-    assert message in sentence(push(hub, trained, *flags, token=token))
+def test_refused_push_is_one_sentence_and_leaves_nothing(hub, trained, name, token, message):
+    assert message in sentence(push(hub, trained, "--model-id", name, token=token))
     assert hub.repositories == {}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"model_id": "detector"}, "give NAMESPACE/NAME"),
+        ({"model_id": "some one/detector"}, "no name of a repository"),
+        ({"model_id": ""}, "no name of a repository"),
+        ({"space_id": "a/b/c"}, "no name of a repository"),
+        ({"dataset_id": ""}, "no name of a repository"),
+        ({"tag": 'v"); import os #'}, "use letters, digits"),
+        ({"tag": "main"}, "use letters, digits"),
+        ({"tag": ""}, "use letters, digits"),
+        ({"examples": Path()}, "--examples needs --space-id"),
+        ({"public_dataset": True}, "needs --dataset-id"),
+    ],
+)
+def test_flags_that_cannot_be_are_refused_first(tmp_path, flags, message):
+    with pytest.raises(UserError, match=message):
+        training.hub.push(tmp_path, **{"model_id": MODEL, "data": tmp_path} | flags)
 
 
 def test_repository_of_something_else_is_left_alone(hub, trained):
@@ -384,24 +398,26 @@ def test_dry_run_needs_no_network_and_no_token(hub, trained, data):
     "missing",
     ["deepfake_cnn.keras", "deepfake_cnn.h5", "curves.png", "export/detector.json", "config.json"],
 )
-def test_unfinished_run_is_named(hub, trained, missing):
+def test_unfinished_run_is_named(trained, missing):
     (trained / missing).unlink()
-    assert Path(missing).name in sentence(push(hub, trained, "--model-id", MODEL))
-    assert hub.requests == []
+    with pytest.raises(UserError, match=Path(missing).name):
+        training.hub.push(trained, MODEL, data=trained)
 
 
-def test_damaged_model_bad_examples_and_other_data_are_refused(hub, trained, data, tmp_path):
+def test_damaged_model_bad_examples_and_other_data_are_refused(trained, data, tmp_path):
     examples = tmp_path / "examples"
     examples.mkdir()
-    flags = ("--model-id", MODEL, "--space-id", SPACE, "--examples", examples)
-    assert "holds no photos" in sentence(push(hub, trained, *flags))
+    flags = {"data": data, "space_id": SPACE, "examples": examples}
+    with pytest.raises(UserError, match="holds no photos"):
+        training.hub.push(trained, MODEL, **flags)
     (examples / "text.jpg").write_text("no photo")
-    assert "text.jpg: The file is not a readable photo" in sentence(push(hub, trained, *flags))
+    with pytest.raises(UserError, match=r"text\.jpg: The file is not a readable photo"):
+        training.hub.push(trained, MODEL, **flags)
     other = Path(shutil.copytree(data, tmp_path / "other"))
     report = json.loads((other / "prepare_report.json").read_text())
     (other / "prepare_report.json").write_text(json.dumps(report | {"fingerprint": "other"}))
-    flags = ("--model-id", MODEL, "--dataset-id", DATASET, "--data", other)
-    assert "is not the data" in sentence(push(hub, trained, *flags))
+    with pytest.raises(UserError, match="is not the data"):
+        training.hub.push(trained, MODEL, data=other, dataset_id=DATASET)
     (trained / "export/detector.tflite").write_bytes(b"damaged")
-    assert "sha256 differs" in sentence(push(hub, trained, "--model-id", MODEL))
-    assert hub.requests == []
+    with pytest.raises(UserError, match="sha256 differs"):
+        training.hub.push(trained, MODEL, data=data)

@@ -147,8 +147,8 @@ def _download() -> Path:
     except tuple(causes) as error:
         cause = next(cause for kind, cause in causes.items() if isinstance(error, kind))
         detail = type(error).__name__
-        if cause == "damaged" and not _removed_archive():
-            cause = "another answer"
+        if cause == "damaged" and not _removed_archive() and type(error) is ValueError:
+            cause = "another answer"  # about something else than an archive
         elif cause == "another answer":
             detail = error.response.status_code
             cause = _meaning(detail, has_credentials)
