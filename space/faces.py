@@ -48,6 +48,7 @@ YUNET_SHA256 = (
     "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
     "ebafce4e3c118d6554634be5c27ab333b4c047a9a8c3faf1d7cf93101c22f0f0",
 )
+YUNET_OUTPUTS = {f"{kind}_{step}" for kind in ("cls", "obj", "bbox", "kps") for step in (8, 16, 32)}
 HUB_TIMEOUT = 5  # s to wait for the Hub before the cascade takes over
 
 # Copies of a photo in which faces are looked for, finest first: the longer side of a 4:3 photo, in
@@ -60,15 +61,16 @@ MAX_ENLARGEMENT, ENLARGED_SIDE = 2.0, 1280
 MIN_STEP = 1.3  # between two copies; closer ones show the same
 MAX_SIDE_IN_COPY = 320  # px: a larger box in any copy but the coarsest is a part of a face
 CANDIDATE_SCORE = 0.3  # YuNet's, to earn a second look
-# YuNet's at the second look. All 1,741 photos of the dataset pass it; of 132 photos without faces,
-# turned and enlarged ones among them, 4 do (at 0.7 it were 14, at 0.85 none, which would cost one
-# in seven faces behind sunglasses and mask).
+# YuNet's at the second look. The faces of all 1,741 photos of the dataset pass it, and something in
+# 7 of 248 pictures without faces (29 photos; these turned, enlarged and cut; scrambled ones and
+# noise). At 0.7 it would be 15 pictures; at 0.85 none, but 13 % fewer of the faces behind
+# sunglasses and a mask.
 FACE_SCORE = 0.8
 MAX_CANDIDATES = 200
 OVERLAP = 0.4  # of the smaller box: the weaker of two such boxes is dropped
 
 # The second look: an upright square around the face, scaled so that the face has the size on which
-# YuNet's landmarks follow a tilted head: of 15 degrees they show 1 on faces of 100 px, 11 on 200.
+# YuNet's landmarks follow a tilted head: of 15 degrees they show 3 on faces of 100 px, 11 on 200.
 LOOK_FACE = 240  # px, longer side of the face's box
 LOOK_SIDE = 384  # px
 SURE_SCORE = 0.92  # turned faces hardly reach it
@@ -76,15 +78,15 @@ TURN_GAIN = 0.03  # by which a turned look must beat the upright one
 LOOK_TILT = 10.0  # degrees: a head that is tilted by more is looked at again, levelled,
 LOOKS = 3  # times, as the landmarks follow a tilt by less than it is
 
-# The Haar cascade. Of its four frontal ones, this has the best recall among those that hardly ever
-# see faces where there are none. It needs some room around a face: with a border, it finds 91 % of
-# tightly cropped faces, and 27 % without.
+# The Haar cascade. Of OpenCV's frontal ones, this has the best recall among those that hardly ever
+# see faces where there are none. It needs some room around a face: of tightly cropped faces, it
+# finds 91 % with a border and 41 % without.
 HAAR_FILE = "haarcascade_frontalface_alt2.xml"
 HAAR_SIDES = (1280, 640)  # px, of the first attempt and of the further ones
 HAAR_BORDER = 0.15  # of the shorter side
 HAAR_NEIGHBOURS = 5
 HAAR_WEIGHTS = (54.5, 58.0)  # the range of its weights, for the confidence
-# 95 % of the faces that it finds have more, and none of the 20 boxes that it set on 80 photos
+# 95 % of the faces that it finds have more, and none of the 20 boxes that it put into 83 pictures
 # without faces.
 HAAR_WEIGHT = 55.4
 # Longer and shorter side of YuNet's box in sides of the cascade's square: medians over 196 photos
@@ -377,15 +379,27 @@ class YuNet(FaceFinder):
         import cv2
 
         super().__init__(notice)
-        if not path.is_file():
-            raise FaceFinderError(f"The face finder {path} is no file: name YuNet's ONNX file.")
+        advice = "name YuNet's ONNX file."
+        try:
+            content = np.frombuffer(path.read_bytes(), np.uint8)
+        except OSError as error:
+            raise FaceFinderError(
+                f"The face finder {path} cannot be read ({error.strerror}): {advice}"
+            ) from error
         size = (LOOK_SIDE, LOOK_SIDE)
         try:
-            self._network = cv2.FaceDetectorYN.create(str(path), "", size, CANDIDATE_SCORE)
-            self._rows(np.zeros((*size, 3), np.uint8))  # another network fails only here
+            # OpenCV takes any network for YuNet, and crashes in its first use.
+            outputs = set(cv2.dnn.readNetFromONNX(content).getUnconnectedOutLayersNames())
+            if not outputs >= YUNET_OUTPUTS:
+                raise FaceFinderError(f"The face finder {path} is another network: {advice}")
+            nothing = np.zeros(0, np.uint8)
+            self._network = cv2.FaceDetectorYN.create(
+                "onnx", content, nothing, size, CANDIDATE_SCORE
+            )
+            self._rows(np.zeros((*size, 3), np.uint8))
         except cv2.error as error:
             raise FaceFinderError(
-                f"The face finder {path} is no YuNet network: name YuNet's ONNX file."
+                f"The face finder {path} is no YuNet network: {advice}"
             ) from error
 
     def _rows(self, picture: np.ndarray) -> np.ndarray:
@@ -706,8 +720,8 @@ def _copies(photo: Image.Image, sides: tuple[int, ...]) -> list[tuple[np.ndarray
 def _brightened(picture: np.ndarray, blur: float) -> np.ndarray:
     """Return an RGB picture smoothed over some px and then scaled to white.
 
-    Of faces that were darkened to 8 % with a noise of 4 levels, YuNet finds 38 %; 99 % so, and
-    fewer after CLAHE or a gamma curve, which raise the noise as well.
+    Of faces that were darkened to 8 % with a noise of 4 levels, YuNet finds 40 %, and 99 % like
+    this; CLAHE or a gamma curve raise the noise as well and help little.
     """
     import cv2
 

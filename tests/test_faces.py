@@ -6,9 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import skimage.data
 from PIL import Image
 
-from space.detector import BUNDLED
+from space.detector import BUNDLED, MODEL_FILE
 from space.faces import (
     YUNET_FILE,
     YUNET_REPOSITORY,
@@ -250,6 +251,33 @@ def test_grey_dark_and_large_photos(finder, portrait):
     assert np.array(large.box) / 20 == pytest.approx(np.array(small.box), abs=8)
 
 
+def test_both_finders_mean_the_same_by_a_box(haar, yunet):
+    astronaut = Image.fromarray(skimage.data.astronaut())
+    (one,), (other,) = haar.find(astronaut), yunet.find(astronaut)
+    assert one.side == pytest.approx(other.side, rel=0.1)
+    assert one.centre == pytest.approx(other.centre, abs=0.1 * other.side)
+
+
+def test_face_at_the_border_is_found_and_cropped_inside(yunet, portrait):
+    (whole,) = yunet.find(portrait)
+    cut = portrait.crop((round(whole.box[0] + 10), 0, *portrait.size))  # through the cheek
+    (face,) = yunet.find(cut)
+    left, top, side = face_square(cut.size, face, 1.33)
+    assert left == 0
+    assert top + side <= cut.height
+    assert face.side == pytest.approx(whole.side, rel=0.15)
+
+
+def test_small_faces_are_found_in_small_and_wide_photos(yunet, portrait):
+    tiny = portrait.resize((60, 60), Image.Resampling.LANCZOS)  # a face of 22 px
+    for size in ((300, 200), (4000, 100)):
+        photo = Image.new("RGB", size, "#999999")
+        photo.paste(tiny, (100, 20))
+        (face,) = yunet.find(photo)
+        assert face.too_small
+        assert face.centre == pytest.approx((130, 45), abs=8)
+
+
 def test_darkness_is_looked_through(yunet, portrait):
     rng = np.random.default_rng(0)
     dark = np.asarray(portrait, float) * 0.08 + rng.normal(0, 2, (300, 300, 3))
@@ -303,6 +331,32 @@ def test_upright_crop_keeps_its_pixels():
     assert left + 30 == pytest.approx(95, abs=1)  # centred on the face from left to right
 
 
+def test_lying_heads_are_turned_without_a_change_of_pixels():
+    eyes = np.float32([[88, 72], [102, 72], [95, 80], [90, 90], [100, 90]])
+    upright = crop_face(numbered(), Face((80, 60, 30, 40), eyes, 1.0), 1.5)
+    lying = numbered().transpose(Image.Transpose.ROTATE_270)  # clockwise
+    turned = np.stack([160 - eyes[:, 1], eyes[:, 0]], axis=1)
+    face = Face((160 - 60 - 40, 80, 40, 30), turned, 1.0)
+    assert face.roll == 90
+    assert np.array_equal(crop_face(lying, face, 1.5), upright)
+
+
+@pytest.mark.parametrize("roll", [40, -40, 130])
+def test_tilted_heads_are_levelled(roll):
+    eyes = np.float32([[88, 72], [102, 72], [95, 80], [90, 90], [100, 90]])
+    upright = crop_face(draw_face(1, 160), Face((60, 60, 30, 40), eyes - [20, 0], 1.0), 1.5)
+    tilted = draw_face(1, 160).rotate(-roll, Image.Resampling.BICUBIC)  # clockwise
+    cos, sin = np.cos(np.radians(roll)), np.sin(np.radians(roll))
+    spin = np.array([[cos, sin], [-sin, cos]])
+    x, y = (np.array([75, 80]) - 80) @ spin + 80
+    landmarks = ((eyes - [20, 0] - 80) @ spin + 80).astype(np.float32)
+    face = Face((x - 15, y - 20, 30, 40), landmarks, 1.0)
+    assert face.roll == pytest.approx(roll, abs=0.1)
+    levelled = crop_face(tilted, face, 1.5)
+    inner = (10, 10, 50, 50)
+    assert difference(levelled.crop(inner), upright.crop(inner)) < 8
+
+
 @pytest.mark.parametrize("box", [(-10, -20, 30, 40), (185, 140, 30, 40), (0, 0, 200, 160)])
 def test_crop_stays_inside_the_photo(box):
     face = Face(box, None, 1.0)
@@ -341,7 +395,8 @@ def test_framing_is_that_of_the_training_photos(shared, yunet):
 # What finds them.
 
 
-@pytest.mark.parametrize("content", [None, b"no network"])
+# A file for LiteRT among them: OpenCV takes it for YuNet, and crashes.
+@pytest.mark.parametrize("content", [None, b"no network", (BUNDLED / MODEL_FILE).read_bytes()])
 def test_wrong_face_detector_is_one_sentence(tmp_path, monkeypatch, content):
     path = tmp_path / "yunet.onnx"
     if content:

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 import training.hub
-from space.detector import Detector, DetectorConfig
+from space.detector import Detector
+from space.faces import load_face_finder
 from tests.drawing import draw_face
 from tests.hub_server import SIGNATURE, Hub, serve_hub, short_waits
 from tests.serving import ask_page, serve_page, shown_text
@@ -96,9 +97,8 @@ def pushed(
 
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
-    path = tmp_path / "photo.jpg"
-    draw_face(3, 300, tinted=True).save(path, quality=95)
-    return path
+    """A portrait, in which the cascade finds a face as well."""
+    return Path(shutil.copy(PROJECT / "space/examples/portrait.jpg", tmp_path / "photo.jpg"))
 
 
 def test_pushed_page_answers_like_the_local_run(pushed, space_python, tmp_path, photo):
@@ -190,12 +190,17 @@ def test_examples_of_the_card_run_as_they_stand(pushed, photo):
         )
         assert result.returncode == 0, result.stderr
         printed.append(result.stdout.splitlines()[-1])
-    expected = Detector(run / "export").predict(photo)
-    assert printed[0] == f"{expected.verdict} {expected.probability} {expected.heatmap.shape}"
-    assert printed[1].startswith(f"photo.jpg: {expected.verdict} (probability of fake ")
-    assert printed[3] == f"{expected.verdict} {expected.probability}"
-    calibrated = DetectorConfig.load(run / "export").calibration.apply(float(printed[2]))
-    assert calibrated == pytest.approx(expected.probability, abs=0.05)
+    detector = Detector(run / "export")
+    (found,) = detector.judge(photo, load_face_finder())
+    prediction = found.prediction
+    assert printed[0] == f"{found.face.box} {prediction.verdict} {prediction.probability}"
+    assert printed[1] == (
+        f"photo.jpg: {prediction.verdict} (probability of fake {prediction.probability:.2f})"
+    )
+    whole = detector.predict(photo)
+    assert printed[3] == f"{whole.verdict} {whole.probability}"
+    calibrated = detector.config.calibration.apply(float(printed[2]))
+    assert calibrated == pytest.approx(whole.probability, abs=0.05)
 
 
 def test_keras_loads_what_the_hub_suggests(pushed, tmp_path):
