@@ -5,11 +5,15 @@ import logging
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from datasets import ClassLabel, load_dataset
 from PIL import Image
 
+import training.dataset as module
+from space.faces import crop_face, load_face_finder, open_photo
 from tests.drawing import draw_face, write_source
+from tests.serving import SPACE
 from training.config import SPLITS, PrepareConfig
 from training.dataset import (
     REPORT,
@@ -192,3 +196,23 @@ def test_compression_of_real_photos_is_levelled(shared, tmp_path):
     originals = (source / "originals600").rglob("*.jpg")
     assert len({str(Image.open(path).quantization) for path in originals}) == 2
     assert len({str(Image.open(path).quantization) for path in output.rglob("*.jpg")}) == 1
+
+
+def test_photos_are_cropped_to_the_face_where_that_is_asked_for(tmp_path):
+    portrait = SPACE / "examples/portrait.jpg"
+    finder = load_face_finder()
+    assert module._encode(portrait, 96, tmp_path / "face.jpg", finder) is None
+    (face,) = finder.find(open_photo(portrait))
+    expected = crop_face(open_photo(portrait), face, module.CROP_MARGIN, 96)
+    written = np.asarray(Image.open(tmp_path / "face.jpg"), float)
+    assert np.abs(written - np.asarray(expected, float)).mean() < 3
+    Image.new("RGB", (300, 200), "#8899aa").save(tmp_path / "wall.png")
+    problem = module._encode(tmp_path / "wall.png", 96, tmp_path / "wall.jpg", finder)
+    assert problem == "No face was found in it."
+    assert not (tmp_path / "wall.jpg").exists()
+
+
+def test_cropped_photos_are_other_data():
+    settings = (PrepareConfig(crop=crop) for crop in (True, False))
+    cropped, whole = (module._fingerprint([], [], config) for config in settings)
+    assert cropped != whole

@@ -2,12 +2,16 @@ import json
 import shutil
 
 import pytest
+from PIL import Image
 from sklearn.metrics import roc_auc_score
 
+from space.detector import load_bundled
+from space.faces import load_face_finder
+from tests.serving import SPACE
 from training.config import SPLITS, PrepareConfig
 from training.dataset import prepare, read_report, read_split
 from training.errors import UserError
-from training.evaluate import evaluate, evaluate_folds, keras_scores
+from training.evaluate import evaluate, evaluate_folds, keras_scores, predictor
 from training.fit import read_config, repeat_run
 
 REPORT_FILES = {"metrics.json", "report.md", "confusion.png", "roc.png"}
@@ -75,3 +79,19 @@ def test_damaged_network_is_one_sentence(data, tmp_path):
     shutil.copy(data / "README.md", tmp_path / "deepfake_cnn.keras")
     with pytest.raises(UserError, match="cannot be loaded"):
         keras_scores(tmp_path, read_split(data, "test"))
+
+
+def test_faces_are_judged_as_on_the_page(tmp_path):
+    detector, portrait = load_bundled(), SPACE / "examples/portrait.jpg"
+    predict = predictor(detector, faces=True)
+    (found,) = detector.judge(portrait, load_face_finder())
+    assert predict(portrait).probability == found.prediction.probability
+    Image.new("RGB", (300, 200), "#8899aa").save(tmp_path / "wall.png")
+    whole = detector.predict(tmp_path / "wall.png")
+    assert predict(tmp_path / "wall.png").probability == whole.probability
+    assert predictor(detector, faces=False)(portrait).probability != found.prediction.probability
+
+
+def test_faces_need_an_exported_model(run, data):
+    with pytest.raises(UserError, match="--faces is for exported models"):
+        evaluate(run, data, faces=True)
