@@ -422,6 +422,7 @@ def _errors_in_words() -> Iterator[None]:
         raise UserError(f"The Hub answered {status}{said}: {remedy}.") from error
     except OfflineModeIsEnabled as error:
         raise UserError("HF_HUB_OFFLINE is set: a push needs the network.") from error
-    except (OSError, httpx2.HTTPError, RuntimeError) as error:  # the last of an upload cut off
+    # The last two are the client's for an upload that was cut off or refused by the storage.
+    except (OSError, httpx2.HTTPError, RuntimeError, ValueError) as error:
         kind = type(error.__cause__ or error).__name__
         raise UserError(f"The Hub cannot be reached ({kind}): {again}.") from error
