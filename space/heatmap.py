@@ -9,7 +9,7 @@ SIDE = 56  # px: what a map of 7 x 7 is enlarged to before it is shared out
 # Where eyes, nose tip and mouth corners lie in a crop of an upright face, as shares of its side:
 # medians of YuNet's landmarks in the crops of 200 training photos. For faces whose landmarks nobody
 # knows.
-USUAL_LANDMARKS = np.float32([[0.36, 0.42], [0.62, 0.42], [0.49, 0.57], [0.38, 0.68], [0.61, 0.69]])
+USUAL_LANDMARKS = np.float32([[0.35, 0.48], [0.62, 0.48], [0.49, 0.65], [0.38, 0.76], [0.60, 0.76]])
 LEFT_EYE, RIGHT_EYE, NOSE, LEFT_MOUTH, RIGHT_MOUTH = range(5)
 MOST = 0.5  # a part with that share of the heat holds most of it
 MUCH = 0.25

@@ -133,9 +133,7 @@ class Service:
             photos: up to 100 of them, each as for `judge_photo`.
             whole_picture: as for `judge_photo`.
         """
-        with _errors_shown("These photos cannot be judged"):
-            if len(photos) > MAX_PHOTOS:
-                raise PhotoError(f"There are {len(photos)} photos: send at most {MAX_PHOTOS}.")
+        _check_number(photos)
         return [answer for answer, _ in self._judge_all(photos, whole_picture)]
 
     def judge_video(self, clip: gr.FileData) -> VideoAnswer:
@@ -162,9 +160,7 @@ class Service:
         """Judge several photos for the page; return a table."""
         if not photos:
             return ""
-        with _errors_shown("These photos cannot be judged"):
-            if len(photos) > MAX_PHOTOS:
-                raise PhotoError(f"There are {len(photos)} photos: send at most {MAX_PHOTOS}.")
+        _check_number(photos)
         rows = [row for _, rows in self._judge_all(photos, False) for row in rows]
         link = download_link("Save as CSV", "judgements.csv", as_csv(rows), "text/csv")
         return f'<section class="answer">{table(rows)}{link}</section>'
@@ -262,6 +258,12 @@ class Service:
 
     def _names(self) -> dict[str, str]:
         return {"model": self.detector.name, "face_finder": self.finder.name}
+
+
+def _check_number(photos: list[dict]) -> None:
+    with _errors_shown("These photos cannot be judged"):
+        if len(photos) > MAX_PHOTOS:
+            raise PhotoError(f"There are {len(photos)} photos: send at most {MAX_PHOTOS}.")
 
 
 def _row(file: str, faces: int, verdict: str, probability: float | None = None) -> dict:

@@ -53,6 +53,7 @@ def test_text_follows_from_the_run(spread, exported):
     assert f"from {config.thresholds['fake']:.3f} upwards is called fake" in text
     assert f"at most {0.05:.0%}".replace("%", " %") in text
     assert "64x64 px" in text
+    assert ", on the photos as they were prepared. " in text
     assert "for 2 epochs of at most 2" in text
     assert "random weights" in text
     assert "not evidence about a person" in text

@@ -441,7 +441,7 @@ def _check_framing(photos: PhotoSet, samples: int) -> Check:
         {"roc_auc": auc, "limit": LIMIT},
         leak,
         f"A classifier of the place and size of the face {_beyond(leak, LIMIT)}"
-        f"{': crop all photos to the face in one way, `prepare --crop`.' if leak else '.'}",
+        f"{': frame all faces alike.' if leak else '.'}",
     )
 
 
