@@ -1,7 +1,7 @@
 """Judge photos from the shell: `python space/detector.py [--model MODEL] PHOTO... [--json]`.
 
 A model folder holds `detector.tflite` (LiteRT, one graph with two outputs: class probabilities and
-Grad-CAM map) and `detector.json`, the contract that `DetectorConfig` describes. The folder is the
+heatmap) and `detector.json`, the contract that `DetectorConfig` describes. The folder is the
 bundled `space/model/`, any other, or a repository on the Hugging Face Hub.
 """
 
@@ -206,9 +206,10 @@ class Prediction:
         verdict: `"real"`, `"fake"` or `"inconclusive"`.
         meaning: how many validation photos had such a probability, and what share of them was fake;
             `None` where the model does not tell.
-        heatmap: `float32` array `[7, 7]`, 0 to 1: Grad-CAM (https://arxiv.org/abs/1610.02391) for
-            the fake class over the centred square of the photo, divided by its own maximum; all
-            zero where nothing speaks for fake.
+        heatmap: `float32` array `[rows, columns]`, 0 to 1: how much each place of the centred
+            square of the photo spoke for fake, divided by its own maximum; all zero where nothing
+            did. The log-odds that the model gives to places, or Grad-CAM
+            (https://arxiv.org/abs/1610.02391) where its head knows none.
     """
 
     probability: float

@@ -54,7 +54,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def data(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The drawn faces, prepared."""
     output = tmp_path_factory.mktemp("prepared") / "faces"
-    return prepare(PrepareConfig(source=str(source), output=output, size=64))
+    return prepare(PrepareConfig(source=(str(source),), output=output, size=64))
 
 
 @pytest.fixture(scope="session")

@@ -105,6 +105,7 @@ class Repository:
     name: str
     private: bool = False
     sdk: str | None = None
+    gated: bool = False
     variables: dict[str, str] = field(default_factory=dict)
     commits: list[Commit] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
@@ -211,6 +212,7 @@ class Hub:
         kind: str = "model",
         *,
         private: bool = False,
+        gated: bool = False,
         sdk: str | None = None,
         sha: str | None = None,
     ) -> str:
@@ -221,6 +223,7 @@ class Hub:
             files: contents by path, or a folder.
             kind: "model", "dataset" or "space".
             private: hide it from everybody but its namespace.
+            gated: let everybody see what it holds, but nobody else have it.
             sdk: what runs a Space.
             sha: name of the commit, in place of one made from its contents.
 
@@ -228,7 +231,7 @@ class Hub:
             The sha of the commit.
         """
         contents = read_folder(files) if isinstance(files, Path) else files
-        repository = Repository(kind, name, private, sdk)
+        repository = Repository(kind, name, private, sdk, gated)
         repository.commit("initial commit", contents, sha)
         for path, content in contents.items():
             if self.is_large(path, len(content)):
@@ -596,7 +599,7 @@ def describe_revision(request: Request, kinds: str, name: str, revision: str) ->
         "lastModified": commit.date,
         "createdAt": repository.commits[0].date,
         "private": repository.private,
-        "gated": False,
+        "gated": "manual" if repository.gated else False,
         "disabled": False,
         "downloads": 0,
         "likes": 0,
@@ -757,6 +760,9 @@ def download(request: Request, prefix: str, name: str, revision: str, path: str)
     hub = request.hub
     repository = repository_to_read(request, prefix.strip("/") or "models", name)
     commit = find_commit(repository, revision)
+    if repository.gated and not (request.visitor and request.visitor.owns(repository.namespace)):
+        restricted = f"Access to {name} is restricted and you are not in the authorized list."
+        raise HubError(403, restricted, "GatedRepo")
     if path not in commit.files:
         missing = HubError(404, "Entry not found", "EntryNotFound")
         missing.answer.headers["X-Repo-Commit"] = commit.sha

@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-API = "http://localhost/api/v1/datasets.DatasetApiService/DownloadDataset"
+SERVICE = "http://localhost/api/v1/datasets.DatasetApiService"
+API = f"{SERVICE}/DownloadDataset"
 STORAGE = "http://storage.googleapis.com/kaggle-data-sets/archive.zip"
 ASKED = {
     "ownerSlug": "ciplab",
@@ -42,6 +43,7 @@ class KaggleServer:
 
     Attributes:
         archive: the dataset's archive.
+        asked: the only dataset that there is, as a request for its archive names it.
         accepted: value of the only `Authorization` header that is let in; `None` lets all in.
         status: of the API's answer; 200 leads to the archive.
         cut: close the connection after so many bytes of the archive.
@@ -51,6 +53,7 @@ class KaggleServer:
     """
 
     archive: bytes = b""
+    asked: dict[str, object] = field(default_factory=lambda: dict(ASKED))
     accepted: str | None = None
     status: int = 200
     cut: int | None = None
@@ -70,16 +73,16 @@ def serve_kaggle() -> Iterator[KaggleServer]:
             status = kaggle.status
             if kaggle.accepted not in (None, self.headers["Authorization"]):
                 status = 401
-            elif (self.path, asked) != (API, ASKED):
+            elif status == 200 and self._asks_version(asked):
+                version = {"currentVersionNumber": kaggle.asked["datasetVersionNumber"]}
+                return self._send_json(200, version)
+            elif (self.path, asked) != (API, kaggle.asked):
                 status = 404
             if status == 200:
                 return self._send(302, b"", {"Location": STORAGE})
             # Kaggle's own words may name what it was sent: none of them may get through.
             problem = f"Refused {self.headers['Authorization']}"
-            answer = {"code": status, "message": problem}
-            return self._send(
-                status, json.dumps(answer).encode(), {"Content-Type": "application/json"}
-            )
+            return self._send_json(status, {"code": status, "message": problem})
 
         def do_GET(self) -> None:
             if self.path != STORAGE or "Authorization" in self.headers:
@@ -92,6 +95,13 @@ def serve_kaggle() -> Iterator[KaggleServer]:
                 digest = hashlib.md5(kaggle.checked, usedforsecurity=False).digest()
                 headers["X-Goog-Hash"] = f"md5={base64.b64encode(digest).decode()}"
             return self._send(206 if wanted else 200, kaggle.archive[start:], headers)
+
+        def _asks_version(self, asked: dict[str, object]) -> bool:
+            named = {k: v for k, v in kaggle.asked.items() if k != "datasetVersionNumber"}
+            return (self.path, asked) == (f"{SERVICE}/GetDataset", named)
+
+        def _send_json(self, status: int, answer: dict[str, object]) -> None:
+            self._send(status, json.dumps(answer).encode(), {"Content-Type": "application/json"})
 
         def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
             self.send_response(status)

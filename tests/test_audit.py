@@ -129,7 +129,7 @@ def test_a_planted_jpeg_table_is_found_and_gone_after_prepare(tmp_path):
     assert check["figures"]["encodings"] == 2
     assert "groups_across_splits" not in results["checks"]
     assert not list(source.glob("*.json"))
-    output = prepare(PrepareConfig(source=str(source), output=tmp_path / "faces", size=64))
+    output = prepare(PrepareConfig(source=(str(source),), output=tmp_path / "faces", size=64))
     after = audit(output, samples=FEW)["checks"]["metadata"]
     assert not after["leak"]
     assert "encoded alike" in after["finding"]

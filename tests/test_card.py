@@ -9,7 +9,7 @@ from huggingface_hub import ModelCard
 from space.detector import DetectorConfig
 from training.card import render_card
 from training.errors import UserError
-from training.report import TITLES, show
+from training.report import TITLES, kinds_table, show, sources_table
 from training.stress import stress
 
 ID = "someone/detector"
@@ -104,6 +104,24 @@ def test_known_source_and_random_split_are_told(spread, export):
     assert "@misc{real_and_fake_face_detection," in card.text
     assert "The split is random." in card.text
     assert "stay on one side" not in card.text
+
+
+def test_several_sources_have_a_table_of_their_own(spread, export):
+    text = render_card(spread, export, ID).text
+    assert "| source |" not in text
+    assert "of every source" not in text
+    figures = json.loads((export / "metrics.json").read_text())
+    (of_all,) = figures["by_source"].values()
+    figures["by_source"] = {"dfdc": of_all, "mine": of_all}
+    (export / "metrics.json").write_text(json.dumps(figures))
+    text = render_card(spread, export, ID).text
+    assert f"\n\n{sources_table(figures)}\n\n" in text
+    assert "so that, of every source, at most 5 % of the real ones" in text
+    assert f"\n\n{kinds_table(figures)}\n\n" in text
+    for kind in ("by_difficulty", "by_part"):
+        figures[kind] = {}
+    (export / "metrics.json").write_text(json.dumps(figures))
+    assert "### By kind of fake\n\nOf each source" in render_card(spread, export, ID).text
 
 
 def test_missing_figures_are_named(spread, export):

@@ -11,7 +11,7 @@ from datasets import ClassLabel, load_dataset
 from PIL import Image
 
 import training.dataset as module
-from space.faces import crop_face, load_face_finder, open_photo
+from space.faces import Face, crop_face, load_face_finder, open_photo
 from tests.drawing import draw_face, write_source
 from tests.serving import SPACE
 from training.config import SPLITS, PrepareConfig
@@ -67,16 +67,18 @@ def test_split_is_disjoint_and_covers_all(data):
 
 
 def test_running_again_changes_nothing_and_the_seed_decides(source, tmp_path, caplog):
-    config = PrepareConfig(source=str(source), output=tmp_path / "faces", size=64)
+    config = PrepareConfig(source=(str(source),), output=tmp_path / "faces", size=64)
     first = snapshot(prepare(config))
     written = (tmp_path / "faces" / REPORT).stat().st_mtime_ns
     with caplog.at_level(logging.INFO):
         assert snapshot(prepare(config)) == first
     assert "already prepared" in caplog.text
     assert (tmp_path / "faces" / REPORT).stat().st_mtime_ns == written
-    again = prepare(PrepareConfig(source=str(source), output=tmp_path / "again", size=64))
+    again = prepare(PrepareConfig(source=(str(source),), output=tmp_path / "again", size=64))
     assert snapshot(again) == first
-    other = prepare(PrepareConfig(source=str(source), output=tmp_path / "other", size=64, seed=8))
+    other = prepare(
+        PrepareConfig(source=(str(source),), output=tmp_path / "other", size=64, seed=8)
+    )
     assert snapshot(other).keys() != first.keys()
 
 
@@ -85,7 +87,7 @@ def test_identical_photos_share_a_split(tmp_path):
     for number in range(8):
         twin = source / "training_real" / "real_00000.jpg"
         shutil.copy(twin, source / "training_real" / f"real_9{number:04d}.jpg")
-    data = prepare(PrepareConfig(source=str(source), output=tmp_path / "faces", size=32))
+    data = prepare(PrepareConfig(source=(str(source),), output=tmp_path / "faces", size=32))
     splits = {
         row.group: {s for s in SPLITS for other in read_split(data, s) if other.group == row.group}
         for split in SPLITS
@@ -101,7 +103,7 @@ def test_fakes_and_the_photos_they_were_made_from_share_a_split(tmp_path):
         fake = draw_face(number, 200)
         fake.paste(draw_face(50, 200).crop((60, 130, 140, 180)), (60, 130))
         fake.save(source / "training_fake" / f"hard_{900 + number}_0001.jpg")
-    config = PrepareConfig(source=str(source), output=tmp_path / "faces", size=200)
+    config = PrepareConfig(source=(str(source),), output=tmp_path / "faces", size=200)
     data = prepare(config)
     pairs = []
     for split in SPLITS:
@@ -120,7 +122,7 @@ def test_too_few_of_one_label_is_one_sentence(tmp_path):
     for path in sorted((source / "training_fake").iterdir())[2:]:
         path.unlink()
     with pytest.raises(UserError, match=r"Of 2 fake photos none fell into the .* split"):
-        prepare(PrepareConfig(source=str(source), output=tmp_path / "faces", size=32))
+        prepare(PrepareConfig(source=(str(source),), output=tmp_path / "faces", size=32))
 
 
 def test_bad_names_and_bad_files_are_counted(tmp_path, caplog):
@@ -128,7 +130,7 @@ def test_bad_names_and_bad_files_are_counted(tmp_path, caplog):
     draw_face(99).save(source / "training_fake" / "easy_116_111.jpg")
     (source / "training_fake" / "mid_999_1111.jpg").write_bytes(b"no photo")
     with caplog.at_level(logging.INFO):
-        data = prepare(PrepareConfig(source=str(source), output=tmp_path / "faces", size=32))
+        data = prepare(PrepareConfig(source=(str(source),), output=tmp_path / "faces", size=32))
     assert "1 unreadable skipped, 1 malformed names" in caplog.records[-1].message
     report = read_report(data)
     assert report["malformed_names"] == ["easy_116_111.jpg"]
@@ -160,14 +162,14 @@ def test_nothing_readable_is_an_error(tmp_path):
         (tmp_path / "source" / label).mkdir(parents=True)
         (tmp_path / "source" / label / "a.jpg").write_bytes(b"no photo")
     with pytest.raises(UserError, match="None of the 2 photos can be read"):
-        prepare(PrepareConfig(source=str(tmp_path / "source"), output=tmp_path / "faces"))
+        prepare(PrepareConfig(source=(str(tmp_path / "source"),), output=tmp_path / "faces"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]
 
 
 def test_foreign_output_is_refused(source, tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(UserError, match=REPORT):
-        prepare(PrepareConfig(source=str(source), output=tmp_path))
+        prepare(PrepareConfig(source=(str(source),), output=tmp_path))
 
 
 def test_reading_refuses_what_prepare_did_not_write(tmp_path, data):
@@ -190,7 +192,7 @@ def test_compression_of_real_photos_is_levelled(shared, tmp_path):
     shutil.copytree(shared / "originals600", source / "originals600")
     write_source(source / "drawn", per_label=24)
     output = tmp_path / "faces"
-    report = read_report(prepare(PrepareConfig(source=str(source), output=output, size=128)))
+    report = read_report(prepare(PrepareConfig(source=(str(source),), output=output, size=128)))
     assert sum(sum(labels.values()) for labels in report["counts"].values()) == 29 + 48
     assert report["malformed_names"] == ["easy_116_111.jpg"]
     originals = (source / "originals600").rglob("*.jpg")
@@ -201,18 +203,84 @@ def test_compression_of_real_photos_is_levelled(shared, tmp_path):
 def test_photos_are_cropped_to_the_face_where_that_is_asked_for(tmp_path):
     portrait = SPACE / "examples/portrait.jpg"
     finder = load_face_finder()
-    assert module._encode(portrait, 96, tmp_path / "face.jpg", finder) is None
+    config = PrepareConfig(crop=True, size=96)
+    face, problem = module._encode(portrait, tmp_path / "face.jpg", config, finder)
+    assert (len(face.split()), problem) == (4, None)
     (face,) = finder.find(open_photo(portrait))
     expected = crop_face(open_photo(portrait), face, module.CROP_MARGIN, 96)
     written = np.asarray(Image.open(tmp_path / "face.jpg"), float)
     assert np.abs(written - np.asarray(expected, float)).mean() < 3
     Image.new("RGB", (300, 200), "#8899aa").save(tmp_path / "wall.png")
-    problem = module._encode(tmp_path / "wall.png", 96, tmp_path / "wall.jpg", finder)
+    _, problem = module._encode(tmp_path / "wall.png", tmp_path / "wall.jpg", config, finder)
     assert problem == "No face was found in it."
     assert not (tmp_path / "wall.jpg").exists()
 
 
 def test_cropped_photos_are_other_data():
     settings = (PrepareConfig(crop=crop) for crop in (True, False))
-    cropped, whole = (module._fingerprint([], [], config) for config in settings)
+    cropped, whole = (module._fingerprint([], [], config, "YuNet") for config in settings)
     assert cropped != whole
+
+
+def write_clips(folder: Path) -> Path:
+    """Write crops of twenty videos: of each the original and a swap, named as DFDC's are."""
+    for label in ("real", "fake"):
+        (folder / label).mkdir(parents=True)
+    for number in range(24):
+        video = f"video{number}"
+        draw_face(2000 + number).save(folder / "real" / f"{video}__{video}.jpg")
+        draw_face(3000 + number).save(folder / "fake" / f"{video}__swap{number}.jpg")
+    return folder
+
+
+def test_sources_stand_beside_each_other_without_moving_a_photo(source, data, tmp_path):
+    clips = write_clips(tmp_path / "crops")
+    both = prepare(
+        PrepareConfig(source=(f"mine={source}", f"dfdc={clips}"), output=tmp_path / "both", size=64)
+    )
+    alone = {split: {p.path.name for p in read_split(data, split)} for split in SPLITS}
+    split_of_video = {}
+    for split in SPLITS:
+        photos = read_split(both, split)
+        mine = {photo.path.name for photo in photos if photo.source == "mine"}
+        assert mine == alone[split]
+        of_clips = [photo for photo in photos if photo.source == "dfdc"]
+        assert {photo.label for photo in of_clips} == {"real", "fake"}
+        for photo in of_clips:
+            video = photo.path.name.split("__")[0]
+            assert split_of_video.setdefault(video, split) == split
+    assert len(split_of_video) == 24
+
+
+def test_faces_are_noted_where_they_lie_in_the_written_photo(tmp_path, monkeypatch):
+    """Photos of twice the written size, whose finder marks what is bright."""
+
+    class Finder:
+        name = "of this test"
+
+        def find(self, photo):
+            grey = np.asarray(photo.convert("L"), float)
+            if grey.max() < 250:
+                return []
+            y, x = (float(np.argmax(grey.max(axis=axis))) for axis in (1, 0))
+            points = np.float32([[x + n, y] for n in range(5)])
+            return [Face((x, y, 10.0, 12.0), points, 0.9)]
+
+    source = write_source(tmp_path / "source", per_label=24, size=128)
+    marked = sorted((source / "training_real").iterdir())[0]
+    dark = Image.fromarray((np.asarray(Image.open(marked)) * 0.5).astype(np.uint8))
+    dark.paste("white", (60, 80, 76, 96))
+    dark.save(marked)
+    monkeypatch.setattr(module, "load_finder", Finder)
+    data = prepare(PrepareConfig(source=(str(source),), output=tmp_path / "faces", size=64))
+    photos = [photo for split in SPLITS for photo in read_split(data, split)]
+    [photo] = [photo for photo in photos if photo.path.name == marked.name]
+    face = photo.found_face
+    assert face.box[:2] == pytest.approx((30, 40), abs=2)
+    assert face.box[2:] == (10.0, 12.0)
+    np.testing.assert_allclose(face.landmarks[4] - face.landmarks[0], [4, 0])
+    crop = module.open_framed(photo, 1.5)
+    assert crop.size == (18, 18)
+    assert module.open_framed(photo, 0).size == (64, 64)
+    report = read_report(data)
+    assert report["without_face"] == sum(not one.face for one in photos)

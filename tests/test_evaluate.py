@@ -39,7 +39,7 @@ def test_what_is_no_model_is_one_sentence(data, tmp_path):
 
 
 def test_other_data_than_the_runs_is_pointed_out(run, source, tmp_path, caplog):
-    config = PrepareConfig(source=str(source), output=tmp_path / "faces", size=64, seed=8)
+    config = PrepareConfig(source=(str(source),), output=tmp_path / "faces", size=64, seed=8)
     evaluate(run, prepare(config), "train", tmp_path / "out", samples=20)
     assert "may have been trained on photos" in caplog.text
 

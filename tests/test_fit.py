@@ -13,7 +13,25 @@ from training import fit
 from training.config import TrainConfig
 from training.dataset import read_split
 from training.errors import UserError
-from training.fit import FakeAUC, read_config, read_history, train
+from training.fit import FakeAUC, read_config, read_history, train, train_recipe
+
+
+@pytest.fixture
+def small_network(monkeypatch) -> None:
+    """Train a network that compiles in no time in place of EfficientNetB0."""
+
+    def build(*, input_size: int, seed: int, **settings) -> keras.Model:
+        keras.utils.set_random_seed(seed)
+        layers = keras.layers
+        photos = keras.Input((input_size, input_size, 3))
+        features = layers.Conv2D(4, 16, strides=16, activation="relu")(
+            layers.Rescaling(1 / 255)(photos)
+        )
+        evidence = layers.Conv2D(1, 1, name="evidence")(features)
+        pooled = layers.GlobalAveragePooling2D()(evidence)
+        return keras.Model(photos, layers.Dense(2, activation="softmax")(pooled))
+
+    monkeypatch.setattr(fit, "build_model", build)
 
 
 def test_run_holds_what_it_should(run, data):
@@ -54,7 +72,7 @@ def test_auc_is_that_of_the_probability_of_fake():
     assert float(metric.result()) == pytest.approx(0.5, abs=0.01)
 
 
-def test_interrupted_run_goes_on_where_it_was(data, tmp_path, monkeypatch):
+def test_interrupted_run_goes_on_where_it_was(data, tmp_path, monkeypatch, small_network):
     config = TrainConfig(data=data, run=tmp_path / "run", epochs=3, **TINY)
 
     def cut_off(run):
@@ -154,3 +172,52 @@ def test_weights_file_is_noted_by_its_hash(tmp_path, data):
 def test_rarer_class_weighs_more():
     weights = fit._class_weights(np.array([0, 0, 0, 1]))
     assert weights == {0: pytest.approx(2 / 3), 1: pytest.approx(2)}
+
+
+PAIRED = {**TINY, "epochs": 1, "epoch_photos": 16}
+
+
+def test_stages_start_from_the_one_before_and_go_on_after_an_interruption(
+    data, tmp_path, monkeypatch, small_network
+):
+    flags = {"data": data, "run": tmp_path / "run", **PAIRED}
+    started = []
+
+    def interrupt(model, config, *rest):
+        started.append([np.array(weight) for weight in model.get_weights()])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        fit_pairs = fit.fit_pairs
+        patch.setattr(
+            fit,
+            "fit_pairs",
+            lambda model, config, *rest: (interrupt if config.start_from else fit_pairs)(
+                model, config, *rest
+            ),
+        )
+        with pytest.raises(KeyboardInterrupt):
+            train_recipe("two-stage", flags)
+    first = tmp_path / "run/stage-1"
+    before = keras.models.load_model(first / "deepfake_cnn.keras").get_weights()
+    for one, other in zip(started[0], before, strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(UserError, match="add --resume"):
+        train_recipe("two-stage", flags)
+    stamp = (first / "deepfake_cnn.keras").stat().st_mtime_ns
+    assert train_recipe("two-stage", flags, resume=True) == tmp_path / "run"
+    assert (first / "deepfake_cnn.keras").stat().st_mtime_ns == stamp
+    settings = read_config(tmp_path / "run")["settings"]
+    assert settings["start_from"] == read_config(first)["settings"]
+    assert (settings["head"], settings["sampling"]) == ("evidence", "pairs")
+    [epoch] = read_history(tmp_path / "run")
+    assert {"accuracy", "loss", "val_accuracy", "val_loss", "val_auc", "evidence_loss"} <= set(
+        epoch
+    )
+
+
+def test_photos_of_a_source_can_be_left_out(data):
+    with pytest.raises(UserError, match="leaves 0 of"):
+        fit._read_photos(TrainConfig(data=data, leave_out="archive"), "train")
+    with pytest.raises(UserError, match="give one of its several sources"):
+        fit._read_photos(TrainConfig(data=data, leave_out="unknown"), "train")

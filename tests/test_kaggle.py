@@ -14,10 +14,11 @@ import pytest
 from tests.drawing import draw_face, write_source
 from tests.kaggle_server import KaggleServer, proxy_environment, serve_kaggle
 from training.errors import UserError
-from training.kaggle import find_photos, locate
+from training.kaggle import find_photos, locate, source_name
 
 PROJECT = Path(__file__).parents[1]
 TOKEN = "KGAT_0123456789abcdef-never-shown"
+OTHER = "somebody/many-faces"
 BASIC = base64.b64encode(f"somebody:{TOKEN}".encode()).decode()
 
 
@@ -39,7 +40,9 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return Path(shutil.make_archive(str(folder), "zip", folder)).read_bytes()
 
 
-def prepare_from_kaggle(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess:
+def prepare_from_kaggle(
+    tmp_path: Path, *flags: str, **environment: str
+) -> subprocess.CompletedProcess:
     """Run `prepare` in a process of its own: kagglehub reads its environment when imported."""
     settings = {
         "HOME": str(tmp_path),
@@ -48,7 +51,7 @@ def prepare_from_kaggle(tmp_path: Path, **environment: str) -> subprocess.Comple
     }
     others = {name: value for name, value in os.environ.items() if "KAGGLE" not in name}
     result = subprocess.run(
-        [sys.executable, "-m", "training", "prepare", "--output", str(tmp_path / "faces")],
+        [sys.executable, "-m", "training", "prepare", "--output", str(tmp_path / "faces"), *flags],
         cwd=PROJECT,
         env=others | settings | environment,
         capture_output=True,
@@ -60,9 +63,9 @@ def prepare_from_kaggle(tmp_path: Path, **environment: str) -> subprocess.Comple
     return result
 
 
-def failure(tmp_path: Path, **environment: str) -> str:
+def failure(tmp_path: Path, *flags: str, **environment: str) -> str:
     """Run `prepare`, which must fail with one sentence that names the way out; return that."""
-    result = prepare_from_kaggle(tmp_path, **environment)
+    result = prepare_from_kaggle(tmp_path, *flags, **environment)
     assert result.returncode == 2, result.stderr
     assert "Traceback" not in result.stdout + result.stderr
     sentence = result.stderr.strip().splitlines()[-1]
@@ -162,6 +165,30 @@ def test_damaged_archive_is_not_kept(tmp_path, kaggle, archive):
     assert_prepared(tmp_path, prepare_from_kaggle(tmp_path, **kaggle.environment), n_photos=40)
 
 
+def test_another_dataset_is_downloaded_in_its_newest_version(tmp_path, kaggle, archive):
+    owner, name = OTHER.split("/")
+    kaggle.asked = {"ownerSlug": owner, "datasetSlug": name, "datasetVersionNumber": 3}
+    kaggle.archive = archive[::-1]
+    flags = ("--source", f"kaggle:{OTHER}")
+    sentence = failure(tmp_path, *flags, **kaggle.environment)
+    assert f"The archive of {OTHER} arrived damaged and was deleted" in sentence
+    kaggle.archive = archive
+    result = prepare_from_kaggle(tmp_path, *flags, **kaggle.environment)
+    assert_prepared(tmp_path, result, n_photos=40)
+    assert (tmp_path / f"cache/datasets/{OTHER}/3.complete").is_file()
+
+
+@pytest.mark.parametrize(("status", "version"), [(403, ""), (404, "/versions/7"), (500, "")])
+def test_errors_name_the_dataset_that_was_asked_for(tmp_path, kaggle, status, version):
+    kaggle.asked, kaggle.status = {}, status
+    flags = ("--source", f"kaggle:{OTHER}{version}")
+    sentence = failure(tmp_path, *flags, KAGGLE_API_TOKEN=TOKEN, **kaggle.environment)
+    assert f"{OTHER}{version}" in sentence
+    assert "ciplab" not in sentence
+    if status != 500:
+        assert f"https://www.kaggle.com/datasets/{OTHER}" in sentence
+
+
 def test_folders_are_found_at_any_depth(tmp_path):
     write_source(tmp_path / "a/b", per_label=2)
     for label in ("Real", "Fake"):
@@ -176,6 +203,28 @@ def test_folders_are_found_at_any_depth(tmp_path):
         ("c", "fake"),
         ("c", "real"),
     ]
+
+
+def test_source_that_is_named_is_that_of_every_photo(tmp_path):
+    for split in ("train", "test"):
+        write_source(tmp_path / split, per_label=1, size=64 if split == "train" else 96)
+    assert {photo.source for photo in find_photos(tmp_path)} == {"train", "test"}
+    assert {photo.source for photo in find_photos(tmp_path, source="mine")} == {"mine"}
+
+
+def test_name_of_a_frame_tells_the_video_that_its_own_was_made_from(tmp_path):
+    for label, name in (("real", "abc"), ("fake", "abc__xyz"), ("fake", "easy_1_0110")):
+        (tmp_path / label).mkdir(exist_ok=True)
+        draw_face(1, 40).save(tmp_path / label / f"{name}.jpg")
+    originals = {photo.path.stem: photo.original for photo in find_photos(tmp_path)}
+    assert originals == {"abc": "", "abc__xyz": "abc", "easy_1_0110": ""}
+
+
+def test_downloads_are_named_after_their_dataset():
+    assert source_name(f"kaggle:{OTHER}/versions/2") == "many-faces"
+    assert source_name("hf:someone/faces@main") == "faces"
+    assert source_name("kaggle") is None  # and not the folders of the default one
+    assert source_name("data/faces") is None
 
 
 def test_other_photos_with_the_same_names_are_no_second_copy(tmp_path, caplog):
@@ -198,6 +247,9 @@ def test_what_prepare_wrote_is_no_source(tmp_path):
 def test_wrong_sources_are_named(tmp_path):
     with pytest.raises(UserError, match="not a folder"):
         locate(str(tmp_path / "missing"))
+    for where in ("kaggle:", "kaggle:faces", f"kaggle:{OTHER}/versions/new", "kaggle:../.."):
+        with pytest.raises(UserError, match="names no dataset"):
+            locate(where)
     with pytest.raises(UserError, match="training_real"):
         find_photos(tmp_path)
     (tmp_path / "real").mkdir()

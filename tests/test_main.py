@@ -25,7 +25,7 @@ def calls(monkeypatch) -> list:
 
         return recorder
 
-    for module, name in (("dataset", "prepare"), ("fit", "train"), ("export", "export")):
+    for module, name in (("dataset", "prepare"), ("fit", "train_recipe"), ("export", "export")):
         monkeypatch.setattr(f"training.{module}.{name}", record(name))
     auc, accuracy = ({"value": v, "low": v - 0.1, "high": v + 0.1} for v in (0.7, 0.6))
     figures = {"split": "test", "roc_auc": auc, "accuracy": accuracy, "majority_baseline": 0.53}
@@ -47,11 +47,11 @@ def test_run_does_all_in_turn_and_passes_the_flags_on(calls, capsys, caplog):
     flags = ["--source", "photos", "--size", "64", "--seed", "3", "--data", "d", "--run", "r"]
     with caplog.at_level(logging.INFO):
         assert main(["run", *flags, "--epochs", "1", "--no-flip"]) == 0
-    assert [name for name, _, _ in calls] == ["prepare", "train", "evaluate", "export"]
+    assert [name for name, _, _ in calls] == ["prepare", "train_recipe", "evaluate", "export"]
     prepared, trained, evaluated, exported = (args for _, args, _ in calls)
-    assert prepared == (PrepareConfig(source="photos", output=Path("d"), size=64, seed=3),)
-    config = TrainConfig(data=Path("d"), run=Path("r"), epochs=1, flip=False, seed=3)
-    assert trained == (config,)
+    assert prepared == (PrepareConfig(source=("photos",), output=Path("d"), size=64, seed=3),)
+    given = {"data": Path("d"), "run": Path("r"), "epochs": 1, "flip": False, "seed": 3}
+    assert trained == ("two-stage", given)
     assert evaluated == ("r", Path("d"), "test", None)
     assert exported == (Path("r"), Path("d"), Path("r/export"))
     assert "test AUC 0.700 (95 % interval 0.600 to 0.800)" in caplog.text
@@ -59,10 +59,16 @@ def test_run_does_all_in_turn_and_passes_the_flags_on(calls, capsys, caplog):
 
 
 def test_train_knows_which_flags_were_given(calls):
-    assert main(["train", "--epochs", "4", "--resume"]) == 0
-    [(_, args, kwargs)] = calls
-    assert args == (TrainConfig(epochs=4),)
-    assert kwargs == {"resume": True, "given": frozenset({"epochs"})}
+    assert main(["train", "--recipe", "plain", "--epochs", "4", "--resume"]) == 0
+    assert calls == [("train_recipe", ("plain", {"epochs": 4}), {"resume": True})]
+
+
+def test_help_shows_what_recipes_do_differently(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["train", "--help"])
+    shown = " ".join(capsys.readouterr().out.split()).replace("- ", "-")
+    assert "(default: 224; two-stage: 160, then 224)" in shown
+    assert "(default: pooled; two-stage: evidence)" in shown
 
 
 def test_prepare_is_run_from_the_shell(source, tmp_path):

@@ -85,7 +85,7 @@ def test_pairs_without_a_mask_say_why(faces):
 
 
 def row(left_eye: float | None, right_eye: float | None, nose: float | None, mouth: float | None):
-    return PhotoRow("a.jpg", "fake", "s", "easy", left_eye, right_eye, nose, mouth, "g")
+    return PhotoRow("a.jpg", "fake", "s", "easy", left_eye, right_eye, nose, mouth, "g", "")
 
 
 def centre(mask: np.ndarray) -> tuple[float, float]:

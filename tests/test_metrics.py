@@ -1,17 +1,32 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from training.dataset import PhotoRow
 from training.errors import UserError
-from training.metrics import auc_estimate, calibration_error, compute_metrics, estimate
+from training.metrics import (
+    auc_estimate,
+    calibration_error,
+    compute_metrics,
+    estimate,
+    weighted_auc,
+)
 
 HALF = {"real": 0.5, "fake": 0.5}
 # Four photos of each kind, so that there are enough of them.
 SCORES = np.tile([0.1, 0.2, 0.6, 0.4, 0.9, 0.3, 0.7], 4)
 
 
-def row(label: str, difficulty: str = "", mouth: float | None = None, group: str = "g") -> PhotoRow:
-    return PhotoRow("a.jpg", label, "s", difficulty, None, None, None, mouth, group)
+def row(
+    label: str,
+    difficulty: str = "",
+    mouth: float | None = None,
+    group: str = "g",
+    source: str = "s",
+) -> PhotoRow:
+    return PhotoRow("a.jpg", label, source, difficulty, None, None, None, mouth, group, "")
 
 
 @pytest.fixture
@@ -56,6 +71,76 @@ def test_figures_of_a_case_worked_by_hand(rows):
     assert values(figures["by_part"]["mouth"]) == {"roc_auc": 1.0, "called_fake": 1.0}
     assert figures["by_part"].keys() == {"mouth"}  # nothing is known of the others
     assert figures["by_source"].keys() == {"s"}
+
+
+@pytest.fixture
+def two_sources() -> tuple[list[PhotoRow], np.ndarray]:
+    """Photos of two sources, in turn, that overlap in no score, and their scores: the real photos
+    of one score above the fakes of the other."""
+    rng = np.random.default_rng(3)
+    rows, scores = [], []
+    for number in range(60):
+        for source, lowest in (("low", 0.0), ("high", 0.6)):
+            label = "fake" if number % 3 == 0 else "real"
+            difficulty, mouth = ("easy", 1.0) if (source, label) == ("low", "fake") else ("", None)
+            # Three photos a group, a fake among them.
+            rows.append(row(label, difficulty, mouth, f"{source}{number // 3:02d}", source))
+            scores.append(lowest + 0.3 * rng.random() + 0.1 * (label == "fake"))
+    return rows, np.array(scores)
+
+
+def test_each_source_gets_the_figures_of_its_photos_alone(two_sources):
+    rows, scores = two_sources
+    thresholds = {"real": 0.2, "fake": 0.8}
+    pairs = [(0, 2), (1, 3), (6, 8), (7, 1), (0, 3)]  # the last is of two sources
+    own_pairs = {"low": [(0, 1), (3, 4)], "high": [(0, 1), (3, 0)]}
+    figures = compute_metrics(rows, scores, thresholds=thresholds, pairs=pairs, samples=200)
+    assert figures["by_source"].keys() == {"low", "high"}
+    for name, found in figures["by_source"].items():
+        chosen = [index for index, photo in enumerate(rows) if photo.source == name]
+        alone = compute_metrics(
+            [rows[index] for index in chosen],
+            scores[chosen],
+            thresholds=thresholds,
+            pairs=own_pairs[name],
+            samples=200,
+        )
+        assert (found["photos"], found["fakes"], found["pairs"]) == (60, 20, 2)
+        expected = {key: alone[key] for key in ("roc_auc", "paired_ranking")} | alone["verdicts"]
+        for key, figure in expected.items():
+            assert found[key] == pytest.approx(figure), key
+        assert found["called_fake"] == found["fake_called_fake"]
+        assert 0 < found["roc_auc"]["low"] < found["roc_auc"]["value"] < found["roc_auc"]["high"]
+    low, high = (figures["by_source"][name] for name in ("low", "high"))
+    assert low["real_called_fake"]["value"] == 0 < high["real_called_fake"]["value"]
+    assert high["fake_called_real"]["value"] == 0 < low["fake_called_real"]["value"]
+
+
+def test_fakes_are_compared_with_real_photos_of_their_own_source(two_sources):
+    rows, scores = two_sources
+    figures = compute_metrics(rows, scores, thresholds=HALF, samples=50)
+    own = figures["by_source"]["low"]["roc_auc"]
+    for kind in (figures["by_difficulty"]["easy"], figures["by_part"]["mouth"]):
+        assert kind["fakes"] == 20
+        assert kind["roc_auc"] == pytest.approx(own)
+    assert own["value"] > figures["roc_auc"]["value"] + 0.1  # the other source lies in between
+
+
+def test_a_kind_of_fake_in_two_sources_is_compared_within_each(two_sources):
+    rows, scores = two_sources
+    hard = [replace(photo, difficulty="hard") if photo.label == "fake" else photo for photo in rows]
+    figures = compute_metrics(hard, scores, thresholds=HALF, samples=50)
+    # Both sources hold as many pairs of a fake and a real photo.
+    each = [of["roc_auc"]["value"] for of in figures["by_source"].values()]
+    assert figures["by_difficulty"]["hard"]["roc_auc"]["value"] == pytest.approx(np.mean(each))
+
+
+def test_a_source_of_one_label_keeps_what_can_be_said_of_it(rows):
+    photos = [*rows, row("real", source="more"), row("real", source="more", group="h")]
+    scores = np.append(SCORES, [0.2, 0.9])
+    more = compute_metrics(photos, scores, thresholds=HALF, samples=10)["by_source"]["more"]
+    assert (more["photos"], more["fakes"], more["roc_auc"]["value"]) == (2, 0, None)
+    assert more["real_called_fake"]["value"] == 0.5
 
 
 def test_verdicts_are_counted_by_label(rows):
@@ -106,6 +191,21 @@ def test_calibration_error_of_a_calibrated_score_is_small():
     weights = np.ones(20_000, dtype=int)
     assert calibration_error(truth, scores, weights) < 0.02
     assert calibration_error(truth, scores**3, weights) > 0.2
+
+
+def test_weighted_auc_is_that_of_the_library():
+    rng = np.random.default_rng(5)
+    truth, scores = rng.integers(0, 2, 200), rng.integers(0, 30, 200) / 30  # with ties
+    auc = weighted_auc(truth, scores)
+    for weights in (np.ones(200, int), *rng.integers(0, 4, (5, 200))):
+        expected = roc_auc_score(truth, scores, sample_weight=weights)
+        assert auc(weights) == pytest.approx(expected)
+    assert np.isnan(auc(truth))
+    sources = np.repeat(["one", "two"], [150, 50])
+    own = weighted_auc(truth, scores, sources)
+    assert own((sources == "two").astype(int)) == pytest.approx(
+        roc_auc_score(truth[150:], scores[150:])
+    )
 
 
 def test_one_label_and_few_photos_are_refused():

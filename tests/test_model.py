@@ -124,3 +124,29 @@ def test_no_network_for_the_imagenet_weights_is_one_sentence(tmp_path):
     printed = load_imagenet(tmp_path)
     assert printed.startswith("UserError: The ImageNet weights could not be downloaded")
     assert "--backbone-weights PATH" in printed
+
+
+def test_evidence_head_loads_without_this_project(tmp_path):
+    model = build_model(backbone_weights="none", trainable_layers=1, head="evidence", **SMALL)
+    photos = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
+    expected = model.predict(photos, verbose=0)
+    script = (
+        "import sys, keras, numpy as np\n"
+        "for path in sys.argv[2:]:\n"
+        "    model = keras.models.load_model(path, compile=False)\n"
+        "    found = model.predict(np.load(sys.argv[1])['photos'], verbose=0)\n"
+        "    np.testing.assert_allclose(found, np.load(sys.argv[1])['expected'], atol=1e-5)\n"
+    )
+    paths = [tmp_path / "model.keras", tmp_path / "model.h5"]
+    for path in paths:
+        model.save(path)
+    np.savez(tmp_path / "arrays.npz", photos=photos, expected=expected)
+    command = [sys.executable, "-c", script, tmp_path / "arrays.npz", *paths]
+    subprocess.run(command, check=True, cwd=tmp_path, capture_output=True)
+
+
+def test_heads_that_cannot_be_built_are_one_sentence():
+    with pytest.raises(UserError, match="neither `pooled` nor `evidence`"):
+        build_model(backbone_weights="none", trainable_layers=1, head="other")
+    with pytest.raises(UserError, match="no multiple of 32"):
+        build_model(backbone_weights="none", trainable_layers=1, head="evidence", input_size=80)

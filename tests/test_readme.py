@@ -3,10 +3,12 @@ from pathlib import Path
 
 import pytest
 
+import training.tables
 from training.errors import UserError
-from training.tables import TABLES, fill, write_tables
+from training.tables import ONE_SOURCE, TABLES, fill, write_tables
 
 PROJECT = Path(__file__).parents[1]
+OF_A_SOURCE = ("roc_auc", "paired_ranking", "real_called_fake", "fake_called_fake")
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 
 
@@ -40,6 +42,22 @@ def test_tables_are_written_anew(tmp_path):
     assert fill(text) == text
     with pytest.raises(UserError, match="There is no table magic"):
         fill("<!-- table: magic -->\n<!-- end -->")
+
+
+def test_sources_are_told_apart_where_the_figures_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(training.tables, "_read", lambda path: figures[path.name])
+    of_one = {name: {"value": 0.5, "low": 0.25, "high": 0.75} for name in OF_A_SOURCE}
+    of_one |= {"photos": 40, "fakes": 20, "pairs": 0}
+    figures = {
+        "metrics.json": {"by_source": {"dfdc": of_one}},
+        "stress.json": {"conditions": {"clean": {"by_source": {"dfdc": of_one}}}},
+    }
+    for name in ("sources", "stress_sources"):
+        assert TABLES[name]() == ONE_SOURCE
+    figures["metrics.json"]["by_source"]["mine"] = of_one
+    figures["stress.json"]["conditions"]["clean"]["by_source"]["mine"] = of_one
+    assert TABLES["sources"]().splitlines()[-1].startswith("| mine | 40 (20) | 0.500 (0.250 to")
+    assert TABLES["stress_sources"]().splitlines()[-1] == "| clean | 0.500 | 0.500 |"
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))

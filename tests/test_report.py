@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from tests.drawing import draw_face
 from training.dataset import Photo
 from training.metrics import compute_metrics
 from training.report import (
+    kinds_table,
     plot_confusion,
     plot_curves,
     plot_mistakes,
@@ -15,6 +17,7 @@ from training.report import (
     plot_roc,
     plot_scores,
     show,
+    sources_table,
     write_report,
 )
 
@@ -48,7 +51,7 @@ def photo(folder: Path, label: str, number: int) -> Photo:
     path = folder / f"{label}{number}.png"
     draw_face(number, 64).save(path)
     unknown = dict.fromkeys(("left_eye", "right_eye", "nose", "mouth"))
-    return Photo(path.name, label, "s", "", group=path.stem, path=path, **unknown)
+    return Photo(path.name, label, "s", "", group=path.stem, face="", path=path, **unknown)
 
 
 def test_mistakes_are_shown_worst_first(tmp_path):
@@ -79,3 +82,29 @@ def test_report_names_its_figures_and_its_plots(tmp_path):
     write_report(figures, photos, scores, tmp_path)
     assert "](stress.png)" in (tmp_path / "report.md").read_text()
     assert "mistakes" not in text  # it shows photos, and stays where it was made
+    assert f"| s | 12 | {show(figures['roc_auc'])} |" in text  # the one source, among the kinds
+    assert "| source |" not in text
+
+
+def test_several_sources_have_a_row_each(tmp_path):
+    photos = [photo(tmp_path, label, n) for n in range(12) for label in ("real", "fake")]
+    photos = [
+        replace(one, source="stylegan_ffhq" if index < 10 else "mine")
+        for index, one in enumerate(photos)
+    ]
+    scores = np.random.default_rng(0).random(24)
+    pairs = [(index + 1, index) for index in (12, 14, 16)]
+    thresholds = {"real": 0.3, "fake": 0.7}
+    found = compute_metrics(photos, scores, thresholds=thresholds, pairs=pairs, samples=200)
+    mine, generated = found["by_source"]["mine"], found["by_source"]["stylegan_ffhq"]
+    assert sources_table(found).splitlines() == [
+        "| source | photos (fakes) | AUC | paired ranking | real called fake | fakes called fake |",
+        "| --- | --- | --- | --- | --- | --- |",
+        f"| mine | 14 (7) | {show(mine['roc_auc'])} | {show(mine['paired_ranking'])}, 3 pairs | "
+        f"{show(mine['real_called_fake'])} | {show(mine['fake_called_fake'])} |",
+        f"| 140k Real and Fake Faces | 10 (5) | {show(generated['roc_auc'])} | no pairs | "
+        f"{show(generated['real_called_fake'])} | {show(generated['fake_called_fake'])} |",
+    ]
+    assert kinds_table(found) == ""  # no difficulty or part is known, and sources have their own
+    write_report({"split": "test", **found}, photos, scores, tmp_path)
+    assert f"\n\n{sources_table(found)}\n" in (tmp_path / "report.md").read_text()

@@ -3,7 +3,13 @@ import pytest
 import tensorflow as tf
 
 from training.model import build_model
-from training.saliency import enlarge, with_alternatives, with_heatmap, with_shifts
+from training.saliency import (
+    EvidenceMap,
+    enlarge,
+    with_alternatives,
+    with_heatmap,
+    with_shifts,
+)
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +100,43 @@ def test_enlarged_network_has_the_same_weights(model):
     assert with_heatmap(larger).output["heatmap"].shape == (None, 6, 6)
     for one, other in zip(larger.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.fixture(scope="module")
+def evidence_model():
+    """A network that judges places, whose last layer is not in its initial state."""
+    model = build_model(
+        backbone_weights="none", trainable_layers=20, head="evidence", input_size=96, seed=1
+    )
+    model.get_layer("probabilities").set_weights([np.array([[-1.0, 2.0]]), np.array([0.1, -0.4])])
+    return model
+
+
+def test_evidence_is_pooled_as_the_logarithm_of_its_mean_odds(evidence_model):
+    import keras
+
+    photos = np.random.default_rng(2).uniform(0, 255, (3, 96, 96, 3)).astype(np.float32)
+    evidence, probabilities = keras.Model(
+        evidence_model.input, [evidence_model.get_layer("evidence").output, evidence_model.output]
+    ).predict(photos, verbose=0)
+    assert evidence.shape == (3, 6, 6, 1)
+    pooled = np.log(np.exp(evidence).mean(axis=(1, 2, 3)))
+    log_odds = np.log(probabilities[:, 1] / probabilities[:, 0])
+    np.testing.assert_allclose(log_odds, 3 * pooled - 0.5, rtol=1e-3, atol=1e-4)
+
+
+def test_evidence_map_is_what_lies_above_the_undecided_level(evidence_model):
+    import keras
+
+    evidence = keras.Input((6, 6, 1))
+    heatmap = EvidenceMap(evidence_model.get_layer("probabilities"))(evidence)
+    level = 0.5 / 3  # which makes the log-odds above zero, were it everywhere
+    values = np.full((1, 6, 6, 1), level, np.float32)
+    values[0, 2, 3], values[0, 4, 4] = level + 1, level - 1
+    expected = np.zeros((1, 6, 6))
+    expected[0, 2, 3] = 3
+    found = keras.Model(evidence, heatmap).predict(values, verbose=0)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    whole = with_heatmap(evidence_model)
+    assert whole.output["heatmap"].shape == (None, 6, 6)
+    assert with_shifts(evidence_model).output["heatmap"].shape == (None, 12, 12)

@@ -1,22 +1,31 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import training.evaluate
 import training.stress
 from space.detector import BUNDLED, Calibration, DetectorConfig
 from space.faces import open_photo
 from tests.drawing import draw_face
-from training.dataset import read_split
+from training.dataset import Photo, read_split
 from training.degrade import brighten
 from training.errors import UserError
 from training.evaluate import evaluate
 from training.metrics import check_measurable
-from training.stress import CLEAN, conditions, plot_stress, stress, stress_table
+from training.stress import (
+    CLEAN,
+    conditions,
+    plot_stress,
+    stress,
+    stress_sources_table,
+    stress_table,
+)
 
 SHARES = ("real_called_fake", "fake_called_fake", "inconclusive")
 CHANGES = ("verdict_changed", "verdict_reversed")
@@ -112,8 +121,53 @@ def test_shares_of_labels_are_of_their_own_photos(judge, data):
     assert values(figures, SHARES) == pytest.approx([0, 1, 1 - fakes])
 
 
+def of_two_sources(data: Path, split: str) -> list[Photo]:
+    """Return the photos of a split as if every other group came from another source."""
+    photos = read_split(data, split)
+    names = {}
+    for photo in photos:
+        names.setdefault(photo.group, ("one", "two")[len(names) % 2])
+    return [replace(photo, source=names[photo.group]) for photo in photos]
+
+
+def test_each_source_has_its_own_auc_and_change(judge, data, monkeypatch):
+    black = {CLEAN: np.copy, "black": np.zeros_like}
+    monkeypatch.setattr(training.stress, "conditions", lambda index=0: black)
+    monkeypatch.setattr(training.stress, "read_split", of_two_sources)
+    photos = of_two_sources(data, "train")
+    known = {open_photo(p.path).tobytes() for p in photos if p.source == "one"}
+    # Sees nothing in the photos of the other source.
+    figures = judge(Stub(lambda p: greenness(p) if p.tobytes() in known else 0.5, 0.2, 0.8))
+    found = {
+        (name, source): (of["roc_auc"]["value"], of["auc_change"]["value"])
+        for name, by in figures.items()
+        for source, of in by["by_source"].items()
+    }
+    assert found == {
+        (CLEAN, "one"): (1, 0),
+        (CLEAN, "two"): (0.5, 0),
+        ("black", "one"): (0.5, -0.5),
+        ("black", "two"): (0.5, 0),
+    }
+    change = figures["black"]["by_source"]["one"]["auc_change"]
+    assert change["low"] == change["high"] == -0.5  # of the same drawn photos each time
+
+
+def test_a_source_of_one_label_has_no_auc(judge, monkeypatch):
+    def alone(data: Path, split: str) -> list[Photo]:
+        first, *others = of_two_sources(data, split)
+        return [replace(first, source="alone"), *others]
+
+    monkeypatch.setattr(training.stress, "conditions", lambda index=0: {CLEAN: np.copy})
+    monkeypatch.setattr(training.stress, "read_split", alone)
+    figures = judge(Stub(greenness, 0.2, 0.8))
+    assert figures[CLEAN]["by_source"].keys() == {"one", "two"}
+
+
 def test_clean_photos_and_their_intervals_are_those_of_evaluate(data, tmp_path, monkeypatch):
     few = ("clean", "64 px and back")
+    for module in (training.stress, training.evaluate):
+        monkeypatch.setattr(module, "read_split", of_two_sources)
     monkeypatch.setattr(
         training.stress,
         "conditions",
@@ -123,6 +177,9 @@ def test_clean_photos_and_their_intervals_are_those_of_evaluate(data, tmp_path, 
     figures = evaluate(BUNDLED, data, "train", tmp_path / "evaluate", samples=20)
     clean = found["conditions"][CLEAN]
     assert clean["roc_auc"] == pytest.approx(figures["roc_auc"])
+    assert clean["by_source"].keys() == {"one", "two"}
+    for name, of in clean["by_source"].items():
+        assert of["roc_auc"] == pytest.approx(figures["by_source"][name]["roc_auc"])
     for name in SHARES:
         assert clean[name] == pytest.approx(figures["verdicts"][name])
     stored = json.loads((tmp_path / "stress" / "stress.json").read_text())
@@ -157,6 +214,23 @@ def test_table_has_a_row_for_each_condition():
     clean, blurred = stress_table(results).splitlines()[2:]
     assert clean.startswith("| clean | 0.900 (0.850 to 0.950) |  | 10.0 % |")
     assert "| 0.700 (0.650 to 0.750) | -0.200 (-0.250 to -0.150) | 25.0 % |" in blurred
+
+
+def test_sources_have_a_column_each_where_there_are_several():
+    clean, blurred = figures_of(0.9, 0.1), figures_of(0.7, 0.1)
+    results = {"conditions": {CLEAN: clean, "blur, 1 px": blurred}}
+    assert stress_sources_table(results) == ""  # of a time when there was one source
+    clean["by_source"], blurred["by_source"] = {"dfdc": clean.copy()}, {"dfdc": blurred.copy()}
+    assert stress_sources_table(results) == ""
+    clean["by_source"]["mine"], blurred["by_source"]["mine"] = (
+        {"roc_auc": {"value": auc}, "auc_change": {"value": auc - 0.8}} for auc in (0.8, 0.85)
+    )
+    assert stress_sources_table(results).splitlines() == [
+        "| AUC (difference) | Deepfake Detection Challenge | mine |",
+        "| --- | --- | --- |",
+        "| clean | 0.900 | 0.800 |",
+        "| blur, 1 px | 0.700 (-0.200) | 0.850 (+0.050) |",
+    ]
 
 
 def test_plot_follows_the_figures(tmp_path):

@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Callable
-from dataclasses import fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, fields
 from pathlib import Path
 from typing import get_args, get_type_hints
 
 from space.faces import PhotoError
-from training.config import SPLITS, PrepareConfig, TrainConfig
+from training.config import DEFAULT_RECIPE, RECIPES, SPLITS, PrepareConfig, TrainConfig
 from training.errors import UserError
 
 FACES = {"action": "store_true", "help": "find the face in each photo first, as the page does"}
+SPLIT_CHOICES = {"test": ("test",), "unseen": ("validation", "test"), "all": SPLITS}
 DATA = {"type": Path, "default": TrainConfig.data, "help": "prepared folder"}
 
 log = logging.getLogger("training")
@@ -73,6 +74,9 @@ def _add_making_verbs(add: Callable) -> None:
     _add_flags(run, PrepareConfig, without=("output", "seed"))
     for verb in (train, run):
         _add_flags(verb, TrainConfig)
+        verb.add_argument(
+            "--recipe", choices=list(RECIPES), default=DEFAULT_RECIPE, help="settings to start from"
+        )
         verb.add_argument("--resume", action="store_true", help="go on with an interrupted run")
 
 
@@ -92,11 +96,16 @@ def _add_measuring_verbs(add: Callable) -> None:
     stress.add_argument("--split", choices=SPLITS, default="test")
     stress.add_argument("--faces", **FACES)
     explain = add(_explain_test, "measure whether the heatmap points at what was manipulated")
-    explain.add_argument("--splits", choices=["test", "all"], default="test")
+    explain.add_argument("--splits", choices=list(SPLIT_CHOICES), default="test")
     explain.add_argument("--run", type=Path, help="its run, to compare other maps as well")
+    explain.add_argument("--faces", **FACES)
     for verb in (stress, explain):
         verb.add_argument("model", metavar="MODEL", type=Path, help="folder of an exported model")
         verb.add_argument("--output", type=Path, help="where figures go (default: MODEL)")
+    compare = add(_compare, "measure runs on the same photos, each against the first")
+    compare.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="folders of runs")
+    compare.add_argument("--split", choices=SPLITS, default="validation")
+    compare.add_argument("--output", type=Path, help="file to write (default: in the first run)")
     baselines = add(_baselines, "measure classical methods on the same split as a model")
     baselines.add_argument("--run", type=Path, help="folder of a run, measured beside them")
     baselines.add_argument("--model", type=Path, help="exported model, measured beside them")
@@ -104,7 +113,7 @@ def _add_measuring_verbs(add: Callable) -> None:
         "--backbone-weights", default=TrainConfig.backbone_weights, help="of the linear probe"
     )
     baselines.add_argument("--output", type=Path, help="file to write (default: in the data)")
-    for verb in (evaluate, stress, explain, baselines):
+    for verb in (evaluate, stress, explain, compare, baselines):
         verb.add_argument("--data", **DATA)
     audit = add(_audit, "look for what gives the labels away: exit code 1 if there is something")
     audit.add_argument("data", metavar="DATA", type=Path, help="prepared folder, or any photos")
@@ -134,18 +143,33 @@ def _add_push(add: Callable) -> None:
 
 def _add_flags(parser: argparse.ArgumentParser, config: type, without: tuple = ()) -> None:
     """Make every field a flag; flags that are not given stay out of the result."""
+    recipes = RECIPES if config is TrainConfig else {}
     hints = get_type_hints(config, include_extras=True)
     for field in fields(config):
         if field.name in without:
             continue
         kind, text, *_ = get_args(hints[field.name])
-        how = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
+        how: dict = {"type": kind}
+        if kind is bool:
+            how = {"action": argparse.BooleanOptionalAction}
+        elif kind == tuple[str, ...]:
+            how = {"action": "append"}
         parser.add_argument(
             f"--{field.name.replace('_', '-')}",
             default=argparse.SUPPRESS,
-            help=f"{text} (default: {field.default})",
+            help=f"{text} ({_default(field, recipes)})",
             **how,
         )
+
+
+def _default(field: Field, recipes: Mapping[str, Sequence[dict]]) -> str:
+    """Return a setting's default, and that of every recipe that has another."""
+    texts = [f"default: {field.default}"]
+    for name, stages in recipes.items():
+        values = [str(stage.get(field.name, field.default)) for stage in stages]
+        if set(values) != {str(field.default)}:
+            texts.append(f"{name}: {', then '.join(dict.fromkeys(values))}")
+    return "; ".join(texts)
 
 
 # Imports wait until a verb needs them: Keras alone takes ten seconds.
@@ -154,13 +178,15 @@ def _add_flags(parser: argparse.ArgumentParser, config: type, without: tuple = (
 def _prepare(**flags) -> None:
     from training.dataset import prepare
 
+    if "source" in flags:
+        flags["source"] = tuple(flags["source"])
     prepare(PrepareConfig(**flags))
 
 
-def _train(resume: bool, **flags) -> None:
-    from training.fit import train
+def _train(resume: bool, recipe: str, **flags) -> None:
+    from training.fit import train_recipe
 
-    train(TrainConfig(**flags), resume=resume, given=frozenset(flags))
+    train_recipe(recipe, flags, resume=resume)
 
 
 def _evaluate(
@@ -190,7 +216,7 @@ def _export(run: Path, data: Path, output: Path | None, faces: bool) -> None:
     export(run, data, output or run / "export", faces=faces)
 
 
-def _run(resume: bool, **flags) -> None:
+def _run(resume: bool, recipe: str, **flags) -> None:
     from training.fit import is_started
 
     prepare_names = {field.name for field in fields(PrepareConfig)}
@@ -198,11 +224,11 @@ def _run(resume: bool, **flags) -> None:
     if "data" in flags:
         prepare_flags["output"] = flags["data"]
     train_flags = {name: flags[name] for name in flags.keys() - (prepare_names - {"seed"})}
-    config = TrainConfig(**train_flags)
+    config = TrainConfig(**{**RECIPES[recipe][-1], **train_flags})
     # Before the data is made anew; and a run that was interrupted earlier than that starts here.
-    resume = is_started(config.run, resume)
+    resume = is_started(recipe, config.run, resume)
     _prepare(**prepare_flags)
-    _train(resume, **train_flags)
+    _train(resume, recipe, **train_flags)
     test = {"split": "test", "output": None, "faces": False}
     _evaluate(str(config.run), config.data, **test, folds=None, backbone_weights=None)
     _export(config.run, config.data, None, faces=False)
@@ -215,11 +241,17 @@ def _stress(model: Path, data: Path, split: str, output: Path | None, faces: boo
 
 
 def _explain_test(
-    model: Path, data: Path, splits: str, output: Path | None, run: Path | None
+    model: Path, data: Path, splits: str, output: Path | None, run: Path | None, faces: bool
 ) -> None:
     from training.explanation import explain_test
 
-    explain_test(model, data, SPLITS if splits == "all" else (splits,), output, run=run)
+    explain_test(model, data, SPLIT_CHOICES[splits], output, run=run, faces=faces)
+
+
+def _compare(data: Path, **options) -> None:
+    from training.compare import compare
+
+    compare(data=data, **options)
 
 
 def _baselines(data: Path, **options) -> None:

@@ -21,6 +21,7 @@ from training.report import (
     kinds_table,
     metrics_table,
     show,
+    sources_table,
     verdicts_table,
 )
 from training.sources import Source, lookup
@@ -146,6 +147,7 @@ def _tables(export: Path, figures: Mapping) -> dict[str, str]:
         "metrics_table": metrics_table(figures),
         "verdicts_table": verdicts_table(figures),
         "kinds_table": kinds_table(figures),
+        "sources_table": sources_table(figures),
         "formats_table": formats_table(report),
     }
 

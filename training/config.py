@@ -41,7 +41,11 @@ def _check_ranges(config: object) -> None:
 class PrepareConfig:
     """What `prepare` reads and writes."""
 
-    source: Annotated[str, "`kaggle`, or a folder with real and fake photos"] = "kaggle"
+    source: Annotated[
+        tuple[str, ...],
+        "WHERE or NAME=WHERE, any number of times; WHERE is `kaggle`, `kaggle:OWNER/NAME`, "
+        "`hf:NS/NAME` or a folder with real and fake photos",
+    ] = ("kaggle",)
     output: Annotated[Path, "folder to write"] = Path("data/faces")
     size: Annotated[int, "side of the written photos in px", Within(32, 4096)] = 256
     crop: Annotated[
@@ -61,7 +65,10 @@ class PrepareConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What `train` reads and writes, and how it trains."""
+    """What `train` reads and writes, and how it trains in one stage.
+
+    The defaults are those of the recipe `plain`; `RECIPES` holds what others do differently.
+    """
 
     data: Annotated[Path, "folder that `prepare` wrote"] = Path("data/faces")
     run: Annotated[Path, "folder to write"] = Path("runs/efficientnetb0")
@@ -71,15 +78,50 @@ class TrainConfig:
     trainable_layers: Annotated[
         int, "layers at the backbone's end that train (238 are all)", Within(0, 238)
     ] = 20
+    start_from: Annotated[
+        str, "run whose weights are taken at the start, in place of the backbone's"
+    ] = ""
+    leave_out: Annotated[
+        str, "source whose photos are neither trained nor validated on, to be tested as foreign"
+    ] = ""
     input_size: Annotated[int, "side of the model's input in px", Within(32, 1024)] = 224
+    crop_margin: Annotated[
+        float,
+        "crop to the face, this margin times as large as its box's longer side; 0: whole photos",
+        Within(0, 4),
+    ] = 0.0
+    head: Annotated[
+        str,
+        "`pooled` (features averaged, two dense layers), or `evidence` (a map of log-odds, pooled)",
+    ] = "pooled"
     hidden_units: Annotated[int, "width of the head", Within(1)] = 256
-    l2: Annotated[float, "weight of the head's L2 penalty", Within(0)] = 1e-4
+    l2: Annotated[float, "weight of the pooled head's L2 penalty", Within(0)] = 1e-4
     dropout: Annotated[
         float, "share of the head's activations dropped while training", Within(0, 0.99)
     ] = 0.4
-    epochs: Annotated[int, "passes over the training photos at most", Within(1)] = 10
+    sampling: Annotated[
+        str,
+        "`photos` (each once an epoch), or `pairs` (a real photo beside a fake of the same source)",
+    ] = "photos"
+    composites: Annotated[
+        float, "pairs: share whose fake is made from the real photo while training", SHARE
+    ] = 0.0
+    mask_weight: Annotated[
+        float, "of the loss that makes the evidence agree with where fakes were changed", Within(0)
+    ] = 0.0
+    epochs: Annotated[int, "epochs at most", Within(1)] = 10
+    epoch_photos: Annotated[
+        int, "pairs: photos in an epoch; 0: as many as there are", Within(0)
+    ] = 0
     batch_size: Annotated[int, "photos in a step", Within(2)] = 16
-    learning_rate: Annotated[float, "of Adam, at the start", Within(0, 1)] = 3e-4
+    learning_rate: Annotated[
+        float, "of Adam: at the start, or after the warm-up of pairs", Within(0, 1)
+    ] = 3e-4
+    weight_average: Annotated[
+        float,
+        "momentum of the moving average of the weights that is kept; 0: none",
+        Within(0, 0.9999),
+    ] = 0.0
     label_smoothing: Annotated[
         float, "share of the label that is spread over both classes", SHARE
     ] = 0.1
@@ -112,6 +154,40 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _check_ranges(self)
+        if self.sampling not in ("photos", "pairs"):
+            raise UserError(f"--sampling {self.sampling} is neither `photos` nor `pairs`.")
+        if self.mask_weight and self.head != "evidence":
+            raise UserError("--mask-weight needs --head evidence: another head has no map to fit.")
+        for name in ("composites", "mask_weight", "epoch_photos", "weight_average"):
+            if self.sampling == "photos" and getattr(self, name):
+                raise UserError(f"--{name.replace('_', '-')} needs --sampling pairs.")
+
+
+# What a recipe's stages do differently from the defaults. Each stage starts from the one before.
+_PAIRS = {
+    # All but the stem and the first two blocks, which cost a third of the time.
+    "trainable_layers": 200,
+    "crop_margin": 1.2,
+    "head": "evidence",
+    "sampling": "pairs",
+    "composites": 0.5,
+    "mask_weight": 1.0,
+    "batch_size": 32,
+    "weight_average": 0.998,
+    "label_smoothing": 0.05,
+    "class_weights": False,
+    "dropout": 0.2,
+}
+RECIPES: dict[str, tuple[dict, ...]] = {
+    "plain": ({},),
+    "two-stage": (
+        _PAIRS | {"input_size": 160, "epochs": 14, "epoch_photos": 8000, "learning_rate": 4e-4},
+        _PAIRS
+        | {"input_size": 224, "epochs": 5, "epoch_photos": 5000, "learning_rate": 1e-4}
+        | {"composites": 0.35},  # the dataset's own fakes count more towards the end
+    ),
+}
+DEFAULT_RECIPE = "two-stage"
 
 
 def read_config(run: Path) -> dict:

@@ -15,14 +15,17 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import chain, count
 from pathlib import Path
 
+import numpy as np
 import PIL
+from PIL import Image
 from tqdm import tqdm
 
 from space.faces import (
+    Face,
     FaceFinder,
     FaceFinderError,
     PhotoError,
@@ -34,7 +37,7 @@ from space.faces import (
 from training.config import SPLITS, PrepareConfig
 from training.errors import UserError
 from training.folders import check_replaceable, replaced_folder
-from training.kaggle import SourcePhoto, find_photos, locate
+from training.kaggle import SourcePhoto, find_photos, locate, source_name
 from training.sources import lookup
 from training.splits import (
     BASE_EXTENT,
@@ -49,13 +52,14 @@ LABELS = ("real", "fake")  # real = 0, fake = 1
 DIFFICULTIES = ("easy", "mid", "hard")
 PARTS = ("left_eye", "right_eye", "nose", "mouth")
 REPORT, METADATA, PAIRS = "prepare_report.json", "metadata.csv", "source_pairs.csv"
-# One table for all, without chroma subsampling, which would blur colour seams.
 # The photo's side divided by the longer side of the face's box: the dataset's photos, which are
 # cropped to the face already, have that, and others are given it.
 CROP_MARGIN = 1.33
+# One table for all, without chroma subsampling, which would blur colour seams.
 JPEG = {"format": "JPEG", "quality": 92, "subsampling": 0}
-FORMAT = 2  # raise it when the same input gives other output, so that old folders are made anew
+FORMAT = 3  # raise it when the same input gives other output, so that old folders are made anew
 WORKERS = 4
+MIN_SOURCE = 20  # photos of each label from which on a source is split by itself
 CARD_TEMPLATE = Path(__file__).with_name("dataset_card.md")
 
 log = logging.getLogger(__name__)
@@ -76,6 +80,9 @@ class PhotoRow:
             where unknown; left and right are the image's. Not integers, as `datasets` reads no
             integer columns with gaps.
         group: photos of one group must not fall into two splits.
+        face: the largest face in the photo as it was written: box (left, top, width, height), then
+            the landmarks as `space.faces.Face` orders them (x and y of each), in px and parted by
+            spaces. Without landmarks where the Haar cascade found it, `""` where no face was found.
     """
 
     file_name: str
@@ -87,6 +94,7 @@ class PhotoRow:
     nose: float | None
     mouth: float | None
     group: str
+    face: str
 
     def __post_init__(self) -> None:
         if self.label not in LABELS or self.difficulty not in ("", *DIFFICULTIES):
@@ -120,7 +128,16 @@ class Photo(PhotoRow):
     @property
     def stratum(self) -> str:
         """What splits should hold in equal shares."""
-        return self.label + self.difficulty
+        return f"{self.label}{self.difficulty} {self.source}"
+
+    @property
+    def found_face(self) -> Face | None:
+        """The face of the column `face`."""
+        if not self.face:
+            return None
+        left, top, width, height, *rest = map(float, self.face.split())
+        landmarks = np.array(rest, np.float32).reshape(5, 2) if rest else None
+        return Face((left, top, width, height), landmarks, confidence=1.0)
 
 
 def prepare(config: PrepareConfig) -> Path:
@@ -135,19 +152,33 @@ def prepare(config: PrepareConfig) -> Path:
     """
     output = config.output
     check_replaceable(output, REPORT)
-    photos = find_photos(locate(config.source), prepared=REPORT)
+    photos = [photo for source in config.source for photo in _find(source)]
     hashes = [_hash(photo.path) for photo in tqdm(photos, desc="Reading", unit="photo")]
-    fingerprint = _fingerprint(photos, hashes, config)
+    finder = load_finder()
+    fingerprint = _fingerprint(photos, hashes, config, finder.name)
     report = read_report(output) if (output / REPORT).is_file() else {}
     if report.get("fingerprint") == fingerprint:
         log.info("%s is already prepared from these photos.", output)
     else:
         with replaced_folder(output, REPORT) as folder:
-            report = _fill(folder, photos, hashes, config) | {"fingerprint": fingerprint}
+            report = _fill(folder, photos, hashes, config, finder)
+            report |= {"fingerprint": fingerprint}
             (folder / REPORT).write_text(json.dumps(report, indent=2) + "\n")
             _verify(folder, report["counts"])
     log.info(_last_line(output, report))
     return output
+
+
+def open_framed(photo: Photo, margin: float) -> Image.Image:
+    """Return a photo's pixels, cropped to its face as `space.faces.crop_face` does.
+
+    Args:
+        photo: of a prepared folder.
+        margin: side of the crop divided by the longer side of the face's box; 0 for all of the
+            photo, as where no face was found.
+    """
+    pixels, face = open_photo(photo.path), photo.found_face
+    return crop_face(pixels, face, margin) if margin and face is not None else pixels
 
 
 def read_report(data: Path) -> dict:
@@ -234,7 +265,7 @@ def features():
     """
     from datasets import ClassLabel, Features, Image, Value
 
-    text = {name: Value("string") for name in ("source", "difficulty", "group")}
+    text = {name: Value("string") for name in ("source", "difficulty", "group", "face")}
     columns = {"image": Image(), "label": ClassLabel(names=list(LABELS))}
     columns |= {part: Value("float32") for part in PARTS} | text
     order = ["image", *(column.name for column in fields(PhotoRow) if column.name != "file_name")]
@@ -271,30 +302,45 @@ def _hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _fingerprint(photos: list[SourcePhoto], hashes: list[str], config: PrepareConfig) -> str:
+def _find(source: str) -> list[SourcePhoto]:
+    """Return the photos of `NAME=WHERE` or `WHERE`."""
+    name, parted, where = source.partition("=")
+    if not parted or not re.fullmatch(r"[\w.-]+", name):  # or a path that holds "=" itself
+        name, where = "", source
+    return find_photos(locate(where), prepared=REPORT, source=name or source_name(where))
+
+
+def _fingerprint(
+    photos: list[SourcePhoto], hashes: list[str], config: PrepareConfig, finder: str
+) -> str:
     """Stand for everything that decides what is written; where the photos lie does not."""
     listing = [(p.label, p.source, p.path.name, h) for p, h in zip(photos, hashes, strict=True)]
     settings = [FORMAT, JPEG, PIL.__version__, config.size, config.seed, config.group_by]
-    settings += ["crop"] if config.crop else []  # so that data from before there was a choice stays
+    settings += [config.crop, finder]
     return hashlib.sha256(json.dumps([settings, listing]).encode()).hexdigest()
 
 
 def _fill(
-    folder: Path, photos: list[SourcePhoto], hashes: list[str], config: PrepareConfig
+    folder: Path,
+    photos: list[SourcePhoto],
+    hashes: list[str],
+    config: PrepareConfig,
+    finder: FaceFinder,
 ) -> dict:
     """Write photos, metadata and card into an empty folder; return the report."""
     encoded = folder / "encoded"
-    finder = load_finder() if config.crop else None
-    problems = _encode_all(photos, config.size, encoded, finder)
+    faces, problems = _encode_all(photos, encoded, config, finder)
     readable = [index for index, problem in enumerate(problems) if problem is None]
     if not readable:
         raise UserError(f"None of the {len(photos)} photos can be read. The first: {problems[0]}")
     parsed = {index: parse_name(photos[index]) for index in readable}
     strata = [photos[index].label + parsed[index]["difficulty"] for index in readable]
+    members = [photos[index] for index in readable]
     readable_hashes = [hashes[index] for index in readable]
-    pairs = find_source_pairs([photos[index].path for index in readable], readable_hashes)
-    groups = group_by_source(readable_hashes, pairs if config.group_by == "sources" else [])
-    splits = assign_splits(strata, groups, config.seed)
+    pairs = _pairs_by_source(members, readable_hashes)
+    together = pairs + _same_original(members) if config.group_by == "sources" else []
+    groups = group_by_source(readable_hashes, together)
+    splits = _split_by_source(members, strata, groups, config.seed)
     _check_splits([photos[index].label for index in readable], splits)
     rows: dict[str, list[PhotoRow]] = {split: [] for split in SPLITS}
     malformed, written = [], []
@@ -306,7 +352,8 @@ def _fill(
         (encoded / f"{index}.jpg").rename(target)
         written.append(target.relative_to(folder).as_posix())
         file_name = f"{photo.label}/{target.name}"
-        rows[split].append(PhotoRow(file_name, photo.label, photo.source, group=group, **columns))
+        columns |= {"group": group, "face": faces[index]}
+        rows[split].append(PhotoRow(file_name, photo.label, photo.source, **columns))
     encoded.rmdir()
     for split, split_rows in rows.items():
         _write_metadata(folder / split / METADATA, split_rows)
@@ -325,6 +372,7 @@ def _fill(
         "group_by": config.group_by,
         "counts": counts,
         "groups_of_several": sum(size > 1 for size in Counter(groups).values()),
+        "without_face": sum(not faces[index] for index in readable),
         "unreadable": unreadable,
         "malformed_names": malformed,
     }
@@ -355,36 +403,99 @@ def load_finder() -> FaceFinder:
     return finder
 
 
+def _pairs_by_source(photos: Sequence[SourcePhoto], hashes: Sequence[str]) -> list[SourcePair]:
+    """Return the pairs that share a source photo, looked for within each source: others have none,
+    and the search stays short."""
+    pairs = []
+    for source in sorted({photo.source for photo in photos}):
+        members = [index for index, photo in enumerate(photos) if photo.source == source]
+        found = find_source_pairs(
+            [photos[index].path for index in members], [hashes[index] for index in members]
+        )
+        pairs += [
+            replace(pair, first=members[pair.first], second=members[pair.second]) for pair in found
+        ]
+    return pairs
+
+
+def _split_by_source(
+    photos: Sequence[SourcePhoto], strata: Sequence[str], groups: Sequence[str], seed: int
+) -> list[str]:
+    """Split each source by itself: another source beside it moves none of its photos, but for those
+    that both hold. Sources too small for that are dealt with the largest one."""
+    splits = [""] * len(photos)
+    decided: dict[str, str] = {}
+    sizes = Counter((photo.source, photo.label) for photo in photos)
+    sources = sorted({photo.source for photo in photos})
+    smaller = {source: min(sizes[source, label] for label in LABELS) for source in sources}
+    largest = max(sources, key=smaller.__getitem__)
+    dealt_with = {name: name if smaller[name] >= MIN_SOURCE else largest for name in sources}
+    for pool in sorted(set(dealt_with.values())):
+        members = [index for index, photo in enumerate(photos) if dealt_with[photo.source] == pool]
+        dealt = assign_splits([strata[i] for i in members], [groups[i] for i in members], seed)
+        for index, split in zip(members, dealt, strict=True):
+            splits[index] = decided.setdefault(groups[index], split)
+    return splits
+
+
+def _same_original(photos: Sequence[SourcePhoto]) -> list[SourcePair]:
+    """Return pairs of photos whose names tell that they come from one video."""
+    latest: dict[tuple[str, str], int] = {}
+    pairs = []
+    for index, photo in enumerate(photos):
+        if photo.original:
+            key = (photo.source, photo.original)
+            if key in latest:
+                pairs.append(SourcePair(latest[key], index, inliers=0, extent=0.0))
+            latest[key] = index
+    return pairs
+
+
 def _encode_all(
-    photos: list[SourcePhoto], size: int, folder: Path, finder: FaceFinder | None
-) -> list[str | None]:
-    """Write every photo as `{index}.jpg`; return what is wrong with each, `None` where nothing
-    is."""
+    photos: list[SourcePhoto], folder: Path, config: PrepareConfig, finder: FaceFinder
+) -> tuple[list[str], list[str | None]]:
+    """Write every photo as `{index}.jpg`; return the column `face` of each, and what is wrong with
+    it, `None` where nothing is."""
     folder.mkdir()
     with ThreadPoolExecutor(WORKERS) as pool:
         jobs = [
-            pool.submit(_encode, photo.path, size, folder / f"{index}.jpg", finder)
+            pool.submit(_encode, photo.path, folder / f"{index}.jpg", config, finder)
             for index, photo in enumerate(photos)
         ]
         try:
-            return [job.result() for job in tqdm(jobs, desc="Writing", unit="photo")]
+            results = [job.result() for job in tqdm(jobs, desc="Writing", unit="photo")]
         except BaseException:
             pool.shutdown(cancel_futures=True)  # or an interruption waits for the whole queue
             raise
+    faces, problems = zip(*results, strict=True)
+    return list(faces), list(problems)
 
 
-def _encode(path: Path, size: int, target: Path, finder: FaceFinder | None) -> str | None:
+def _encode(
+    path: Path, target: Path, config: PrepareConfig, finder: FaceFinder
+) -> tuple[str, str | None]:
     try:
         photo = open_photo(path)
-        if finder:
+        if config.crop:
             faces = finder.find(photo)
             if not faces:
-                return "No face was found in it."
+                return "", "No face was found in it."
             photo = crop_face(photo, faces[0], CROP_MARGIN)
-        resize_square(photo, size).save(target, **JPEG)
+        photo = resize_square(photo, config.size)
+        photo.save(target, **JPEG)
     except PhotoError as error:
-        return str(error)
-    return None
+        return "", str(error)
+    return _describe_face(photo, finder), None
+
+
+def _describe_face(photo: Image.Image, finder: FaceFinder) -> str:
+    """Return the column `face` of a photo."""
+    faces = finder.find(photo)
+    if not faces:
+        return ""
+    landmarks = faces[0].landmarks
+    points = [] if landmarks is None else landmarks.ravel().tolist()
+    return " ".join(f"{value:.1f}" for value in [*faces[0].box, *points])
 
 
 def _free_name(folder: Path, stem: str) -> Path:

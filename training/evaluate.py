@@ -130,7 +130,8 @@ def predictor(detector: Detector, *, faces: bool) -> Callable[[PhotoSource], Pre
 
 
 def keras_scores(run: Path, photos: Sequence[Photo]) -> np.ndarray:
-    """Return a run's probabilities of fake for each photo `[photos]`, computed by Keras.
+    """Return a run's probabilities of fake for each photo `[photos]`, computed by Keras on what the
+    run was trained on: whole photos, or crops of the faces that `prepare` found.
 
     Raises:
         UserError: the run is not finished.
@@ -147,7 +148,10 @@ def keras_scores(run: Path, photos: Sequence[Photo]) -> np.ndarray:
         model = keras.models.load_model(path)
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be loaded ({error}): train anew.") from error
-    batches = PhotoBatches(photos, batch_size=32, input_size=model.input_shape[1])
+    margin = read_config(Path(run))["settings"].get("crop_margin", 0.0)
+    batches = PhotoBatches(
+        photos, batch_size=32, input_size=model.input_shape[1], crop_margin=margin
+    )
     return model.predict(batches)[:, 1]
 
 

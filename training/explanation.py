@@ -1,7 +1,7 @@
 """Does the heatmap point at what was changed: `python -m training explain-test MODEL`.
 
 The served heatmap is compared with where the fakes were changed (`training.masks`), and so are maps
-that know nothing: a bump in the middle of the face, noise, and Grad-CAM of a network with random
+that know nothing: a bump in the middle of the face, noise, and the heatmap of a network with random
 weights (a sanity check after Adebayo et al. 2018, https://arxiv.org/abs/1810.03292). A heatmap is
 worth showing where it beats the first.
 """
@@ -10,23 +10,25 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import keras
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 from tqdm import tqdm
 
 from space.detector import CONFIG_FILE, Detector
-from space.faces import open_photo, resize_square
-from training.dataset import Photo, read_report, read_split
+from space.faces import crop_face, resize_square
+from training.dataset import Photo, open_framed, read_report, read_split
 from training.errors import UserError
 from training.evaluate import load_detector
 from training.fit import FINAL
 from training.masks import Target, find_targets, part_mask
 from training.metrics import SAMPLES, estimate
-from training.model import build_model
+from training.model import EVIDENCE, EVIDENCE_STEP, build_model
 from training.pipeline import PhotoBatches
 from training.pointing import (
     PRIOR,
@@ -38,7 +40,7 @@ from training.pointing import (
     paint,
 )
 from training.report import markdown_table, show
-from training.saliency import enlarge, with_alternatives, with_heatmap, with_shifts
+from training.saliency import enlarge, has_evidence, with_alternatives, with_heatmap, with_shifts
 
 RESULTS, PLOT = "explanation.json", "explanation.png"
 SEED = 0
@@ -47,11 +49,11 @@ TITLES = {
     "grad_cam": "heatmap as served",
     "centre": "centre of the face",
     "random": "noise",
-    "random_weights": "Grad-CAM, random weights",
+    "random_weights": "heatmap, random weights",
     "hires_cam": "HiResCAM at block7a",
     "layer_cam": "LayerCAM at block7a",
-    "large_input": "Grad-CAM, input twice as large (4 x the time)",
-    "shifts": "Grad-CAM, 4 shifts interleaved (4 x the time)",
+    "large_input": "heatmap, input twice as large (4 x the time)",
+    "shifts": "heatmap, 4 shifts interleaved (4 x the time)",
 }
 COLUMNS = {
     "pointing": "pointing game",
@@ -72,6 +74,7 @@ def explain_test(
     output: Path | None = None,
     *,
     run: Path | None = None,
+    faces: bool = False,
     samples: int = SAMPLES,
 ) -> dict:
     """Write `explanation.json` and `explanation.png`, log the table and return the results.
@@ -83,6 +86,8 @@ def explain_test(
         output: folder for the files; that of the model where it is not given.
         run: folder of the finished run that the model was exported from; with it, maps that the
             exported graph does not have are compared as well.
+        faces: crop photos and masks to the face, as the page does; where `prepare` found none the
+            photo stays whole.
         samples: bootstrap samples of the intervals.
 
     Returns:
@@ -98,17 +103,20 @@ def explain_test(
     if not (Path(model) / CONFIG_FILE).is_file():
         raise UserError(f"{model} holds no {CONFIG_FILE}: give the folder of an exported model.")
     network = None if run is None else _load_run(run)
-    targets, rejected = _find_targets(data, splits)
+    whole, rejected = _find_targets(data, splits)
     detector = load_detector(model)
+    margin = detector.config.crop_margin if faces else 0.0
+    targets = [_framed(target, margin) for target in whole]
     results = {
         "model": detector.config.sha256,
         "data_fingerprint": read_report(data)["fingerprint"],
         "splits": list(splits),
         "seed": SEED,
         "bootstrap_samples": samples,
-        "masks": _describe_masks(targets),
+        "faces": faces,
+        "masks": _describe_masks(whole),
         "rejected_pairs": rejected,
-        **_compare(detector, network, targets, samples),
+        **_compare(detector, network, targets, margin, samples),
     }
     _write(results, Path(output or model))
     log.info("%s\n%s", explanation_table(results), results["conclusion"])
@@ -180,13 +188,30 @@ def _find_targets(data: Path, splits: Sequence[str]) -> tuple[list[Target], dict
     return targets, rejected
 
 
+def _framed(target: Target, margin: float) -> Target:
+    """Return a target whose mask is cropped as `open_framed` crops its photo."""
+    face = target.photo.found_face
+    if not margin or face is None:
+        return target
+    picture = Image.fromarray(target.mask).convert("RGB")
+    return replace(target, mask=np.asarray(crop_face(picture, face, margin))[..., 0] > 127)
+
+
 def _compare(
-    detector: Detector, network: keras.Model | None, targets: Sequence[Target], samples: int
+    detector: Detector,
+    network: keras.Model | None,
+    targets: Sequence[Target],
+    margin: float,
+    samples: int,
 ) -> dict:
     """Return the part of the results that is about maps."""
     fakes = [target.photo for target in targets]
-    served, called_fake = _served_maps(detector, fakes)
-    maps = _maps(served, network, fakes, detector.config.input_size)
+    served, called_fake = _served_maps(detector, fakes, margin)
+
+    def predict(network: keras.Model) -> dict[str, np.ndarray]:
+        return _predict(network, fakes, margin)
+
+    maps = _maps(served, network, predict, detector.config.input_size)
     found = {
         kind: localisation(targets, maps, called_fake, kind, samples)
         for kind in KINDS
@@ -196,48 +221,59 @@ def _compare(
     return {
         "empty_maps": {name: float(np.mean(of_map)) for name, of_map in empty.items()},
         "localisation": found,
-        "curves": _all_curves(detector, targets, maps, samples),
+        "curves": _all_curves(detector, targets, maps, margin, samples),
         **conclude(found),
     }
 
 
-def _served_maps(detector: Detector, photos: Sequence[Photo]) -> tuple[np.ndarray, np.ndarray]:
+def _served_maps(
+    detector: Detector, photos: Sequence[Photo], margin: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Return heatmaps `[photos, rows, columns]` and which photos were called fake `[photos]`."""
     progress = tqdm(photos, desc="Explaining", unit="photo")
-    predictions = [detector.predict(photo.path) for photo in progress]
+    predictions = [detector.predict(open_framed(photo, margin)) for photo in progress]
     heatmaps = np.stack([prediction.heatmap for prediction in predictions])
     return heatmaps, np.array([prediction.verdict == "fake" for prediction in predictions])
 
 
 def _maps(
-    served: np.ndarray, network: keras.Model | None, photos: Sequence[Photo], side: int
+    served: np.ndarray,
+    network: keras.Model | None,
+    predict: Callable[[keras.Model], dict[str, np.ndarray]],
+    side: int,
 ) -> dict[str, np.ndarray]:
     """Return all maps of the photos `[photos, rows, columns]` by name."""
     prior = centre_prior()
     maps = {
         "grad_cam": served,
-        "centre": np.broadcast_to(prior, (len(photos), *prior.shape)),
+        "centre": np.broadcast_to(prior, (len(served), *prior.shape)),
         "random": np.random.default_rng(SEED).random(served.shape),
-        "random_weights": _predict(with_heatmap(_random_network(side)), photos)["heatmap"],
+        "random_weights": predict(with_heatmap(_random_network(side, served.shape[1])))["heatmap"],
     }
     if network is None:
         return maps
-    return maps | {
-        **_predict(with_alternatives(network), photos),
-        "large_input": _predict(with_heatmap(enlarge(network)), photos)["heatmap"],
-        "shifts": _predict(with_shifts(network), photos)["heatmap"],
-    }
+    maps["shifts"] = predict(with_shifts(network))["heatmap"]
+    if has_evidence(network):  # which is what it is at one size, and has no gradient to weigh
+        return maps
+    larger = predict(with_heatmap(enlarge(network)))["heatmap"]
+    return maps | predict(with_alternatives(network)) | {"large_input": larger}
 
 
-def _random_network(side: int) -> keras.Model:
+def _random_network(side: int, rows: int) -> keras.Model:
+    """Return a network with random weights whose heatmap has as many rows."""
     keras.utils.set_random_seed(SEED)  # the backbone takes no seed of its own
-    return build_model(backbone_weights="none", trainable_layers=0, input_size=side, seed=SEED)
+    head = EVIDENCE if rows == side // EVIDENCE_STEP else "pooled"
+    return build_model(
+        backbone_weights="none", trainable_layers=0, head=head, input_size=side, seed=SEED
+    )
 
 
-def _predict(network: keras.Model, photos: Sequence[Photo]) -> dict[str, np.ndarray]:
+def _predict(network: keras.Model, photos: Sequence[Photo], margin: float) -> dict[str, np.ndarray]:
     # On CPUs compiling takes TensorFlow longer than the photos do.
     network.jit_compile = keras.config.backend() != "tensorflow"
-    batches = PhotoBatches(photos, batch_size=16, input_size=network.input_shape[1])
+    batches = PhotoBatches(
+        photos, batch_size=16, input_size=network.input_shape[1], crop_margin=margin
+    )
     return network.predict(batches)
 
 
@@ -264,6 +300,7 @@ def _all_curves(
     detector: Detector,
     targets: Sequence[Target],
     maps: Mapping[str, Sequence[np.ndarray]],
+    margin: float,
     samples: int,
 ) -> dict[str, dict]:
     """Return mean curves and the areas under them, with intervals, by map."""
@@ -273,7 +310,7 @@ def _all_curves(
     side = detector.config.input_size
     found: dict[str, list] = {name: [] for name in maps}
     for index in tqdm(chosen, desc="Inserting and deleting", unit="photo"):
-        photo = np.asarray(resize_square(open_photo(targets[index].photo.path), side))
+        photo = np.asarray(resize_square(open_framed(targets[index].photo, margin), side))
         for name in maps:
             curves = fading_curves(
                 lambda pixels: detector.predict(pixels).probability,

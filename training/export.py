@@ -21,10 +21,10 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from space.detector import MODEL_FILE, Calibration, Detector, DetectorConfig
-from space.faces import model_input, open_photo
+from space.faces import model_input
 from training.calibrate import calibrate, choose_thresholds, describe_scores
 from training.config import read_config
-from training.dataset import CROP_MARGIN, LABELS, Photo, read_report, read_split
+from training.dataset import CROP_MARGIN, LABELS, Photo, open_framed, read_report, read_split
 from training.errors import UserError
 from training.evaluate import evaluate, keras_scores, log_metrics, score_photos
 from training.fit import FINAL, package_versions
@@ -39,7 +39,8 @@ REPORT, VARIANTS = "export_report.json", "variants"
 MAX_AUC_LOSS = 0.005  # on the validation split, against Keras
 CALIBRATION_PHOTOS = 100
 SUMMARY = ("photos", "roc_auc", "average_precision", "accuracy", "balanced_accuracy")
-SUMMARY += ("majority_baseline", "paired_ranking", "verdicts", "by_difficulty", "confusion_matrix")
+SUMMARY += ("majority_baseline", "paired_ranking", "verdicts", "by_source", "by_difficulty")
+SUMMARY += ("confusion_matrix",)
 NOTE = "The split is random: a test photo may share its source photo with a training photo."
 
 log = logging.getLogger(__name__)
@@ -78,7 +79,8 @@ def export(
         data: the prepared folder that it was trained on.
         output: folder to write; an earlier export is replaced.
         faces: calibrate and measure on the largest face that is found in each photo, as the page
-            does. The formats are compared on whole photos in any case, as Keras judges them.
+            does; a run that was trained on faces is measured so in any case. The formats are
+            compared on what Keras judges.
         samples: bootstrap samples of the intervals.
 
     Raises:
@@ -88,13 +90,15 @@ def export(
     config = read_config(run)
     if config["data"]["fingerprint"] != read_report(data)["fingerprint"]:
         raise UserError(f"{data} is not the data that {run} was trained on: give its --data.")
+    margin = config["settings"].get("crop_margin", 0.0)
+    faces = faces or margin > 0
     photos = read_split(data, "validation")
     keras_auc = _auc(photos, keras_scores(run, photos))
     log.info("Keras: validation AUC %.4f.", keras_auc)
     description = _description(config, read_split(data, "train"))
     with tempfile.TemporaryDirectory() as temporary:
         folders, float_blocks = _write_variants(run, data, description, Path(temporary))
-        variants = _measure(folders, photos, keras_auc)
+        variants = _measure(folders, photos, margin, keras_auc)
         chosen = choose_variant(variants, keras_auc)
         report = {
             "keras_validation_auc": keras_auc,
@@ -153,7 +157,8 @@ def _write_variants(
         raise UserError(f"{run} holds no {FINAL}: finish its training first.")
     log.info("Converting to LiteRT; this takes a minute.")
     graph = export_graph(keras.models.load_model(run / FINAL))
-    photos = _calibration_photos(data, description.input_size)
+    margin = read_config(run)["settings"].get("crop_margin", 0.0)
+    photos = _calibration_photos(data, description.input_size, margin)
     quantizer = GraphQuantizer(graph, photos)
     selective, float_blocks = quantizer.int8_selective()
     contents = {
@@ -168,11 +173,11 @@ def _write_variants(
     return [folder / name for name in contents], float_blocks
 
 
-def _calibration_photos(data: Path, size: int) -> list[np.ndarray]:
+def _calibration_photos(data: Path, size: int, margin: float) -> list[np.ndarray]:
     """Return training photos `[1, size, size, 3]` drawn by lot."""
     photos = read_split(data, "train")
     chosen = np.random.default_rng(0).permutation(len(photos))[:CALIBRATION_PHOTOS]
-    return [model_input(open_photo(photos[index].path), size)[None] for index in chosen]
+    return [model_input(open_framed(photos[index], margin), size)[None] for index in chosen]
 
 
 def _description(config: dict, photos: list[Photo]) -> DetectorConfig:
@@ -183,7 +188,7 @@ def _description(config: dict, photos: list[Photo]) -> DetectorConfig:
     return DetectorConfig(
         labels=list(LABELS),
         input_size=config["settings"]["input_size"],
-        crop_margin=CROP_MARGIN,
+        crop_margin=config["settings"].get("crop_margin") or CROP_MARGIN,
         thresholds={"real": 0.5, "fake": 0.5},
         calibration=Calibration(),
         metrics={},
@@ -207,13 +212,19 @@ def _write_others(folder: Path, contents: dict[str, bytes]) -> None:
         (folder / f"{name}.tflite").write_bytes(content)
 
 
-def _measure(folders: list[Path], photos: list[Photo], keras_auc: float) -> list[Variant]:
+def _measure(
+    folders: list[Path], photos: list[Photo], margin: float, keras_auc: float
+) -> list[Variant]:
     """Run the formats on the validation split, with the code that will serve one of them."""
     detectors = [Detector(folder) for folder in folders]
     size = detectors[0].config.input_size
     sample = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
     times = time_in_turn([partial(detector.predict, sample) for detector in detectors])
-    aucs = [_auc(photos, score_photos(detector, photos, detector.name)) for detector in detectors]
+    crops = [open_framed(photo, margin) for photo in photos]
+    aucs = [
+        _auc(photos, np.array([one.probability for one in detector.predict(crops)]))
+        for detector in detectors
+    ]
     return [
         Variant(
             name=folder.name,
@@ -233,7 +244,7 @@ def _give_meaning(folder: Path, photos: list[Photo], faces: bool) -> None:
     truth = np.array([photo.is_fake for photo in photos], dtype=int)
     calibration = calibrate(truth, scores, [photo.group for photo in photos])
     probabilities = np.array([calibration.apply(score) for score in scores])
-    thresholds = choose_thresholds(truth, probabilities)
+    thresholds = choose_thresholds(truth, probabilities, [photo.source for photo in photos])
     replace(
         config,
         calibration=calibration,

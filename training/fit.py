@@ -18,17 +18,57 @@ import keras
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
 
-from training.config import CONFIG, SPLITS, TrainConfig, read_config
-from training.dataset import LABELS, Photo, read_report, read_split
+from training.config import CONFIG, RECIPES, SPLITS, TrainConfig, read_config
+from training.dataset import LABELS, Photo, read_report, read_source_pairs, read_split
 from training.errors import UserError
+from training.fit_pairs import Validation, fit_pairs
 from training.model import build_model
 from training.pipeline import PhotoBatches, build_augmentation
 from training.report import plot_curves
 
+STAGE = "stage-{}"  # folder, in that of a run, of a stage before the last
 BEST, FINAL, LEGACY = "best_model.keras", "deepfake_cnn.keras", "deepfake_cnn.h5"
 HISTORY, CURVES, BACKUP = "history.csv", "curves.png", "backup"
 
 log = logging.getLogger(__name__)
+
+
+def train_recipe(recipe: str, flags: Mapping[str, object], *, resume: bool = False) -> Path:
+    """Train all stages of a recipe, each from the weights of the one before, and return the run's
+    folder; stages before the last lie in it.
+
+    Args:
+        recipe: a name of `training.config.RECIPES`.
+        flags: settings of `TrainConfig` that differ from the recipe's, in all stages.
+        resume: go on with a run that was interrupted.
+
+    Raises:
+        UserError: there is no such recipe, or as for `train`.
+    """
+    run, before = Path(flags.get("run", TrainConfig.run)), flags.get("start_from", "")
+    if not is_started(recipe, run, resume) and resume:
+        read_config(run)  # which says that there is none
+    given = frozenset(flags) - {"run", "start_from"}
+    for stage, folder in zip(RECIPES[recipe], _stage_folders(recipe, run), strict=True):
+        config = TrainConfig(**{**stage, **flags, "run": folder, "start_from": str(before)})
+        before = train(config, resume=(folder / CONFIG).exists(), given=given)
+    return run
+
+
+def is_started(recipe: str, run: Path, resume: bool) -> bool:
+    """Return whether a folder holds a run of a recipe, finished or not.
+
+    Raises:
+        UserError: it does, and nobody asked to resume it; or there is no such recipe.
+    """
+    if recipe not in RECIPES:
+        raise UserError(f"--recipe {recipe} is none of {', '.join(RECIPES)}.")
+    return any([_holds_run(folder, resume) for folder in _stage_folders(recipe, run)])
+
+
+def _stage_folders(recipe: str, run: Path) -> list[Path]:
+    early = len(RECIPES[recipe]) - 1
+    return [*(run / STAGE.format(number + 1) for number in range(early)), run]
 
 
 def train(
@@ -65,12 +105,14 @@ def train(
             return run
     keras.utils.set_random_seed(config.seed)
     epochs_done = _epochs_done(run)
-    photos = photos or {split: read_split(config.data, split) for split in SPLITS}
-    batches = _batches(config, photos, epochs_done)
+    photos = photos or {split: _read_photos(config, split) for split in SPLITS}
     model = _build(config)
     run.mkdir(parents=True, exist_ok=True)
     _write_text(run / CONFIG, json.dumps(_description(config, data), indent=2) + "\n")
-    _fit(model, config, *batches, epochs_done)
+    if config.sampling == "pairs":
+        _fit_pairs(model, config, photos, epochs_done)
+    else:
+        _fit(model, config, *_batches(config, photos, epochs_done), epochs_done)
     _finish(run)
     return run
 
@@ -97,19 +139,35 @@ def repeat_run(
     stored = read_config(run)
     if stored["data"]["fingerprint"] != read_report(data)["fingerprint"]:
         raise UserError(f"{data} is not the data that {run} was trained on: give its --data.")
-    settings = stored["settings"]
-    if backbone_weights is not None:
-        settings["backbone_weights"] = backbone_weights
-    elif isinstance(settings["backbone_weights"], dict):
+    if backbone_weights is None:
+        backbone_weights = stored["settings"]["backbone_weights"]
+    if isinstance(backbone_weights, dict):
         raise UserError(
-            f"{run} was trained from {settings['backbone_weights']['file']}: give its path with "
+            f"{run} was trained from {backbone_weights['file']}: give its path with "
             "--backbone-weights."
+        )
+    return _repeat(stored["settings"], data, folder, photos, backbone_weights)
+
+
+def _repeat(
+    settings: dict,
+    data: Path,
+    folder: Path,
+    photos: Mapping[str, Sequence[Photo]],
+    backbone_weights: str,
+) -> Path:
+    """Train with stored settings, and before that the stage that they started from."""
+    settings = settings | {"backbone_weights": backbone_weights}
+    if settings["start_from"]:
+        earlier = folder / "before"
+        settings["start_from"] = str(
+            _repeat(settings["start_from"], data, earlier, photos, backbone_weights)
         )
     config = TrainConfig(data=data, run=folder, **settings)
     return train(
         config,
         resume=(folder / CONFIG).exists(),
-        given=frozenset() if backbone_weights is None else frozenset({"backbone_weights"}),
+        given=frozenset({"backbone_weights"}),
         photos=photos,
     )
 
@@ -170,12 +228,8 @@ class _Replay(keras.callbacks.Callback):
         self.model.optimizer.learning_rate = rate
 
 
-def is_started(run: Path, resume: bool) -> bool:
-    """Return whether a folder holds a run.
-
-    Raises:
-        UserError: it does, and nobody asked to resume it.
-    """
+def _holds_run(run: Path, resume: bool) -> bool:
+    """Return whether a folder holds a run; if it does, somebody must have asked to resume it."""
     started = (run / CONFIG).exists()
     if started and not resume:
         raise UserError(f"{run} holds a run already: add --resume to go on, or give another --run.")
@@ -183,7 +237,7 @@ def is_started(run: Path, resume: bool) -> bool:
 
 
 def _read_stored(run: Path, resume: bool) -> dict | None:
-    started = is_started(run, resume)
+    started = _holds_run(run, resume)
     return read_config(run) if started or resume else None
 
 
@@ -200,7 +254,10 @@ def _merge(
                 f"{config.run} was started with {name} = {stored['settings'][name]}, not "
                 f"{here[name]}: leave the flag out or give another --run."
             )
+    stored["settings"] = {"start_from": "", **stored["settings"]}
     weights = stored["settings"].pop("backbone_weights")
+    if stored["settings"].pop("start_from") and not config.start_from:
+        raise UserError(f"{config.run} was started from another run: give it with --start-from.")
     if "backbone_weights" in given:
         weights = config.backbone_weights
     elif isinstance(weights, dict) and (config.run / FINAL).is_file():
@@ -226,6 +283,8 @@ def _settings(config: TrainConfig) -> dict:
         with weights.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         settings["backbone_weights"] = {"file": weights.name, "sha256": digest}
+    if config.start_from:
+        settings["start_from"] = read_config(Path(config.start_from))["settings"]
     return settings
 
 
@@ -238,10 +297,22 @@ def _description(config: TrainConfig, data: dict) -> dict:
     }
 
 
+def _read_photos(config: TrainConfig, split: str) -> list[Photo]:
+    photos = read_split(config.data, split)
+    kept = [photo for photo in photos if photo.source != config.leave_out]
+    if config.leave_out and len(kept) in (0, len(photos)):
+        raise UserError(
+            f"--leave-out {config.leave_out} leaves {len(kept)} of {len(photos)} photos of the "
+            f"{split} split of {config.data}: give one of its several sources."
+        )
+    return kept
+
+
 def _batches(
     config: TrainConfig, photos: Mapping[str, Sequence[Photo]], epochs_done: int
 ) -> tuple[PhotoBatches, PhotoBatches]:
-    common = {"batch_size": config.batch_size, "input_size": config.input_size}
+    names = ("batch_size", "input_size", "crop_margin")
+    common = {name: getattr(config, name) for name in names}
     shuffled = PhotoBatches(
         photos["train"],
         shuffle_seed=config.seed,
@@ -253,8 +324,19 @@ def _batches(
 
 
 def _build(config: TrainConfig) -> keras.Model:
-    names = ("backbone_weights", "trainable_layers", "input_size", "hidden_units", "l2", "dropout")
-    return build_model(**{name: getattr(config, name) for name in names}, seed=config.seed)
+    names = ("trainable_layers", "head", "input_size", "hidden_units", "l2", "dropout", "seed")
+    settings = {name: getattr(config, name) for name in names}
+    if not config.start_from:
+        return build_model(backbone_weights=config.backbone_weights, **settings)
+    model = build_model(backbone_weights="none", **settings)
+    path = Path(config.start_from) / FINAL
+    if not path.is_file():
+        raise UserError(f"--start-from {config.start_from} holds no {FINAL}: finish it first.")
+    try:
+        model.set_weights(keras.models.load_model(path, compile=False).get_weights())
+    except ValueError as error:
+        raise UserError(f"{path} is a network with another head: give its --head.") from error
+    return model
 
 
 def _fit(
@@ -287,6 +369,35 @@ def _fit(
     )
 
 
+def _fit_pairs(
+    model: keras.Model,
+    config: TrainConfig,
+    photos: Mapping[str, Sequence[Photo]],
+    epochs_done: int,
+) -> None:
+    run = config.run
+    history = read_history(run)[:epochs_done]
+    _trim_history(run, epochs_done)
+    validation = Validation(
+        model,
+        photos["validation"],
+        read_source_pairs(config.data, photos["validation"]),
+        config,
+        run / BEST,
+        max((epoch["val_auc"] for epoch in history), default=None),
+    )
+    fit_pairs(model, config, photos, epochs_done, validation, _logging(run))
+
+
+def _logging(run: Path) -> list[keras.callbacks.Callback]:
+    return [
+        keras.callbacks.CSVLogger(run / HISTORY, append=True),
+        keras.callbacks.BackupAndRestore(
+            run / BACKUP, double_checkpoint=True, delete_checkpoint=False
+        ),
+    ]
+
+
 def _callbacks(
     model: keras.Model, config: TrainConfig, epochs_done: int
 ) -> list[keras.callbacks.Callback]:
@@ -302,12 +413,9 @@ def _callbacks(
         _CheckpointInner(
             model, run / BEST, monitor="val_auc", mode="max", initial_value_threshold=best
         ),
-        keras.callbacks.CSVLogger(run / HISTORY, append=True),
         stop,
         plateau,
-        keras.callbacks.BackupAndRestore(
-            run / BACKUP, double_checkpoint=True, delete_checkpoint=False
-        ),
+        *_logging(run),
         _Replay(history, [stop, plateau]),  # after what it replays was reset and restored
     ]
 

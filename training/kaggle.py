@@ -1,12 +1,13 @@
-"""Find the photos to prepare: in the Kaggle dataset or in a folder.
+"""Find the photos to prepare: in a Kaggle dataset, a dataset of the Hugging Face Hub or a folder.
 
-Dataset: https://www.kaggle.com/datasets/ciplab/real-and-fake-face-detection
+The default dataset: https://www.kaggle.com/datasets/ciplab/real-and-fake-face-detection
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import tarfile
 import zipfile
 import zlib
@@ -20,40 +21,47 @@ from training.errors import UserError
 HANDLE = "ciplab/real-and-fake-face-detection/versions/1"
 FOLDER_PAIRS = {"training_real": "training_fake", "real": "fake"}
 
-_PAGE = "https://www.kaggle.com/datasets/ciplab/real-and-fake-face-detection"
+_HANDLE = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(/versions/[1-9]\d*)?", re.ASCII)
+_REMOTE = re.compile(r"(?:kaggle|hf):[\w.-]+/([\w.-]+).*", re.ASCII)
 _MAKE_TOKEN = (
     "make a token under https://www.kaggle.com/settings, then set KAGGLE_API_TOKEN or save it as "
     "~/.kaggle/access_token"
 )
 # What was found and what to do, by the status of Kaggle's answer or the kind of failure.
 _FAILURES: dict[int | str, tuple[str, str]] = {
-    "no credentials": (f"Kaggle wants credentials for {HANDLE}, and none are set", _MAKE_TOKEN),
+    "no credentials": ("Kaggle wants credentials for {handle}, and none are set", _MAKE_TOKEN),
     "unusable credentials": (
         "The credentials that are set for Kaggle cannot be read, or hold a line break or another "
         "character that no token has",
         _MAKE_TOKEN,
     ),
-    401: ("Kaggle does not accept the credentials that are set (401)", _MAKE_TOKEN),
-    403: (
-        f"Kaggle denies {HANDLE} to the account whose credentials are set (403)",
-        f"open {_PAGE} with it, agree to what the page asks and try its download button",
+    401: (
+        "Asked for {handle}, Kaggle does not accept the credentials that are set (401)",
+        _MAKE_TOKEN,
     ),
-    404: (f"Kaggle has no {HANDLE} (404)", f"look at {_PAGE} for what became of it"),
-    "another answer": ("Kaggle answered with an error ({})", "try again later"),
+    403: (
+        "Kaggle denies {handle} to the account whose credentials are set (403)",
+        "open {page} with it, agree to what the page asks and try its download button",
+    ),
+    404: ("Kaggle has no {handle} (404)", "look at {page} for what became of it"),
+    "another answer": (
+        "Asked for {handle}, Kaggle answered with an error ({detail})",
+        "try again later",
+    ),
     "no connection": (
-        "The connection to Kaggle failed ({})",
+        "The connection to Kaggle, to ask for {handle}, failed ({detail})",
         "check the network and the proxy settings, then run the same command again",
     ),
     "broken off": (
-        f"The download of {HANDLE} broke off",
+        "The download of {handle} broke off",
         "run the same command again to go on with it",
     ),
     "damaged": (
-        f"The archive of {HANDLE} arrived damaged and was deleted",
+        "The archive of {handle} arrived damaged and was deleted",
         "run the same command again to download it anew",
     ),
     "notebook": (
-        f"The notebook could not attach {HANDLE} ({{}})",
+        "The notebook could not attach {handle} ({detail})",
         "set DISABLE_KAGGLE_CACHE=1 and DISABLE_COLAB_CACHE=1 to download it",
     ),
 }
@@ -68,35 +76,65 @@ class SourcePhoto:
     Attributes:
         path: the file.
         label: `"real"` or `"fake"`, from the folder.
-        source: name of the folder that holds the real and the fake folder.
+        source: the dataset's name: the one that was given to it, or else that of the folder that
+            holds the real and the fake folder.
         named_parts: whether the folder follows the Kaggle names, which tell the replaced parts of a
             fake.
+        original: of a frame that is named `ORIGINAL__VIDEO.jpg`, as crops of the Deepfake Detection
+            Challenge are, the video that its own was made from; `""` for every other name. Photos
+            of one source and original show the same person in the same place, so that they must
+            not fall into two splits.
     """
 
     path: Path
     label: str
     source: str
     named_parts: bool
+    original: str = ""
 
 
-def locate(source: str) -> Path:
+def locate(where: str) -> Path:
     """Return the folder of a source, downloading it where needed.
 
+    A download is kept, and found again without network if its version or commit is named.
+
     Args:
-        source: `"kaggle"`, or the path of a folder.
+        where: `"kaggle"` for the default dataset; `"kaggle:OWNER/NAME"` or
+            `"kaggle:OWNER/NAME/versions/N"` for another one of Kaggle; `"hf:NAMESPACE/NAME"` or
+            `"hf:NAMESPACE/NAME@REVISION"` for one of the Hugging Face Hub; or the path of a folder.
 
     Raises:
-        UserError: the folder does not exist, or Kaggle does not give the photos.
+        UserError: there is no such folder or dataset, or it cannot be downloaded.
     """
-    if source == "kaggle":
-        return _download()
-    root = Path(source)
+    if where == "kaggle":
+        return _download(HANDLE)
+    kind, _, name = where.partition(":")
+    if kind == "kaggle":
+        return _download(_check_handle(name))
+    if kind == "hf":
+        # huggingface_hub takes a second to import and is needed for these sources alone.
+        from training.hub_dataset import fetch
+
+        return fetch(name)
+    root = Path(where)
     if not root.is_dir():
-        raise UserError(f"--source {source} is not a folder: give `kaggle` or a folder of photos.")
+        raise UserError(
+            f"--source {where} is not a folder: give `kaggle`, `kaggle:OWNER/NAME`, "
+            "`hf:NAMESPACE/NAME` or a folder of photos."
+        )
     return root
 
 
-def find_photos(root: Path, prepared: str = "prepare_report.json") -> list[SourcePhoto]:
+def source_name(where: str) -> str | None:
+    """Return the name of the dataset that `locate` would download, `None` for the default dataset
+    and for folders: the folders in these have names of their own."""
+    match = _REMOTE.fullmatch(where)
+    return match[1] if match else None
+
+
+def find_photos(
+    root: Path, prepared: str = "prepare_report.json", source: str | None = None
+) -> list[SourcePhoto]:
     """List the photos of every pair of real and fake folders below `root`, in a fixed order.
 
     Folders that `prepare` wrote are left out: their photos are copies.
@@ -108,13 +146,14 @@ def find_photos(root: Path, prepared: str = "prepare_report.json") -> list[Sourc
         root: folder that holds `training_real` and `training_fake`, or `real` and `fake`, at any
             depth.
         prepared: name of the file by which folders that `prepare` wrote are known.
+        source: the `source` of every photo, in place of the name of the folder that holds it.
 
     Raises:
         UserError: there is no such pair, or one label has no files.
     """
     photos: list[SourcePhoto] = []
     seen: dict[frozenset, Path] = {}
-    for holder, real, fake in _folder_pairs(root, prepared):
+    for holder, real, fake in folder_pairs(root, prepared):
         files = {"real": _files(holder / real), "fake": _files(holder / fake)}
         listing = frozenset(
             (label, path.relative_to(holder).as_posix().split("/", 1)[1], path.stat().st_size)
@@ -126,9 +165,10 @@ def find_photos(root: Path, prepared: str = "prepare_report.json") -> list[Sourc
             continue
         seen[listing] = holder
         log.info("Found %d real and %d fake in %s.", len(files["real"]), len(files["fake"]), holder)
-        source = holder.resolve().name
+        name = source or holder.resolve().name
+        named_parts = fake.lower() == "training_fake"
         photos += [
-            SourcePhoto(path, label, source, named_parts=fake.lower() == "training_fake")
+            SourcePhoto(path, label, name, named_parts, original=_original(path))
             for label, paths in files.items()
             for path in paths
         ]
@@ -136,23 +176,52 @@ def find_photos(root: Path, prepared: str = "prepare_report.json") -> list[Sourc
     return photos
 
 
-def _download() -> Path:
-    # kagglehub takes a second to import and is needed for this source alone.
+def folder_pairs(root: Path, prepared: str) -> list[tuple[Path, str, str]]:
+    """Return (folder, name of its real folder, name of its fake folder), outermost first.
+
+    Args:
+        root: where to look, at any depth.
+        prepared: name of a file; folders that hold it are left out, with all that is in them.
+    """
+    pairs = []
+    for folder, names, files in os.walk(root):
+        holder = Path(folder)
+        if prepared in files:
+            names.clear()
+        names[:] = sorted(name for name in names if not name.startswith("."))
+        by_lower_case = {name.lower(): name for name in names}
+        for real, fake in FOLDER_PAIRS.items():
+            if real in by_lower_case and fake in by_lower_case:
+                pairs.append((holder, by_lower_case[real], by_lower_case[fake]))
+    return sorted(pairs, key=lambda pair: (len(pair[0].parts), pair))
+
+
+def _check_handle(name: str) -> str:
+    if not _HANDLE.fullmatch(name):
+        raise UserError(
+            f"--source kaggle:{name} names no dataset: give `kaggle:OWNER/NAME` or "
+            "`kaggle:OWNER/NAME/versions/N` as in the address of its page."
+        )
+    return name
+
+
+def _download(handle: str) -> Path:
+    # kagglehub takes a second to import and is needed for these sources alone.
     import kagglehub
 
-    has_credentials = _has_credentials()
+    has_credentials = _has_credentials(handle)
     causes = _causes()
     try:
-        return Path(kagglehub.dataset_download(HANDLE))
+        return Path(kagglehub.dataset_download(handle))
     except tuple(causes) as error:
         cause = next(cause for kind, cause in causes.items() if isinstance(error, kind))
         detail = type(error).__name__
-        if cause == "damaged" and not _removed_archive() and type(error) is ValueError:
+        if cause == "damaged" and not _removed_archive(handle) and type(error) is ValueError:
             cause = "another answer"  # about something else than an archive
         elif cause == "another answer":
             detail = error.response.status_code
             cause = _meaning(detail, has_credentials)
-        raise _failure(cause, detail) from error
+        raise _failure(handle, cause, detail) from error
 
 
 def _meaning(status: int, has_credentials: bool) -> int | str:
@@ -179,7 +248,7 @@ def _causes() -> dict[type[Exception], str]:
     }
 
 
-def _has_credentials() -> bool:
+def _has_credentials(handle: str) -> bool:
     from kagglehub.config import get_kaggle_credentials
 
     try:
@@ -189,42 +258,39 @@ def _has_credentials() -> bool:
         if not all(value.isascii() and value.isprintable() for value in values):
             raise ValueError
     except (ValueError, OSError):  # the latter for a token that is too long for a path
-        raise _failure("unusable credentials") from None
+        raise _failure(handle, "unusable credentials") from None
     return bool(values)
 
 
-def _removed_archive() -> bool:
+def _removed_archive(handle: str) -> bool:
     """Delete the archive, if there is one: kagglehub compares sizes alone and would take it for a
     complete download ever after."""
     from kagglehub.cache import get_cached_archive_path
     from kagglehub.handle import parse_dataset_handle
 
-    archive = Path(get_cached_archive_path(parse_dataset_handle(HANDLE)))
-    there = archive.is_file()
-    archive.unlink(missing_ok=True)
-    return there
+    asked = parse_dataset_handle(handle)
+    folder = Path(get_cached_archive_path(asked)).parent
+    # Without a version in the handle, only Kaggle knew which one it was.
+    archives = list(folder.glob(f"{asked.version or '*'}.archive"))
+    for archive in archives:
+        archive.unlink()
+    return bool(archives)
 
 
-def _failure(cause: int | str, detail: object = None) -> UserError:
-    found, advice = _FAILURES[cause]
-    return UserError(
-        f"{found.format(detail)}: {advice}, or use a copy that you have with --source PATH."
-    )
+def _failure(handle: str, cause: int | str, detail: object = None) -> UserError:
+    dataset = _HANDLE.fullmatch(handle)[1]
+    values = {
+        "handle": handle,
+        "page": f"https://www.kaggle.com/datasets/{dataset}",
+        "detail": detail,
+    }
+    found, advice = (part.format(**values) for part in _FAILURES[cause])
+    return UserError(f"{found}: {advice}, or use a copy that you have with --source PATH.")
 
 
-def _folder_pairs(root: Path, prepared: str) -> list[tuple[Path, str, str]]:
-    """Return (folder, name of its real folder, name of its fake folder), outermost first."""
-    pairs = []
-    for folder, names, files in os.walk(root):
-        holder = Path(folder)
-        if prepared in files:
-            names.clear()
-        names[:] = sorted(name for name in names if not name.startswith("."))
-        by_lower_case = {name.lower(): name for name in names}
-        for real, fake in FOLDER_PAIRS.items():
-            if real in by_lower_case and fake in by_lower_case:
-                pairs.append((holder, by_lower_case[real], by_lower_case[fake]))
-    return sorted(pairs, key=lambda pair: (len(pair[0].parts), pair))
+def _original(path: Path) -> str:
+    before, separator, _ = path.stem.partition("__")
+    return before if separator else ""
 
 
 def _files(folder: Path) -> list[Path]:

@@ -95,7 +95,7 @@ def find_targets(data: Path, photos: Sequence[Photo]) -> tuple[list[Target], dic
         without a pair whose parts are unknown is left out. Of several pairs the one with the
         smallest mask counts, as the others add what registration missed.
     """
-    paired, rejected = _pair_masks(data, photos)
+    paired, rejected = pair_masks(data, photos)
     targets = []
     for index, photo in enumerate(photos):
         if not photo.is_fake:
@@ -107,6 +107,32 @@ def find_targets(data: Path, photos: Sequence[Photo]) -> tuple[list[Target], dic
         if mask is not None:
             targets.append(Target(photo, mask, "box"))
     return targets, dict(sorted(rejected.items()))
+
+
+def pair_masks(data: Path, photos: Sequence[Photo]) -> tuple[dict[int, np.ndarray], Counter[str]]:
+    """Compare the fakes whose original is among the photos with it.
+
+    Args:
+        data: folder that `prepare` wrote.
+        photos: some of its photos.
+
+    Returns:
+        Boolean masks `[side, side]` by the position of their fake, and how often which reason
+        rejected a pair. Of several originals the one with the smallest mask counts.
+    """
+    masks: dict[int, np.ndarray] = {}
+    rejected: Counter[str] = Counter()
+    pairs = read_source_pairs(data, photos)
+    for fake, real in tqdm(pairs, desc="Comparing with originals", unit="pair"):
+        pixels = (np.asarray(open_photo(photos[index].path)) for index in (fake, real))
+        try:
+            mask = edit_mask(*pixels)
+        except MaskRejected as error:
+            rejected[error.reason] += 1
+            continue
+        if fake not in masks or mask.sum() < masks[fake].sum():
+            masks[fake] = mask
+    return masks, rejected
 
 
 def part_mask(photo: PhotoRow, side: int) -> np.ndarray | None:
@@ -191,23 +217,6 @@ def register(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
         raise MaskRejected("not registered")
     transform[:, 2] *= len(fixed) / SEARCH_SIDE
     return transform
-
-
-def _pair_masks(data: Path, photos: Sequence[Photo]) -> tuple[dict[int, np.ndarray], Counter[str]]:
-    """Return masks by the position of their fake, and how often which reason rejected a pair."""
-    masks: dict[int, np.ndarray] = {}
-    rejected: Counter[str] = Counter()
-    pairs = read_source_pairs(data, photos)
-    for fake, real in tqdm(pairs, desc="Comparing with originals", unit="pair"):
-        pixels = (np.asarray(open_photo(photos[index].path)) for index in (fake, real))
-        try:
-            mask = edit_mask(*pixels)
-        except MaskRejected as error:
-            rejected[error.reason] += 1
-            continue
-        if fake not in masks or mask.sum() < masks[fake].sum():
-            masks[fake] = mask
-    return masks, rejected
 
 
 def _features(photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -99,15 +99,18 @@ def compute_metrics(
     Returns:
         What JSON can hold. Plain numbers: `photos`, `fakes`, `groups`, `pairs` and
         `majority_baseline`, the accuracy of always naming the label that is more frequent. Figures
-        with their interval (`value`, `low`, `high`): see `_overall`, and `verdicts`. By difficulty,
-        replaced part and source: the fakes concerned against all real photos (of that source).
+        with their interval (`value`, `low`, `high`): see `_overall`, and `verdicts`.
+        `by_difficulty` and `by_part`: the fakes concerned, each against the real photos of its own
+        source (`fakes`, `roc_auc`, `called_fake`). `by_source`: what holds for the photos of one
+        source alone (`photos`, `fakes`, `pairs`, `roc_auc`, `paired_ranking`, the shares of
+        `verdicts`, and `called_fake`, which is `fake_called_fake` by its name among the kinds).
         `confusion_matrix[true][predicted]` and `per_class` at a threshold of 0.5.
 
     Raises:
         UserError: one label is missing, or there are fewer than 20 photos.
     """
     check_measurable(photos)
-    truth = np.array([photo.label == "fake" for photo in photos], dtype=int)
+    truth = _truth(photos)
     groups = [photo.group for photo in photos]
     judged = (scores >= THRESHOLD).astype(int)
 
@@ -127,7 +130,8 @@ def compute_metrics(
         **estimate(overall, groups, samples=samples),
         "thresholds": dict(thresholds),
         "verdicts": estimate(verdicts, groups, samples=samples),
-        **_by_kind(photos, truth, scores, thresholds, samples),
+        **_by_kind(photos, scores, thresholds, samples),
+        "by_source": _by_source(photos, scores, pairs, thresholds, samples),
         "confusion_matrix": metrics.confusion_matrix(truth, judged, labels=[0, 1]).tolist(),
         "per_class": metrics.classification_report(
             truth, judged, labels=[0, 1], target_names=LABELS, output_dict=True, zero_division=0.0
@@ -159,6 +163,40 @@ def roc_auc(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = 
     if len(np.unique(present)) < len(LABELS):
         return float("nan")
     return float(metrics.roc_auc_score(truth, scores, sample_weight=weights))
+
+
+def weighted_auc(
+    truth: np.ndarray, scores: np.ndarray, sources: Sequence[str] | None = None
+) -> Callable[[np.ndarray], float]:
+    """Return ROC AUC as a function of the photos' weights `[photos]`, NaN where they leave one
+    label.
+
+    It is the share of all pairs of a fake and a real photo in which the fake scores higher (Hanley
+    and McNeil 1982); a tie counts half. As the scores stay and the weights alone change, they are
+    sorted once: `sklearn.metrics.roc_auc_score`, which sorts anew in every bootstrap sample, takes
+    minutes for all kinds of fakes.
+
+    Args:
+        truth: labels `[photos]`, 1 = fake.
+        scores: any scores `[photos]` that are higher for fake.
+        sources: of each photo; only pairs of one source count. A source shows in its cameras and
+            its compression, and without this a model gets credit for telling a fake of one source
+            from a real photo of another.
+    """
+    names = np.zeros(len(truth)) if sources is None else np.asarray(sources)
+    members = [np.flatnonzero(names == name) for name in np.unique(names)]
+    ranked = [(own, np.unique(scores[own], return_inverse=True)[1]) for own in members]
+
+    def auc(weights: np.ndarray) -> float:
+        wins = pairs = 0.0
+        for own, level in ranked:  # photos of one level have one score
+            fakes = np.bincount(level, (weights * truth)[own])
+            reals = np.bincount(level, (weights * (1 - truth))[own])
+            wins += fakes @ (np.cumsum(reals) - 0.5 * reals)
+            pairs += fakes.sum() * reals.sum()
+        return float(wins / pairs) if pairs else float("nan")
+
+    return auc
 
 
 def auc_estimate(
@@ -260,45 +298,91 @@ def _verdicts(
 
 
 def _by_kind(
-    photos: Sequence[PhotoRow],
-    truth: np.ndarray,
-    scores: np.ndarray,
-    thresholds: Mapping[str, float],
-    samples: int,
+    photos: Sequence[PhotoRow], scores: np.ndarray, thresholds: Mapping[str, float], samples: int
 ) -> dict[str, dict]:
-    """Return the figures by difficulty, replaced part and source."""
-    difficulty = np.array([photo.difficulty for photo in photos])
-    source = np.array([photo.source for photo in photos])
-    real = truth == 0
+    """Return the figures by difficulty and replaced part."""
     kinds = {
-        "by_difficulty": {name: real | (difficulty == name) for name in DIFFICULTIES},
-        "by_part": {
-            part: real | np.array([getattr(photo, part) == 1 for photo in photos]) for part in PARTS
+        "by_difficulty": {
+            name: [photo.difficulty == name for photo in photos] for name in DIFFICULTIES
         },
-        "by_source": {name: source == name for name in sorted(set(source.tolist()))},
+        "by_part": {part: [getattr(photo, part) == 1 for photo in photos] for part in PARTS},
     }
-    groups = np.array([photo.group for photo in photos])
-    return {
-        kind: {
-            name: _of_kind(truth[chosen], scores[chosen], groups[chosen], thresholds, samples)
-            for name, chosen in members.items()
-            if len(np.unique(truth[chosen])) == len(LABELS)
-        }
-        for kind, members in kinds.items()
-    }
+    truth = _truth(photos)
+    sources = np.array([photo.source for photo in photos])
+    found: dict[str, dict] = {kind: {} for kind in kinds}
+    for kind, members in kinds.items():
+        for name, concerned in members.items():
+            fakes = (truth == 1) & np.array(concerned)
+            chosen = np.flatnonzero(fakes | (truth == 0) & np.isin(sources, sources[fakes]))
+            if len(np.unique(truth[chosen])) == len(LABELS):
+                own = [photos[index] for index in chosen]
+                found[kind][name] = _of_kind(own, scores[chosen], thresholds, samples)
+    return found
 
 
 def _of_kind(
-    truth: np.ndarray,
+    photos: Sequence[PhotoRow], scores: np.ndarray, thresholds: Mapping[str, float], samples: int
+) -> dict:
+    truth = _truth(photos)
+    auc = weighted_auc(truth, scores, [photo.source for photo in photos])
+
+    def statistics(weights: np.ndarray) -> dict[str, float]:
+        verdicts = _verdicts(truth, scores, thresholds, weights)
+        return {"roc_auc": auc(weights), "called_fake": verdicts["fake_called_fake"]}
+
+    groups = [photo.group for photo in photos]
+    return {"fakes": int(truth.sum()), **estimate(statistics, groups, samples=samples)}
+
+
+def _by_source(
+    photos: Sequence[PhotoRow],
     scores: np.ndarray,
-    groups: np.ndarray,
+    pairs: Sequence[tuple[int, int]],
+    thresholds: Mapping[str, float],
+    samples: int,
+) -> dict[str, dict]:
+    """Return the figures of each source, of its own photos and pairs alone."""
+    sources = np.array([photo.source for photo in photos])
+    found = {}
+    for name in sorted(set(sources.tolist())):
+        members = np.flatnonzero(sources == name)
+        own_pairs = [pair for pair in pairs if all(sources[index] == name for index in pair)]
+        found[name] = _of_source(
+            [photos[index] for index in members],
+            scores[members],
+            np.searchsorted(members, own_pairs),  # positions among the members
+            thresholds,
+            samples,
+        )
+    return found
+
+
+def _of_source(
+    photos: Sequence[PhotoRow],
+    scores: np.ndarray,
+    pairs: np.ndarray,
     thresholds: Mapping[str, float],
     samples: int,
 ) -> dict:
-    def statistics(weights: np.ndarray) -> dict[str, float]:
-        fakes = weights * truth
-        called = scores >= thresholds["fake"]
-        found = float((fakes * called).sum() / fakes.sum()) if fakes.any() else float("nan")
-        return {"roc_auc": roc_auc(truth, scores, weights), "called_fake": found}
+    truth = _truth(photos)
+    auc = weighted_auc(truth, scores)
 
-    return {"fakes": int(truth.sum()), **estimate(statistics, groups, samples=samples)}
+    def statistics(weights: np.ndarray) -> dict[str, float]:
+        verdicts = _verdicts(truth, scores, thresholds, weights)
+        return {
+            "roc_auc": auc(weights),
+            "paired_ranking": paired_ranking(scores, pairs, weights),
+            "called_fake": verdicts["fake_called_fake"],
+            **verdicts,
+        }
+
+    return {
+        "photos": len(photos),
+        "fakes": int(truth.sum()),
+        "pairs": len(pairs),
+        **estimate(statistics, [photo.group for photo in photos], samples=samples),
+    }
+
+
+def _truth(photos: Sequence[PhotoRow]) -> np.ndarray:
+    return np.array([photo.label == "fake" for photo in photos], dtype=int)

@@ -1,10 +1,17 @@
-"""EfficientNetB0 (https://arxiv.org/abs/1905.11946) with a small head: real or fake."""
+"""EfficientNetB0 (https://arxiv.org/abs/1905.11946) with a small head: real or fake.
+
+There are two heads. `pooled` averages the last feature map and judges the mean. `evidence` gives
+every place of the photo log-odds of having been changed and pools those, so that a changed eye is
+not averaged away, and the map is what the verdict is made of.
+"""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from training.dataset import LABELS
 from training.errors import UserError
@@ -12,12 +19,18 @@ from training.errors import UserError
 # Keras' default of 0.99 remembers hundreds of steps: on some two thousand photos the moving
 # statistics, which are all that inference sees, would lag behind the weights for epochs.
 HEAD_MOMENTUM = 0.9
+# The last layer whose map has a place for every 16 px: twice as fine as the backbone's end.
+FINE_LAYER = "block5c_add"
+EVIDENCE = "evidence"  # the head, and its layer of log-odds `[batch, rows, columns, 1]`
+EVIDENCE_STEP = 16  # px of the input for a place of that map
+HEADS = ("pooled", EVIDENCE)
 
 
 def build_model(
     *,
     backbone_weights: str,
     trainable_layers: int,
+    head: str = "pooled",
     input_size: int = 224,
     hidden_units: int = 256,
     l2: float = 1e-4,
@@ -35,37 +48,101 @@ def build_model(
             weights file.
         trainable_layers: the last layers of the backbone that train; the others keep their weights,
             and their batch normalisation its statistics.
+        head: one of `HEADS`.
         input_size: side of the photos in px.
         hidden_units: width of the head.
-        l2: weight of the head's L2 penalty.
+        l2: weight of the pooled head's L2 penalty.
         dropout: share of the head's activations that is dropped while training.
         seed: seed of the head's weights and dropout.
 
     Raises:
-        UserError: the weights are missing, cannot be downloaded, or do not fit.
+        UserError: the weights are missing, cannot be downloaded, or do not fit; or the head is
+            none, or not for this size.
     """
+    if head not in HEADS:
+        raise UserError(f"--head {head} is neither `pooled` nor `evidence`.")
+    if head == EVIDENCE and input_size % 32:
+        raise UserError(
+            f"--input-size {input_size} is no multiple of 32, which --head evidence needs."
+        )
     backbone = _load_backbone(backbone_weights, input_size)
     first_trainable = len(backbone.layers) - trainable_layers
     for index, layer in enumerate(backbone.layers):
         layer.trainable = index >= first_trainable
+    if head == EVIDENCE:
+        probabilities = _evidence_head(backbone, hidden_units, dropout, seed)
+    else:
+        probabilities = _pooled_head(backbone.output, hidden_units, l2, dropout, seed)
+    model = keras.Model(backbone.input, probabilities, name="deepfake_cnn")
+    if head == EVIDENCE:  # at the start the score is the pooled log-odds themselves
+        model.get_layer("probabilities").set_weights([np.array([[-0.5, 0.5]]), np.zeros(2)])
+    return model
+
+
+def _pooled_head(features, hidden_units: int, l2: float, dropout: float, seed: int | None):
     layers = keras.layers
-    features = layers.GlobalAveragePooling2D(name="pooled")(backbone.output)
+    pooled = layers.GlobalAveragePooling2D(name="pooled")(features)
     hidden = layers.Dense(
         hidden_units,
         activation="relu",
         kernel_initializer=keras.initializers.GlorotUniform(seed),
         kernel_regularizer=keras.regularizers.L2(l2),
         name="hidden",
-    )(features)
+    )(pooled)
     normalised = layers.BatchNormalization(momentum=HEAD_MOMENTUM, name="head_norm")(hidden)
     kept = layers.Dropout(dropout, seed=seed, name="head_dropout")(normalised)
-    probabilities = layers.Dense(
+    return layers.Dense(
         len(LABELS),
         activation="softmax",
         kernel_initializer=keras.initializers.GlorotUniform(seed),
         name="probabilities",
     )(kept)
-    return keras.Model(backbone.input, probabilities, name="deepfake_cnn")
+
+
+def _evidence_head(backbone: keras.Model, hidden_units: int, dropout: float, seed: int | None):
+    """Judge every place by what lies there and by what the whole backbone made of it, and pool.
+
+    The log-odds `[batch, places]` are pooled as the logarithm of their mean odds: near their
+    maximum where few places stand out, their mean where all agree. Written with Keras' own layers,
+    so that the files load without this project.
+    """
+    layers = keras.layers
+
+    def convolve(features, units: int, name: str, **options):
+        kernel = keras.initializers.GlorotUniform(seed)
+        return layers.Conv2D(units, 1, kernel_initializer=kernel, name=name, **options)(features)
+
+    fine = convolve(backbone.get_layer(FINE_LAYER).output, hidden_units, "evidence_fine")
+    coarse = convolve(backbone.output, hidden_units, "evidence_coarse")
+    enlarged = layers.UpSampling2D(interpolation="bilinear", name="evidence_enlarged")(coarse)
+    joined = layers.Add(name="evidence_joined")([fine, enlarged])
+    normalised = layers.BatchNormalization(momentum=HEAD_MOMENTUM, name="evidence_norm")(joined)
+    hidden = layers.Activation("relu", name="evidence_hidden")(normalised)
+    kept = layers.SpatialDropout2D(dropout, seed=seed, name="evidence_dropout")(hidden)
+    evidence = convolve(kept, 1, EVIDENCE)
+    return _pool_evidence(evidence)
+
+
+def _pool_evidence(evidence):
+    layers = keras.layers
+    places = math.prod(evidence.shape[1:])
+    log_odds = layers.Reshape((places,), name="evidence_list")(evidence)
+    shares = layers.Activation("log_softmax", name="evidence_shares")(log_odds)
+
+    def mean(values, name: str):
+        column = layers.Reshape((places, 1), name=f"{name}_column")(values)
+        return layers.GlobalAveragePooling1D(name=name)(column)
+
+    # As log_softmax(x) = x - log(sum(exp(x))), the difference of the means is that logarithm.
+    log_sum = layers.Subtract(name="evidence_log_sum")(
+        [mean(log_odds, "evidence_mean"), mean(shares, "evidence_shares_mean")]
+    )
+    pooled = layers.Rescaling(1.0, -math.log(places), name="evidence_pooled")(log_sum)
+    return layers.Dense(
+        len(LABELS),
+        activation="softmax",
+        name="probabilities",
+    )(pooled)
 
 
 def _load_backbone(weights: str, input_size: int) -> keras.Model:

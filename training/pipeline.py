@@ -9,8 +9,8 @@ import keras
 import numpy as np
 from PIL import Image
 
-from space.faces import model_input, open_photo
-from training.dataset import LABELS, Photo
+from space.faces import model_input
+from training.dataset import LABELS, Photo, open_framed
 from training.degrade import degrade
 
 
@@ -30,6 +30,7 @@ class PhotoBatches(keras.utils.PyDataset):
         shuffle_seed: int | None = None,
         first_epoch: int = 0,
         degrade_share: float = 0.0,
+        crop_margin: float = 0.0,
     ) -> None:
         """Prepare to read some photos.
 
@@ -44,10 +45,12 @@ class PhotoBatches(keras.utils.PyDataset):
                 it was.
             degrade_share: share of the photos that go through `training.degrade.degrade`, others in
                 every epoch.
+            crop_margin: crop each to its face, as `space.faces.crop_face` does; 0 takes all of it.
         """
         super().__init__(workers=2, max_queue_size=8)
         self.labels = np.array([photo.is_fake for photo in photos], dtype=int)
-        self._paths = [photo.path for photo in photos]
+        self._photos = list(photos)
+        self._crop_margin = crop_margin
         self._batch_size = min(batch_size, len(photos))
         self._input_size = input_size
         self._shuffle_seed = shuffle_seed
@@ -56,7 +59,7 @@ class PhotoBatches(keras.utils.PyDataset):
         self._shuffle()
 
     def __len__(self) -> int:
-        batches = len(self._paths) / self._batch_size
+        batches = len(self._photos) / self._batch_size
         return math.ceil(batches) if self._shuffle_seed is None else math.floor(batches)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -65,7 +68,7 @@ class PhotoBatches(keras.utils.PyDataset):
         return photos, np.eye(len(LABELS), dtype=np.float32)[self.labels[chosen]]
 
     def _read(self, index: int) -> np.ndarray:
-        photo = open_photo(self._paths[index])
+        photo = open_framed(self._photos[index], self._crop_margin)
         rng = np.random.default_rng([self._shuffle_seed or 0, self._epoch, index])
         if rng.random() < self._degrade_share:
             photo = Image.fromarray(degrade(np.asarray(photo), rng))
@@ -77,7 +80,7 @@ class PhotoBatches(keras.utils.PyDataset):
         self._shuffle()
 
     def _shuffle(self) -> None:
-        self._order = np.arange(len(self._paths))
+        self._order = np.arange(len(self._photos))
         if self._shuffle_seed is not None:
             np.random.default_rng([self._shuffle_seed, self._epoch]).shuffle(self._order)
 

@@ -27,7 +27,7 @@ BLOCKS = [
     "top",
 ]
 # Pooling, head and heatmap: a thousandth of the work, and the map needs its precision.
-HEAD = "pooled|hidden|head_norm|probabilities|heatmap|StatefulPartitionedCall"
+HEAD = "pooled|hidden|head_norm|evidence|probabilities|heatmap|StatefulPartitionedCall"
 PROBES = 50  # photos on which a variant is compared with the float graph
 AGREEMENT = 0.99  # correlation of the log-odds with those of the float graph
 

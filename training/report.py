@@ -13,6 +13,7 @@ from sklearn.metrics import ConfusionMatrixDisplay, RocCurveDisplay, roc_curve
 from space.faces import open_photo
 from training.dataset import LABELS, Photo
 from training.metrics import estimate
+from training.sources import lookup
 
 REPORT, MISTAKES = "report.md", "mistakes.png"
 ROBUSTNESS = "stress.png"  # of `python -m training stress`
@@ -182,13 +183,37 @@ def verdicts_table(figures: Mapping) -> str:
 
 
 def kinds_table(figures: Mapping) -> str:
-    """Return the figures by difficulty, replaced part and source as a Markdown table."""
+    """Return the figures by difficulty and replaced part as a Markdown table, and of the source
+    where there is one only (`sources_table` is for several); empty where none is known."""
+    kinds = ["by_difficulty", "by_part"]
+    if len(figures["by_source"]) == 1:
+        kinds.append("by_source")
     rows = [
         (name.replace("_", " "), of["fakes"], show(of["roc_auc"]), show(of["called_fake"]))
-        for kind in ("by_difficulty", "by_part", "by_source")
+        for kind in kinds
         for name, of in figures[kind].items()
     ]
-    return markdown_table(("fakes", "number", "AUC against real photos", "called fake"), rows)
+    head = ("fakes", "number", "AUC against real photos", "called fake")
+    return markdown_table(head, rows) if rows else ""
+
+
+def sources_table(figures: Mapping) -> str:
+    """Return the figures by source as a Markdown table; empty where all photos are of one."""
+    if len(figures["by_source"]) < 2:
+        return ""
+    rows = [
+        (
+            lookup(name).title,
+            f"{of['photos']} ({of['fakes']})",
+            show(of["roc_auc"]),
+            f"{show(of['paired_ranking'])}, {of['pairs']} pairs" if of["pairs"] else "no pairs",
+            show(of["real_called_fake"]),
+            show(of["fake_called_fake"]),
+        )
+        for name, of in figures["by_source"].items()
+    ]
+    head = ("source", "photos (fakes)", "AUC", "paired ranking")
+    return markdown_table((*head, "real called fake", "fakes called fake"), rows)
 
 
 def formats_table(report: Mapping) -> str:
@@ -220,6 +245,10 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence]) -> str:
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
+def _after_gap(table: str) -> str:
+    return f"\n{table}\n" if table else ""
+
+
 def _report_parts(figures: Mapping) -> dict[str, str]:
     return {
         "split": figures["split"],
@@ -231,4 +260,5 @@ def _report_parts(figures: Mapping) -> dict[str, str]:
         "metrics": metrics_table(figures),
         "verdicts": verdicts_table(figures),
         "kinds": kinds_table(figures),
+        "sources": _after_gap(sources_table(figures)),
     }

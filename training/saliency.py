@@ -1,6 +1,7 @@
-"""Grad-CAM inside the graph: which places of the photo speak for fake.
+"""The heatmap inside the graph: which places of the photo speak for fake.
 
-Method: Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391. After global average pooling the
+A network with the head `evidence` holds it already. For one with the head `pooled` it is Grad-CAM:
+Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391. After global average pooling the
 gradient is the same at every place of the feature map, so that it takes the head's gradient alone,
 which a few multiplications give exactly: no gradient tape, and it can be exported.
 """
@@ -8,6 +9,8 @@ which a few multiplications give exactly: no gradient tape, and it can be export
 from __future__ import annotations
 
 import keras
+
+from training.model import EVIDENCE
 
 
 class GradCam(keras.layers.Layer):
@@ -49,14 +52,45 @@ class GradCam(keras.layers.Layer):
         return ops.relu(ops.sum(projected * hidden_gradient[:, None, None, :], axis=-1) / places)
 
 
+class EvidenceMap(keras.layers.Layer):
+    """Maps evidence to what of it speaks for fake.
+
+    The score is the pooled evidence, scaled and shifted by the last layer. Evidence that were the
+    same everywhere would leave the score undecided at one value: what lies above it speaks for
+    fake.
+
+    Args:
+        output: the last layer, whose weights are read.
+    """
+
+    def __init__(self, output: keras.layers.Dense, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.output_layer = output
+
+    def call(self, evidence):
+        """Turn log-odds `[batch, rows, columns, 1]` into the map `[batch, rows, columns]`, >= 0."""
+        kernel, bias = self.output_layer.kernel, self.output_layer.bias
+        scale = kernel[0, 1] - kernel[0, 0]
+        return keras.ops.relu(scale * evidence[..., 0] + (bias[1] - bias[0]))
+
+
+def has_evidence(model: keras.Model) -> bool:
+    """Return whether a network has the head `evidence`."""
+    return any(layer.name == EVIDENCE for layer in model.layers)
+
+
 def with_heatmap(model: keras.Model) -> keras.Model:
     """Return the network of `training.model` with a second output.
 
     Returns:
         A model from photos to `{"probabilities": [batch, 2], "heatmap": [batch, rows, columns]}`.
     """
-    head = [model.get_layer(name) for name in ("hidden", "head_norm", "probabilities")]
-    heatmap = GradCam(*head, name="heatmap")([model.get_layer("pooled").input, head[0].output])
+    if has_evidence(model):
+        evidence = model.get_layer(EVIDENCE).output
+        heatmap = EvidenceMap(model.get_layer("probabilities"), name="heatmap")(evidence)
+    else:
+        head = [model.get_layer(name) for name in ("hidden", "head_norm", "probabilities")]
+        heatmap = GradCam(*head, name="heatmap")([model.get_layer("pooled").input, head[0].output])
     return keras.Model(
         model.input, {"probabilities": model.output, "heatmap": heatmap}, name=model.name
     )
@@ -121,7 +155,8 @@ class LayerCam(GradCam):
 
 
 def with_alternatives(model: keras.Model) -> keras.Model:
-    """Return the maps of block7a that cost one forward pass, to be compared with Grad-CAM.
+    """Return the maps of block7a that cost one forward pass, to be compared with Grad-CAM, of a
+    network with the head `pooled`.
 
     Returns:
         A model from photos to `{"hires_cam": [batch, rows, columns], "layer_cam": the same}`.

@@ -19,11 +19,12 @@ from tqdm import tqdm
 from space.detector import Prediction
 from space.faces import open_photo
 from training import degrade
-from training.dataset import Photo, read_report, read_split
+from training.dataset import LABELS, Photo, read_report, read_split
 from training.errors import UserError
 from training.evaluate import load_detector, predictor
-from training.metrics import SAMPLES, check_measurable, estimate
+from training.metrics import SAMPLES, check_measurable, estimate, weighted_auc
 from training.report import ROBUSTNESS, markdown_table, show
+from training.sources import lookup
 
 RESULTS, PLOT = "stress.json", ROBUSTNESS
 CLEAN = "clean"
@@ -80,7 +81,8 @@ def stress(
         to the photos as they are, on the same bootstrap samples; and the shares
         `real_called_fake` (of the real photos), `fake_called_fake` (of the fakes), `inconclusive`,
         `verdict_changed` and `verdict_reversed` (from real to fake or back), the last three of all
-        photos.
+        photos; and `by_source`, the same `roc_auc` and `auc_change` of the photos of one source
+        alone, for each that has both labels.
 
     Raises:
         UserError: there is no such model, the data is not what it should be, one label is missing,
@@ -146,10 +148,32 @@ def stress_table(results: Mapping) -> str:
         (
             name,
             show(of["roc_auc"]),
-            "" if name == CLEAN else _show_change(of["auc_change"]),
+            "" if name == CLEAN else show_change(of["auc_change"]),
             *(f"{100 * of[share]['value']:.1f} %" for share in SHARES),
         )
         for name, of in results["conditions"].items()
+    ]
+    return markdown_table(head, rows)
+
+
+def stress_sources_table(results: Mapping) -> str:
+    """Return the AUC of each source, and its difference to clean photos, as a Markdown table with a
+    row for each condition; empty where all photos are of one source."""
+    # Results from before there were several sources know none.
+    by_source = {name: of.get("by_source", {}) for name, of in results["conditions"].items()}
+    if len(by_source[CLEAN]) < 2:
+        return ""
+    head = ("AUC (difference)", *(lookup(source).title for source in by_source[CLEAN]))
+    rows = [
+        (
+            name,
+            *(
+                f"{of['roc_auc']['value']:.3f}"
+                + ("" if name == CLEAN else f" ({of['auc_change']['value']:+.3f})")
+                for of in sources.values()
+            ),
+        )
+        for name, sources in by_source.items()
     ]
     return markdown_table(head, rows)
 
@@ -203,10 +227,10 @@ def _figures(
     """Return the figures with their intervals by condition."""
     truth = np.array([photo.is_fake for photo in photos], dtype=int)
     groups = [photo.group for photo in photos]
-    clean_auc = _weighted_auc(truth, scores[CLEAN])
+    clean_auc = weighted_auc(truth, scores[CLEAN])
     figures = {}
     for name in tqdm(scores, desc="Computing intervals", unit="condition"):
-        auc = _weighted_auc(truth, scores[name])
+        auc = weighted_auc(truth, scores[name])
         shares = _shares(truth, verdicts[name], verdicts[CLEAN])
 
         def statistics(weights: np.ndarray, auc=auc, shares=shares) -> dict[str, float]:
@@ -218,27 +242,36 @@ def _figures(
             }
 
         figures[name] = estimate(statistics, groups, samples=samples)
+        figures[name]["by_source"] = _by_source(photos, scores[name], scores[CLEAN], samples)
     return figures
 
 
-def _weighted_auc(truth: np.ndarray, scores: np.ndarray) -> Callable[[np.ndarray], float]:
-    """Return ROC AUC as a function of the photos' weights `[photos]`, NaN where they leave one
-    label.
+def _by_source(
+    photos: Sequence[Photo], scores: np.ndarray, clean: np.ndarray, samples: int
+) -> dict[str, dict]:
+    """Return AUC and its difference to clean by source, on the same bootstrap samples of its
+    groups."""
+    sources = np.array([photo.source for photo in photos])
+    found = {}
+    for source in sorted(set(sources.tolist())):
+        members = np.flatnonzero(sources == source)
+        own = [photos[index] for index in members]
+        if len({photo.label for photo in own}) == len(LABELS):
+            found[source] = _of_source(own, scores[members], clean[members], samples)
+    return found
 
-    It is the share of all pairs of a fake and a real photo in which the fake scores higher (Hanley
-    and McNeil 1982). As the scores stay and the weights alone change, the pairs are compared once:
-    `sklearn.metrics.roc_auc_score`, which sorts anew in every sample, takes minutes for all
-    conditions.
-    """
-    fakes, reals = scores[truth == 1, None], scores[None, truth == 0]
-    wins = (fakes > reals) + 0.5 * (fakes == reals)
 
-    def auc(weights: np.ndarray) -> float:
-        of_fakes, of_reals = weights[truth == 1], weights[truth == 0]
-        pairs = of_fakes.sum() * of_reals.sum()
-        return float(of_fakes @ wins @ of_reals / pairs) if pairs else float("nan")
+def _of_source(
+    photos: Sequence[Photo], scores: np.ndarray, clean: np.ndarray, samples: int
+) -> dict[str, dict]:
+    truth = np.array([photo.is_fake for photo in photos], dtype=int)
+    auc, clean_auc = weighted_auc(truth, scores), weighted_auc(truth, clean)
 
-    return auc
+    def statistics(weights: np.ndarray) -> dict[str, float]:
+        value = auc(weights)
+        return {"roc_auc": value, "auc_change": value - clean_auc(weights)}
+
+    return estimate(statistics, [photo.group for photo in photos], samples=samples)
 
 
 def _shares(
@@ -261,7 +294,8 @@ def _share(weights: np.ndarray, hits: np.ndarray, of: np.ndarray) -> float:
     return float(weights[hits & of].sum() / total) if total else float("nan")
 
 
-def _show_change(change: Mapping[str, float]) -> str:
+def show_change(change: Mapping[str, float]) -> str:
+    """Return a difference with its interval for a table."""
     return f"{change['value']:+.3f} ({change['low']:+.3f} to {change['high']:+.3f})"
 
 
@@ -287,4 +321,5 @@ def _write(results: Mapping, output: Path) -> None:
     partial_file = output / f".{RESULTS}.partial"
     partial_file.write_text(json.dumps(results, indent=2) + "\n")
     partial_file.replace(output / RESULTS)
-    log.info("%s:\n%s", output / RESULTS, stress_table(results))
+    tables = filter(None, (stress_table(results), stress_sources_table(results)))
+    log.info("%s:\n%s", output / RESULTS, "\n\n".join(tables))

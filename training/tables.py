@@ -16,6 +16,7 @@ from pathlib import Path
 from training.audit import audit_table
 from training.baselines import baselines_table
 from training.benchmark import speed_table
+from training.compare import comparison_table
 from training.errors import UserError
 from training.explanation import explanation_table
 from training.report import (
@@ -24,15 +25,17 @@ from training.report import (
     kinds_table,
     markdown_table,
     show,
+    sources_table,
     verdicts_table,
 )
-from training.stress import stress_table
+from training.stress import stress_sources_table, stress_table
 
 PROJECT = Path(__file__).parents[1]
 MODEL, RESULTS = PROJECT / "space" / "model", PROJECT / "results"
 MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 COMPARED = ("roc_auc", "paired_ranking", "accuracy", "balanced_accuracy", "average_precision")
 COMPARED += ("equal_error_rate", "tpr_at_1_fpr", "tpr_at_5_fpr", "brier_score", "calibration_error")
+ONE_SOURCE = "All of these photos are of one source: the figures above are its own."
 
 log = logging.getLogger(__name__)
 
@@ -71,12 +74,19 @@ def _read(path: Path) -> dict:
 
 
 def _metrics_table() -> str:
-    """Compare the figures on splits that keep sources together with those on a random split."""
+    return _columns({"test split": _read(MODEL / "metrics.json")})
+
+
+def _plain_table() -> str:
+    """Compare the figures on folds that keep sources together with those on a random split."""
     columns = {
-        "test split": _read(MODEL / "metrics.json"),
         "five folds": _read(RESULTS / "folds.json"),
         "random split (leaks)": _read(RESULTS / "random-split.json"),
     }
+    return _columns(columns)
+
+
+def _columns(columns: Mapping[str, Mapping]) -> str:
     rows = [("photos", *(figures["photos"] for figures in columns.values()))]
     rows += [
         (TITLES[name], *(show(figures[name]) for figures in columns.values())) for name in COMPARED
@@ -98,11 +108,19 @@ def _of(make: Callable[[Mapping], str], path: Path) -> Callable[[], str]:
     return lambda: make(_read(path))
 
 
+def _of_several(make: Callable[[Mapping], str], path: Path) -> Callable[[], str]:
+    return lambda: make(_read(path)) or ONE_SOURCE
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "metrics": _metrics_table,
+    "plain": _plain_table,
+    "ablation": _of(comparison_table, RESULTS / "ablation.json"),
     "verdicts": _of(verdicts_table, MODEL / "metrics.json"),
     "kinds": _of(kinds_table, MODEL / "metrics.json"),
+    "sources": _of_several(sources_table, MODEL / "metrics.json"),
     "stress": _of(stress_table, MODEL / "stress.json"),
+    "stress_sources": _of_several(stress_sources_table, MODEL / "stress.json"),
     "degradation": _degradation_table,
     "explanation": _of(explanation_table, MODEL / "explanation.json"),
     "baselines": _of(baselines_table, RESULTS / "baselines.json"),

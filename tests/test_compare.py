@@ -1,0 +1,68 @@
+import json
+
+import numpy as np
+import pytest
+
+import training.compare as module
+from training.compare import compare, comparison_table
+from training.config import CONFIG
+from training.dataset import read_report, read_split
+from training.errors import UserError
+
+SETTINGS = {"composites": 0.5, "input_size": 224, "seed": 1, "start_from": ""}
+
+
+@pytest.fixture
+def runs(data, tmp_path, monkeypatch) -> list:
+    """Runs whose scores are given by their names' quality: the first is fair, the next two (seeds
+    of one recipe) are good, the last is blind."""
+    earlier = {"composites": 0.5, "input_size": 160, "seed": 1, "start_from": ""}
+    changes = [
+        {"start_from": earlier},
+        {"composites": 0.0, "start_from": earlier | {"composites": 0.0}},
+        {"composites": 0.0, "start_from": earlier | {"composites": 0.0, "seed": 2}, "seed": 2},
+        {"start_from": earlier | {"input_size": 128}},
+    ]
+    for name, change in zip(("fair", "good", "good-2", "blind"), changes, strict=True):
+        (tmp_path / name).mkdir()
+        stored = {"settings": SETTINGS | change, "data": read_report(data)}
+        (tmp_path / name / CONFIG).write_text(json.dumps(stored))
+    quality = {"fair": 0.5, "good": 6.0, "good-2": 5.0, "blind": -6.0}
+
+    def scores(run, photos):
+        rng = np.random.default_rng(3)
+        truth = np.array([photo.is_fake for photo in photos])
+        return quality[run.name] * truth + rng.normal(size=len(photos))
+
+    monkeypatch.setattr(module, "keras_scores", scores)
+    return [tmp_path / name for name in quality]
+
+
+def test_seeds_are_one_recipe_and_the_rest_is_set_against_the_first(runs, data):
+    results = compare(runs, data, samples=100)
+    first, good, blind = results["recipes"]
+    assert first["differs"] == {}
+    assert good["differs"] == {"composites": 0.0}  # in both stages, named once
+    assert blind["differs"] == {"before.input_size": 128}
+    assert good["runs"] == ["good", "good-2"]
+    assert first["lead"]["mean_auc"]["value"] == 0
+    assert good["lead"]["mean_auc"]["low"] > 0
+    assert blind["lead"]["mean_auc"]["high"] < 0
+    photos = read_split(data, "validation")
+    truth = [photo.is_fake for photo in photos]
+    from sklearn.metrics import roc_auc_score
+
+    both = [roc_auc_score(truth, module.keras_scores(run, photos)) for run in runs[1:3]]
+    assert good["figures"]["mean_auc"]["value"] == pytest.approx(np.mean(both))
+    assert json.loads((runs[0] / "comparison.json").read_text()) == results
+    table = comparison_table(results).splitlines()
+    assert "| composites 0.0 | 2 | +0." in table[3]
+    assert "| archive |" in table[0]
+
+
+def test_runs_of_other_data_are_refused(runs, data):
+    stored = json.loads((runs[1] / CONFIG).read_text())
+    stored["data"]["fingerprint"] = "other"
+    (runs[1] / CONFIG).write_text(json.dumps(stored))
+    with pytest.raises(UserError, match="is not the data that"):
+        compare(runs, data)

@@ -1,0 +1,176 @@
+"""Compare runs on the same photos: `python -m training compare RUN RUN ...`.
+
+Each ingredient of a recipe must earn its place: the runs are measured on one split, source by
+source, and their difference from the first is bootstrapped on the same photos. Runs that differ in
+nothing but their seed count as one recipe, whose figures are the mean over its runs.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from training.config import TrainConfig, read_config
+from training.dataset import Photo, read_report, read_source_pairs, read_split
+from training.errors import UserError
+from training.evaluate import keras_scores
+from training.metrics import SAMPLES, estimate, paired_ranking, weighted_auc
+from training.report import markdown_table, show
+from training.stress import show_change
+
+MEAN_AUC, RANKING = "mean_auc", "paired_ranking"
+IGNORED = ("seed", "start_from", "backbone_weights")  # they make no other recipe
+
+log = logging.getLogger(__name__)
+
+
+def compare(
+    runs: Sequence[Path],
+    data: Path,
+    split: str = "validation",
+    output: Path | None = None,
+    *,
+    samples: int = SAMPLES,
+) -> dict:
+    """Write a JSON file, log its table and return the results.
+
+    Args:
+        runs: folders of finished runs; others are compared with the first.
+        data: the prepared folder that they were trained on.
+        split: whose photos they judge. Choose on `"validation"`, so that `"test"` stays unseen.
+        output: file to write; `comparison.json` in the folder of the first run without it.
+        samples: bootstrap samples of the intervals.
+
+    Returns:
+        What JSON can hold: `split`, `data_fingerprint`, and `recipes`, each with `differs`
+        (settings other than the first recipe's), `runs` (their names), `figures`, and `lead`, the
+        figures' differences from the first recipe. The figures are `mean_auc` (over the sources),
+        `auc_` of each source, and `paired_ranking`, with intervals.
+
+    Raises:
+        UserError: a run is not finished, or was trained on other data.
+    """
+    photos = read_split(data, split)
+    recipes = _recipes(runs, data)
+    settings = list(recipes)
+    scores = [
+        np.stack([keras_scores(run, photos) for run in members]) for members in recipes.values()
+    ]
+    figures = _estimates(photos, read_source_pairs(data, photos), scores, samples)
+    results = {
+        "split": split,
+        "data_fingerprint": read_report(data)["fingerprint"],
+        "recipes": [
+            {
+                "differs": _difference(json.loads(settings[0]), json.loads(of)),
+                "runs": [Path(run).name for run in recipes[of]],
+                **found,
+            }
+            for of, found in zip(settings, figures, strict=True)
+        ],
+    }
+    path = output or Path(runs[0]) / "comparison.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=2) + "\n")
+    log.info("%s\n%s", path, comparison_table(results))
+    return results
+
+
+def comparison_table(results: Mapping) -> str:
+    """Return what `compare` found as a Markdown table."""
+    names = list(results["recipes"][0]["figures"])
+    titles = {MEAN_AUC: "mean AUC", RANKING: "paired ranking"}
+    head = ["recipe", "runs", "mean AUC against the first"]
+    head += [titles.get(name, name.removeprefix("auc_").replace("_", " ")) for name in names]
+    rows = []
+    for number, recipe in enumerate(results["recipes"]):
+        changes = ", ".join(f"{name} {value}" for name, value in recipe["differs"].items())
+        lead = show_change(recipe["lead"][MEAN_AUC]) if number else ""
+        figures = [show(recipe["figures"][name]) for name in names]
+        rows.append((changes or "the first", str(len(recipe["runs"])), lead, *figures))
+    return markdown_table(head, rows)
+
+
+def _recipes(runs: Sequence[Path], data: Path) -> dict[str, list[Path]]:
+    """Return the runs by their settings, as JSON, in the order in which they came."""
+    recipes: dict[str, list[Path]] = {}
+    for run in runs:
+        stored = read_config(run)
+        if stored["data"]["fingerprint"] != read_report(data)["fingerprint"]:
+            raise UserError(f"{data} is not the data that {run} was trained on: give its --data.")
+        recipes.setdefault(json.dumps(_settings(stored["settings"]), sort_keys=True), []).append(
+            run
+        )
+    return recipes
+
+
+def _settings(stored: Mapping) -> dict:
+    """Return what makes a recipe of stored settings, those of earlier stages under their names."""
+    settings = {name: value for name, value in stored.items() if name not in IGNORED}
+    if stored.get("start_from"):
+        earlier = _settings(stored["start_from"])
+        settings |= {f"before.{name}": value for name, value in earlier.items()}
+    return settings
+
+
+def _difference(first: Mapping, other: Mapping) -> dict:
+    """Return the settings in which a recipe differs; what both stages share is named once."""
+    defaults = {name: getattr(TrainConfig, name, None) for name in {*first, *other}}
+    changed = {
+        name: other.get(name, defaults[name])
+        for name in sorted({*first, *other})
+        if other.get(name, defaults[name]) != first.get(name, defaults[name])
+    }
+    return {
+        name: value
+        for name, value in changed.items()
+        if not name.startswith("before.") or changed.get(name.removeprefix("before.")) != value
+    }
+
+
+def _measure(
+    photos: Sequence[Photo], pairs: Sequence[tuple[int, int]], scores: np.ndarray
+) -> Callable[[np.ndarray], dict[str, float]]:
+    """Return what computes a run's figures from weights `[photos]`."""
+    truth = np.array([photo.is_fake for photo in photos], dtype=int)
+    sources = np.array([photo.source for photo in photos])
+    members = {name: sources == name for name in sorted(set(sources.tolist()))}
+    areas = {name: weighted_auc(truth[of], scores[of]) for name, of in members.items()}
+
+    def measure(weights: np.ndarray) -> dict[str, float]:
+        by_source = {f"auc_{name}": areas[name](weights[of]) for name, of in members.items()}
+        mean = float(np.mean(list(by_source.values())))
+        return {MEAN_AUC: mean, RANKING: paired_ranking(scores, pairs, weights), **by_source}
+
+    return measure
+
+
+def _estimates(
+    photos: Sequence[Photo],
+    pairs: Sequence[tuple[int, int]],
+    scores: Sequence[np.ndarray],
+    samples: int,
+) -> list[dict]:
+    """Return `figures` and `lead` of each recipe from its scores `[runs, photos]`."""
+    measures = [[_measure(photos, pairs, one) for one in of_runs] for of_runs in scores]
+
+    def statistics(weights: np.ndarray) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for number, of_runs in enumerate(measures):
+            by_run = [measure(weights) for measure in of_runs]
+            for name in by_run[0]:
+                value = float(np.mean([figures[name] for figures in by_run]))
+                found[f"{number} {name}"] = value
+                found[f"{number} lead {name}"] = value - found[f"0 {name}"]
+        return found
+
+    estimates = estimate(statistics, [photo.group for photo in photos], samples=samples)
+    described: list[dict] = [{"figures": {}, "lead": {}} for _ in scores]
+    for key, value in estimates.items():
+        number, *lead, name = key.split()
+        described[int(number)]["lead" if lead else "figures"][name] = value
+    return described
