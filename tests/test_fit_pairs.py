@@ -6,7 +6,7 @@ import pytest
 
 from training.config import RECIPES, TrainConfig
 from training.dataset import Photo
-from training.fit_pairs import Validation, evidence_loss, validation_figures
+from training.fit_pairs import Validation, evidence_loss, fit_pairs, validation_figures
 from training.pairs import UNKNOWN
 
 
@@ -161,7 +161,7 @@ def test_average_of_the_weights_is_measured_and_kept_and_training_goes_on_withou
     rate = keras.optimizers.SGD(1.0, use_ema=True, ema_momentum=0.5)
     network.compile(rate, lambda truth, found: keras.ops.mean(truth * found, -1))
     config = TrainConfig(**RECIPES["two-stage"][0])
-    validation = Validation(network, PHOTOS, [], config, tmp_path / "best.keras", None)
+    validation = Validation(network, PHOTOS, [], config, tmp_path / "best.keras", [])
     validation._batches = np.linspace(0, 1, len(PHOTOS))[:, None]
     seen = []
     predict = network.predict
@@ -180,10 +180,23 @@ def test_best_of_an_earlier_process_is_not_overwritten_by_worse(tmp_path):
     network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2, use_bias=False)])
     config = TrainConfig(**{**RECIPES["two-stage"][0], "weight_average": 0.0})
     for best, written in ((0.99, False), (0.01, True)):
-        validation = Validation(network, PHOTOS, [], config, tmp_path / "best.keras", best)
+        validation = Validation(network, PHOTOS, [], config, tmp_path / "best.keras", [best])
+        validation.set_model(network)
         validation._batches = np.linspace(0, 1, len(PHOTOS))[:, None]
         logs = {"accuracy": 0.5, "loss": 3.0, "probabilities_loss": 1.0}
         validation.on_epoch_end(0, logs)
         assert (tmp_path / "best.keras").exists() == written
         assert (logs["loss"], logs["total_loss"]) == (1.0, 3.0)
         assert {"val_auc", "val_loss", "val_accuracy"} <= logs.keys()
+
+
+@pytest.mark.parametrize(
+    ("history", "over"),
+    [([], False), ([0.6], False), ([0.6, 0.7, 0.6, 0.7], False), ([0.7, 0.6, 0.6, 0.7], True)],
+)
+def test_training_is_over_after_epochs_without_a_better_one(tmp_path, history, over):
+    config = TrainConfig(**RECIPES["two-stage"][0])  # which waits for three
+    validation = Validation(None, PHOTOS, [], config, tmp_path / "best.keras", history)
+    assert validation.is_over == over
+    if over:  # an earlier process stopped there: nothing is trained, not even loaded
+        fit_pairs(None, config, {}, len(history), validation, [])

@@ -384,7 +384,7 @@ def _fit_pairs(
         read_source_pairs(config.data, photos["validation"]),
         config,
         run / BEST,
-        max((epoch["val_auc"] for epoch in history), default=None),
+        [epoch["val_auc"] for epoch in history],
     )
     fit_pairs(model, config, photos, epochs_done, validation, _logging(run))
 

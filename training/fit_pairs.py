@@ -58,7 +58,8 @@ def evidence_loss(masks, evidence):
 
 
 class Validation(keras.callbacks.Callback):
-    """Measures every source after each epoch and keeps the best network so far.
+    """Measures every source after each epoch, keeps the best network so far, and stops the training
+    where it has not become better for `stop_patience` epochs.
 
     Adds to the epoch's figures `val_auc` (ROC AUC, mean over the sources), that of each source,
     `val_paired_ranking`, `val_loss` and `val_accuracy`. Where the optimizer averages the weights,
@@ -70,7 +71,7 @@ class Validation(keras.callbacks.Callback):
         pairs: positions of fakes and their originals.
         config: of the run.
         path: file to keep it in.
-        best: `val_auc` of the best epoch of an earlier process.
+        history: `val_auc` of the epochs of an earlier process.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Validation(keras.callbacks.Callback):
         pairs: Sequence[tuple[int, int]],
         config: TrainConfig,
         path: Path,
-        best: float | None,
+        history: Sequence[float],
     ) -> None:
         super().__init__()
         self._network, self._path = model, path
@@ -91,7 +92,7 @@ class Validation(keras.callbacks.Callback):
             input_size=config.input_size,
             crop_margin=config.crop_margin,
         )
-        self._best = -math.inf if best is None else best
+        self._history, self._patience = list(history), config.stop_patience
         self._average = keras.callbacks.SwapEMAWeights() if config.weight_average else None
 
     def set_model(self, model: keras.Model) -> None:
@@ -100,19 +101,25 @@ class Validation(keras.callbacks.Callback):
         if self._average:
             self._average.set_model(model)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the last epochs were none of them better than one before."""
+        return len(self._history) - np.argmax([-math.inf, *self._history]) >= max(1, self._patience)
+
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Measure, and keep the network if it is the best so far."""
         if self._average:  # these two put the averages in and take them out again
             self._average.on_test_begin()
         scores = self._network.predict(self._batches, verbose=0)[:, 1]
         figures = validation_figures(self._photos, scores, self._pairs)
-        if figures["val_auc"] > self._best:
-            self._best = figures["val_auc"]
+        if figures["val_auc"] > max(self._history, default=-math.inf):
             partial = self._path.with_name(f"partial-{self._path.name}")
             self._network.save(partial)
             partial.replace(self._path)
         if self._average:
             self._average.on_test_end()
+        self._history.append(figures["val_auc"])
+        self.model.stop_training = self.model.stop_training or self.is_over
         # By the names that a network with one output logs, so that curves show like beside like.
         own = {
             name: logs.get(f"probabilities_{name}", logs.get(name)) for name in ("accuracy", "loss")
@@ -166,6 +173,8 @@ def fit_pairs(
         validation: what measures it.
         callbacks: what else is called.
     """
+    if validation.is_over:  # an earlier process stopped there
+        return
     batches = training_batches(config, photos["train"], epochs_done)
     outputs = {"probabilities": model.output}
     losses = {
