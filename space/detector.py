@@ -24,6 +24,7 @@ from PIL import Image
 
 if __package__:  # imported by the training code as `space.detector`
     from .faces import (
+        MIN_SIDE,
         Face,
         FaceFinder,
         FaceFinderError,
@@ -35,9 +36,11 @@ if __package__:  # imported by the training code as `space.detector`
         load_face_finder,
         model_input,
         open_photo,
+        resize_square,
     )
 else:  # run from this folder, as a Space does
     from faces import (
+        MIN_SIDE,
         Face,
         FaceFinder,
         FaceFinderError,
@@ -49,6 +52,7 @@ else:  # run from this folder, as a Space does
         load_face_finder,
         model_input,
         open_photo,
+        resize_square,
     )
 
 BUNDLED = Path(__file__).with_name("model")
@@ -346,6 +350,8 @@ class Detector:
         """
         margin = self.config.crop_margin
         crop = crop_face(photo, face, margin)
+        if crop.width < MIN_SIDE:  # too small for a photo, but one face of several here
+            crop = resize_square(crop, MIN_SIDE)
         return self._judge_crop(crop, face, crop_landmarks(photo.size, face, margin))
 
     def judge_whole(self, photo: PhotoSource) -> Judgement:

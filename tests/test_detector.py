@@ -216,6 +216,8 @@ def test_judgement_is_that_of_the_crop(detector):
     crop = crop_face(photo, face, detector.config.crop_margin)
     assert judgement.prediction.probability == detector.predict(crop).probability
     assert judgement.as_dict()["box"] == [100, 60, 90, 120]
+    tiny = detector.judge_face(photo, Face((150.0, 120.0, 15.0, 20.0), None, 0.9))
+    assert tiny.as_dict()["too_small"]
     whole = detector.judge_whole(photo)
     assert whole.prediction.probability == detector.predict(photo).probability
     assert whole.as_dict()["box"] is None

@@ -183,7 +183,10 @@ RECIPES: dict[str, tuple[dict, ...]] = {
     "plain": ({},),
     "two-stage": (
         _PAIRS | {"input_size": 160, "epochs": 14, "epoch_photos": 8000, "learning_rate": 4e-4},
-        _PAIRS | {"input_size": 224, "epochs": 3, "epoch_photos": 5000, "learning_rate": 2e-4},
+        # Short, so that the average of the weights must not reach back far.
+        _PAIRS
+        | {"input_size": 224, "epochs": 5, "epoch_photos": 5000, "learning_rate": 2e-4}
+        | {"weight_average": 0.98},
     ),
 }
 DEFAULT_RECIPE = "two-stage"

@@ -61,8 +61,9 @@ class Validation(keras.callbacks.Callback):
     """Measures every source after each epoch, keeps the best network so far, and stops the training
     where it has not become better for `stop_patience` epochs.
 
-    Adds to the epoch's figures `val_auc` (ROC AUC, mean over the sources), that of each source,
-    `val_paired_ranking`, `val_loss` and `val_accuracy`. Where the optimizer averages the weights,
+    Adds to the epoch's figures `val_auc` (ROC AUC, mean over the sources, each by the square root
+    of its size, as it is drawn in training), that of each source, `val_paired_ranking`, `val_loss`
+    and `val_accuracy`. Where the optimizer averages the weights,
     the averages are what is measured and kept.
 
     Args:
@@ -119,7 +120,8 @@ class Validation(keras.callbacks.Callback):
         if self._average:
             self._average.on_test_end()
         self._history.append(figures["val_auc"])
-        self.model.stop_training = self.model.stop_training or self.is_over
+        if self.is_over:
+            self.model.stop_training = True
         # By the names that a network with one output logs, so that curves show like beside like.
         own = {
             name: logs.get(f"probabilities_{name}", logs.get(name)) for name in ("accuracy", "loss")
@@ -139,13 +141,15 @@ def validation_figures(
     """
     truth = np.array([photo.is_fake for photo in photos])
     sources = np.array([photo.source for photo in photos])
+    names, sizes = np.unique(sources, return_counts=True)
     by_source = {
         f"val_auc_{name}": float(roc_auc_score(truth[sources == name], scores[sources == name]))
-        for name in sorted(set(sources.tolist()))
+        for name in names.tolist()
     }
     likely = np.where(truth, scores, 1 - scores).clip(1e-7)
     figures = {
-        "val_auc": float(np.mean(list(by_source.values()))),
+        # A plain mean would follow the chance hits of the smallest source.
+        "val_auc": float(np.average(list(by_source.values()), weights=np.sqrt(sizes))),
         "val_loss": float(-np.log(likely).mean()),
         "val_accuracy": float(np.mean((scores >= 0.5) == truth)),
     }

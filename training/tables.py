@@ -16,7 +16,6 @@ from pathlib import Path
 from training.audit import audit_table
 from training.baselines import baselines_table
 from training.benchmark import speed_table
-from training.compare import comparison_table
 from training.errors import UserError
 from training.explanation import explanation_table
 from training.report import (
@@ -74,19 +73,12 @@ def _read(path: Path) -> dict:
 
 
 def _metrics_table() -> str:
-    return _columns({"test split": _read(MODEL / "metrics.json")})
-
-
-def _plain_table() -> str:
-    """Compare the figures on folds that keep sources together with those on a random split."""
+    """Compare the figures on splits that keep sources together with those on a random split."""
     columns = {
+        "test split": _read(MODEL / "metrics.json"),
         "five folds": _read(RESULTS / "folds.json"),
         "random split (leaks)": _read(RESULTS / "random-split.json"),
     }
-    return _columns(columns)
-
-
-def _columns(columns: Mapping[str, Mapping]) -> str:
     rows = [("photos", *(figures["photos"] for figures in columns.values()))]
     rows += [
         (TITLES[name], *(show(figures[name]) for figures in columns.values())) for name in COMPARED
@@ -114,8 +106,6 @@ def _of_several(make: Callable[[Mapping], str], path: Path) -> Callable[[], str]
 
 TABLES: dict[str, Callable[[], str]] = {
     "metrics": _metrics_table,
-    "plain": _plain_table,
-    "ablation": _of(comparison_table, RESULTS / "ablation.json"),
     "verdicts": _of(verdicts_table, MODEL / "metrics.json"),
     "kinds": _of(kinds_table, MODEL / "metrics.json"),
     "sources": _of_several(sources_table, MODEL / "metrics.json"),
