@@ -110,6 +110,7 @@ def test_the_group_is_that_of_the_photo_that_was_drawn(photos, monkeypatch):
     monkeypatch.setattr(
         pairs, "compose", lambda base, *rest: (base, np.zeros(base.shape[:2], np.float32))
     )
+    monkeypatch.setattr(pairs, "QUALITIES", (90, 91))
     statistics = {}
     drawn = draw_composites(photos, pairs=30, seed=0)
     np.testing.assert_array_equal(drawn.columns[0::2], drawn.columns[1::2])
