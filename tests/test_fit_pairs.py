@@ -138,6 +138,14 @@ def test_figures_are_means_over_sources():
     assert all(type(value) is float for value in figures.values())
 
 
+def test_sources_with_one_label_have_no_auc():
+    alone = photo("fake", "three")
+    figures = validation_figures([*PHOTOS, alone], np.append(SCORES, 0.5), [])
+    without = validation_figures(PHOTOS, SCORES, [])
+    assert figures["val_auc"] == pytest.approx(without["val_auc"])
+    assert "val_auc_three" not in figures
+
+
 def test_pairs_are_ranked_where_there_are_any():
     figures = validation_figures(PHOTOS, SCORES, [(1, 0), (1, 2), (3, 2), (6, 4)])
     assert figures["val_paired_ranking"] == pytest.approx(0.5)

@@ -142,7 +142,8 @@ def test_evidence_head_loads_without_this_project(tmp_path):
         model.save(path)
     np.savez(tmp_path / "arrays.npz", photos=photos, expected=expected)
     command = [sys.executable, "-c", script, tmp_path / "arrays.npz", *paths]
-    subprocess.run(command, check=True, cwd=tmp_path, capture_output=True)
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
 
 
 def test_heads_that_cannot_be_built_are_one_sentence():

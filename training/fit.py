@@ -22,7 +22,7 @@ from training.config import CONFIG, RECIPES, SPLITS, TrainConfig, read_config
 from training.dataset import LABELS, Photo, read_report, read_source_pairs, read_split
 from training.errors import UserError
 from training.fit_pairs import Validation, fit_pairs
-from training.model import build_model
+from training.model import JIT_COMPILE, build_model
 from training.pipeline import PhotoBatches, build_augmentation
 from training.report import plot_curves
 
@@ -354,9 +354,7 @@ def _fit(
         optimizer=keras.optimizers.Adam(config.learning_rate),
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing),
         metrics=["accuracy", FakeAUC(name="auc")],
-        # On CPUs TensorFlow's own kernels are faster than compiled ones; other backends need
-        # compilation.
-        jit_compile=False if keras.config.backend() == "tensorflow" else "auto",
+        jit_compile=JIT_COMPILE,
     )
     weights = _class_weights(train_batches.labels) if config.class_weights else None
     trainer.fit(

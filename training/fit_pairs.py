@@ -15,9 +15,9 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from training.config import TrainConfig
-from training.dataset import Photo, read_source_pairs
+from training.dataset import LABELS, Photo, read_source_pairs
 from training.metrics import paired_ranking
-from training.model import EVIDENCE
+from training.model import EVIDENCE, JIT_COMPILE
 from training.pairs import UNKNOWN, PairBatches, Variation, pair_batches
 from training.pipeline import PhotoBatches
 
@@ -141,11 +141,14 @@ def validation_figures(
     """
     truth = np.array([photo.is_fake for photo in photos])
     sources = np.array([photo.source for photo in photos])
-    names, sizes = np.unique(sources, return_counts=True)
+    members = {name: sources == name for name in sorted(set(sources.tolist()))}
+    # A small source may have photos of one label only here, and no AUC.
+    members = {name: own for name, own in members.items() if len(set(truth[own])) == len(LABELS)}
     by_source = {
-        f"val_auc_{name}": float(roc_auc_score(truth[sources == name], scores[sources == name]))
-        for name in names.tolist()
+        f"val_auc_{name}": float(roc_auc_score(truth[own], scores[own]))
+        for name, own in members.items()
     }
+    sizes = [own.sum() for own in members.values()]
     likely = np.where(truth, scores, 1 - scores).clip(1e-7)
     figures = {
         # A plain mean would follow the chance hits of the smallest source.
@@ -196,9 +199,7 @@ def fit_pairs(
         loss=losses,
         loss_weights=weights,
         metrics={"probabilities": ["accuracy"]},
-        # On CPUs TensorFlow's own kernels are faster than compiled ones; other backends need
-        # compilation.
-        jit_compile=False if keras.config.backend() == "tensorflow" else "auto",
+        jit_compile=JIT_COMPILE,
     )
     # The validation comes first: what follows sees its figures.
     trainer.fit(

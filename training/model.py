@@ -19,6 +19,8 @@ from training.errors import UserError
 # Keras' default of 0.99 remembers hundreds of steps: on some two thousand photos the moving
 # statistics, which are all that inference sees, would lag behind the weights for epochs.
 HEAD_MOMENTUM = 0.9
+# On CPUs TensorFlow's own kernels are faster than compiled ones; other backends need compilation.
+JIT_COMPILE = False if keras.config.backend() == "tensorflow" else "auto"
 # The last layer whose map has a place for every 16 px: twice as fine as the backbone's end.
 FINE_LAYER = "block5c_add"
 EVIDENCE = "evidence"  # the head, and its layer of log-odds `[batch, rows, columns, 1]`
