@@ -258,12 +258,16 @@ class Detector:
         name: says which model it is, for people.
     """
 
-    def __init__(self, folder: Path, name: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, name: str | None = None, *, threads: int | None = None
+    ) -> None:
         """Load a model folder.
 
         Args:
             folder: holds `detector.tflite` and `detector.json`.
             name: how to call the model; the folder's name where it is not given.
+            threads: that work on one photo; by default one a core, at most 4, as more wait for each
+                other longer than they work.
 
         Raises:
             DetectorError: a file is missing or damaged.
@@ -271,25 +275,33 @@ class Detector:
         folder = Path(folder)
         self.config = DetectorConfig.load(folder)
         self.name = name or folder.resolve().name
-        self._judge = _load_graph(folder / MODEL_FILE, self.config)
+        threads = threads or min(4, os.cpu_count() or 1)
+        self._judge = _load_graph(folder / MODEL_FILE, self.config, threads)
         self._lock = threading.Lock()
 
     @classmethod
-    def from_pretrained(cls, source: str | os.PathLike, revision: str | None = None) -> Detector:
+    def from_pretrained(
+        cls,
+        source: str | os.PathLike,
+        revision: str | None = None,
+        *,
+        threads: int | None = None,
+    ) -> Detector:
         """Load a model from a folder or, where there is no such folder, from a Hub repository.
 
         Args:
             source: a folder, or `NAMESPACE/NAME` on the Hugging Face Hub.
             revision: branch, tag or commit of the repository; a full commit is the safe choice.
                 A folder has none.
+            threads: see `Detector`.
 
         Raises:
             DetectorError: the repository cannot be reached, or holds no model that this program can
                 read.
         """
         if revision is None and os.path.isdir(source):
-            return cls(Path(source))
-        return cls(*_download(str(source), revision))
+            return cls(Path(source), threads=threads)
+        return cls(*_download(str(source), revision), threads=threads)
 
     @overload
     def predict(self, photos: PhotoSource) -> Prediction: ...
@@ -387,12 +399,12 @@ def load_detector() -> Detector:
     return load_bundled()
 
 
-def load_bundled() -> Detector:
-    """Load the model that comes with the program."""
-    return Detector(BUNDLED, name="bundled model")
+def load_bundled(*, threads: int | None = None) -> Detector:
+    """Load the model that comes with the program; `threads` as for `Detector`."""
+    return Detector(BUNDLED, name="bundled model", threads=threads)
 
 
-def _load_graph(path: Path, config: DetectorConfig):
+def _load_graph(path: Path, config: DetectorConfig, threads: int):
     """Return the graph as a function from `image` to a dict of outputs."""
     from ai_edge_litert.interpreter import Interpreter
 
@@ -405,8 +417,6 @@ def _load_graph(path: Path, config: DetectorConfig):
             f"{path} is not the file that {CONFIG_FILE} describes (sha256 differs): fetch the "
             "model again (with `hf download REPOSITORY --force-download` if it is from the Hub)."
         )
-    # More threads than that wait for each other longer than they work on one photo.
-    threads = min(4, os.cpu_count() or 1)
     try:
         interpreter = Interpreter(model_content=content, num_threads=threads)
     except (ValueError, RuntimeError) as error:

@@ -221,3 +221,18 @@ def test_photos_of_a_source_can_be_left_out(data):
         fit._read_photos(TrainConfig(data=data, leave_out="archive"), "train")
     with pytest.raises(UserError, match="give one of its several sources"):
         fit._read_photos(TrainConfig(data=data, leave_out="unknown"), "train")
+
+
+def test_a_share_of_the_training_groups_is_used(data):
+    whole = fit._read_photos(TrainConfig(data=data), "train")
+    half, quarter = (
+        {photo.path for photo in fit._read_photos(TrainConfig(data=data, train_share=of), "train")}
+        for of in (0.5, 0.25)
+    )
+    assert quarter < half < {photo.path for photo in whole}
+    used = {photo.group for photo in whole if photo.path in half}
+    assert half == {photo.path for photo in whole if photo.group in used}
+    groups = {photo.group for photo in whole}
+    assert len(used) == (len(groups) + 1) // 2
+    validation = fit._read_photos(TrainConfig(data=data, train_share=0.25), "validation")
+    assert validation == read_split(data, "validation")

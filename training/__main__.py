@@ -36,7 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print(
-            "Interrupted; `train` and `run` go on with --resume, `push` when it is run again.",
+            "Interrupted; `train`, `run` and `score` (but not on Ray) go on with --resume, `push` "
+            "when it is run again.",
             file=sys.stderr,
         )
         return 130
@@ -54,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_making_verbs(add)
     _add_measuring_verbs(add)
+    _add_score(add)
     _add_push(add)
     benchmark = add(_benchmark, "time a prediction and the start of the page")
     benchmark.add_argument("--output", type=Path, help="file to write")
@@ -118,6 +120,32 @@ def _add_measuring_verbs(add: Callable) -> None:
     audit = add(_audit, "look for what gives the labels away: exit code 1 if there is something")
     audit.add_argument("data", metavar="DATA", type=Path, help="prepared folder, or any photos")
     audit.add_argument("--output", type=Path, help="file to write (default: in a prepared folder)")
+
+
+def _add_score(add: Callable) -> None:
+    score = add(_score, "score every face of a collection of photos, however large")
+    score.add_argument(
+        "where",
+        metavar="INPUT",
+        help="folder, glob, list of paths (.txt), fsspec address, or dataset to stream",
+    )
+    score.add_argument(
+        "--output", type=Path, required=True, metavar="OUT", help=".parquet or .csv file to write"
+    )
+    score.add_argument("--model", help="folder or NS/NAME on the Hub (default: the bundled one)")
+    score.add_argument("--split", help="of a dataset (default: train)")
+    score.add_argument(
+        "--whole-picture", action="store_true", help="look for no face, judge the whole picture"
+    )
+    score.add_argument("--workers", type=int, help="processes (default: one a core)")
+    score.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    score.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="ray: on a cluster, OUT is a folder of Parquet files (default: local)",
+    )
+    score.add_argument("--address", help="of the Ray cluster (default: RAY_ADDRESS, or none)")
 
 
 def _add_push(add: Callable) -> None:
@@ -264,6 +292,21 @@ def _audit(data: Path, output: Path | None) -> int:
     from training.audit import audit, found_leak
 
     return int(found_leak(audit(data, output)))
+
+
+def _score(engine: str, address: str | None, resume: bool, **options) -> None:
+    if engine == "ray":
+        if resume:
+            raise UserError("--resume is not for --engine ray, which starts anew: leave it out.")
+        from training.score_ray import score_on_ray
+
+        score_on_ray(address=address, **options)
+        return
+    if address:
+        raise UserError(f"--address {address} belongs to --engine ray: add that or leave it out.")
+    from training.score import score
+
+    score(resume=resume, **options)
 
 
 def _push(run: Path, model_id: str, **options) -> None:

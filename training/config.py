@@ -84,6 +84,11 @@ class TrainConfig:
     leave_out: Annotated[
         str, "source whose photos are neither trained nor validated on, to be tested as foreign"
     ] = ""
+    train_share: Annotated[
+        float,
+        "share of the groups of training photos that is used, to see what more would bring",
+        Within(0.01, 1),
+    ] = 1.0
     input_size: Annotated[int, "side of the model's input in px", Within(32, 1024)] = 224
     crop_margin: Annotated[
         float,
@@ -186,6 +191,12 @@ RECIPES: dict[str, tuple[dict, ...]] = {
         # Short, so that the average of the weights must not reach back far.
         _PAIRS
         | {"input_size": 224, "epochs": 5, "epoch_photos": 5000, "learning_rate": 2e-4}
+        | {"weight_average": 0.98},
+    ),
+    # To compare ingredients and data: minutes a run, and far from what the long one reaches.
+    "short": (
+        _PAIRS
+        | {"input_size": 128, "epochs": 4, "epoch_photos": 4000, "learning_rate": 4e-4}
         | {"weight_average": 0.98},
     ),
 }

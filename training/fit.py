@@ -6,9 +6,11 @@ import csv
 import hashlib
 import json
 import logging
+import math
 import os
 import platform
 import shutil
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -305,7 +307,24 @@ def _read_photos(config: TrainConfig, split: str) -> list[Photo]:
             f"--leave-out {config.leave_out} leaves {len(kept)} of {len(photos)} photos of the "
             f"{split} split of {config.data}: give one of its several sources."
         )
-    return kept
+    return _share(kept, config) if split == "train" else kept
+
+
+def _share(photos: Sequence[Photo], config: TrainConfig) -> list[Photo]:
+    """Return the photos of some groups of each source; a smaller share's are among a larger's."""
+    groups = defaultdict(set)
+    for photo in photos:
+        groups[photo.source].add(photo.group)
+
+    def place(group: str) -> bytes:
+        return hashlib.sha256(f"{config.seed} {group}".encode()).digest()
+
+    used = {
+        (source, group)
+        for source, of_source in groups.items()
+        for group in sorted(of_source, key=place)[: math.ceil(config.train_share * len(of_source))]
+    }
+    return [photo for photo in photos if (photo.source, photo.group) in used]
 
 
 def _batches(
