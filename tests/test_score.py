@@ -2,11 +2,14 @@ import csv
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
+from unittest.mock import Mock
 
 import pyarrow.parquet as pq
 import pytest
@@ -136,6 +139,8 @@ def shell(where: Path, output: Path, *flags: str) -> subprocess.Popen:
         cwd=PROJECT,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell without a terminal ignores Ctrl-C in what it starts, and that is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         start_new_session=True,  # so that a signal to all of it, as of Ctrl-C, ends nothing else
     )
 
@@ -154,8 +159,12 @@ def is_running(pid: str) -> bool:
 
 
 def test_interrupted_and_killed_run_goes_on(photos, tmp_path):
-    names = [str(photos / name) for name in ("one.png", "bad.jpg", "two.png")]
-    (tmp_path / "list.txt").write_text("\n".join(names * 100))
+    names = [str(photos / name) for name in ("one.png", "bad.jpg", "two.png")] * 33
+    # Pipes, at which a run waits for as long as it takes: in the second and the third chunk.
+    gates = names[40], names[70] = [str(tmp_path / name) for name in ("first.png", "second.png")]
+    for gate in gates:
+        os.mkfifo(gate)
+    (tmp_path / "list.txt").write_text("\n".join(names))
     output, parts = tmp_path / "rows.parquet", tmp_path / "rows.parquet.parts"
 
     process = shell(tmp_path / "list.txt", output)
@@ -166,26 +175,41 @@ def test_interrupted_and_killed_run_goes_on(photos, tmp_path):
     assert "Interrupted; " in errors
     assert "Traceback" not in errors
 
-    written = {path: path.stat().st_mtime_ns for path in parts.glob("*.parquet")}
+    replace_by_photo(gates[0], photos)
+    (first,) = parts.glob("*.parquet")
+    written = first.stat().st_mtime_ns
     process = shell(tmp_path / "list.txt", output, "--resume")
-    wait_for_parts(parts, len(written) + 1, process)
+    wait_for_parts(parts, 2, process)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     process.kill()
-    process.communicate()
     assert children
     for _ in range(1000):
         if not any(map(is_running, children)):
             break
+        let_pass(gates[1])  # to see that it is alone
         time.sleep(0.01)
     assert not any(map(is_running, children))  # nobody had to end them
+    process.communicate()
 
+    replace_by_photo(gates[1], photos)
     assert not output.exists()
-    assert len(written) < len(list(parts.glob("*.parquet"))) < 10
-    assert all(path.stat().st_mtime_ns == when for path, when in written.items())
+    assert len(list(parts.glob("*.parquet"))) == 2
+    assert first.stat().st_mtime_ns == written
     resumed = score(tmp_path / "list.txt", output, "--whole-picture", "--resume")
     at_once = score(tmp_path / "list.txt", tmp_path / "at-once.parquet", "--whole-picture")
-    assert [row["file"] for row in resumed] == names * 100
+    assert [row["file"] for row in resumed] == names
     assert resumed == at_once
+
+
+def let_pass(gate: str) -> None:
+    """End what waits at a pipe, if anybody does."""
+    with suppress(OSError):
+        os.close(os.open(gate, os.O_WRONLY | os.O_NONBLOCK))
+
+
+def replace_by_photo(gate: str, photos: Path) -> None:
+    Path(gate).unlink()
+    shutil.copy(photos / "one.png", gate)
 
 
 @pytest.fixture
@@ -195,7 +219,7 @@ def interrupted(listed, monkeypatch) -> Path:
     monkeypatch.setattr(score_inputs, "CHUNK_PHOTOS", 2)
     monkeypatch.setattr(score_parts, "ROW_GROUP", 2)
     with monkeypatch.context() as patch:
-        patch.setattr(Parts, "merge", lambda *_: signal.raise_signal(signal.SIGINT))
+        patch.setattr(Parts, "merge", Mock(side_effect=KeyboardInterrupt))
         assert main(["score", str(listed), "--output", str(output)]) == 130
     return output
 

@@ -59,7 +59,7 @@ def score_on_ray(
         output: name of a folder that is made for Parquet files, ending in `.parquet`, where every
             node can write. It is there when all of them are.
         model: see `score`; a folder must be on every node.
-        split: as for `find_collection`.
+        split: see `find_collection`; an input with one is a dataset.
         whole_picture: see `score`.
         workers: number of processes in the cluster, by default one a core.
         address: of the cluster; by default that of `RAY_ADDRESS`, or else Ray is started here.

@@ -13,7 +13,7 @@ import fsspec
 import pyarrow as pa
 
 from space.detector import Detector, DetectorConfig, DetectorError, Judgement, load_bundled
-from space.faces import FaceFinderError, PhotoError, load_face_finder
+from space.faces import FaceFinder, FaceFinderError, PhotoError, load_face_finder
 from training.errors import UserError
 from training.score_inputs import Photo
 
@@ -62,18 +62,14 @@ class ScorerConfig:
         Raises:
             UserError: the model or the face finder cannot be loaded.
         """
-        try:
-            description = _load_detector(model).config
-            finder = None if whole_picture else load_face_finder().name
-        except (DetectorError, FaceFinderError) as error:
-            raise UserError(str(error)) from error
-        return cls(model, description, finder)
+        detector, finder = _load(model, whole_picture=whole_picture)
+        return cls(model, detector.config, finder and finder.name)
 
     def load(self) -> Scorer:
         """Return the scorer, for a process that runs beside others like it.
 
         Raises:
-            UserError: something else is loaded than where the configuration was read.
+            UserError: they cannot be loaded, or are others than where this was read.
         """
         cv2.setNumThreads(1)
         return Scorer(self)
@@ -97,11 +93,10 @@ class Scorer:
         """Load both.
 
         Raises:
-            UserError: something else is loaded than the configuration names.
+            UserError: they cannot be loaded, or are others than the configuration names.
         """
         self._config = config
-        self._detector = _load_detector(config.model)
-        self._finder = load_face_finder() if config.finder else None
+        self._detector, self._finder = _load(config.model, whole_picture=not config.finder)
         loaded = self._finder and self._finder.name
         if (self._detector.config, loaded) != (config.description, config.finder):
             raise UserError(
@@ -135,10 +130,13 @@ class Scorer:
         return self._detector.judge(content, self._finder)
 
 
-def _load_detector(model: str | None) -> Detector:
-    if model is None:
-        return load_bundled(threads=1)  # the other cores have processes of their own
-    return Detector.from_pretrained(model, threads=1)
+def _load(model: str | None, *, whole_picture: bool) -> tuple[Detector, FaceFinder | None]:
+    one = {"threads": 1}  # the other cores have processes of their own
+    try:
+        detector = Detector.from_pretrained(model, **one) if model else load_bundled(**one)
+        return detector, None if whole_picture else load_face_finder()
+    except (DetectorError, FaceFinderError) as error:
+        raise UserError(str(error)) from error
 
 
 def _content(source: str | bytes | None) -> str | bytes:

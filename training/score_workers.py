@@ -68,6 +68,7 @@ class ScorerProcess:
     def __init__(self, config: ScorerConfig) -> None:
         self.chunk: Chunk | None = None
         self._rows: list[list[Row]] = []  # of the first photos of the chunk
+        self._deaths = 0  # on the photo after these
         self._config = config
         self._start()
 
