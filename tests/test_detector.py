@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
 from space import detector as detector_module
@@ -333,3 +334,19 @@ def test_revision_without_a_model_is_refused(photo):
     result = run_shell("--revision", COMMIT, photo)
     assert result.returncode == 2
     assert "--revision needs --model" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "load", [load_bundled, lambda **how: Detector.from_pretrained(BUNDLED, **how)]
+)
+def test_threads_are_the_callers_choice(load, monkeypatch):
+    asked = []
+
+    def interpreter(*, num_threads: int, **options: object) -> Interpreter:
+        asked.append(num_threads)
+        return Interpreter(num_threads=num_threads, **options)
+
+    monkeypatch.setattr("ai_edge_litert.interpreter.Interpreter", interpreter)
+    load(threads=1)
+    load()
+    assert asked == [1, min(4, os.cpu_count())]

@@ -236,3 +236,14 @@ def test_a_share_of_the_training_groups_is_used(data):
     assert len(used) == (len(groups) + 1) // 2
     validation = fit._read_photos(TrainConfig(data=data, train_share=0.25), "validation")
     assert validation == read_split(data, "validation")
+
+
+def test_the_share_is_of_each_source(data):
+    photos = read_split(data, "train")
+    rare = {photo.group for photo in photos[:3]}
+    photos = [replace(one, source="rare") if one.group in rare else one for one in photos]
+    kept = fit._share(photos, TrainConfig(data=data, train_share=0.25))
+    for source in ("rare", "archive"):
+        groups = {one.group for one in photos if one.source == source}
+        used = {one.group for one in kept if one.source == source}
+        assert len(used) == -(-len(groups) // 4)
