@@ -19,10 +19,13 @@ import threading
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
+
+if TYPE_CHECKING:
+    import cv2
 
 try:  # photos of iPhones; programs that never see any do without it
     from pillow_heif import register_heif_opener
@@ -58,7 +61,11 @@ SIDES = (1920, 640, 320)
 COARSE_SIDES = SIDES[1:]  # for further attempts where the first found nothing
 # Small photos are enlarged for their small faces: of those with 20 px in 300 x 200, 94 % are found.
 MAX_ENLARGEMENT, ENLARGED_SIDE = 2.0, 1280
+# Share of the photo's shorter side from which on a face is what the photo is about. Small photos
+# are not enlarged then, as what that would add are faces of a few px in the background.
+SUBJECT = 0.2
 MIN_STEP = 1.3  # between two copies; closer ones show the same
+AS_IT_IS = 0.9  # a scale from which on a photo is not worth being resized
 MAX_SIDE_IN_COPY = 320  # px: a larger box in any copy but the coarsest is a part of a face
 CANDIDATE_SCORE = 0.3  # YuNet's, to earn a second look
 # YuNet's at the second look. The faces of all 1,741 photos of the dataset pass it, and something in
@@ -74,7 +81,13 @@ OVERLAP = 0.4  # of the smaller box: the weaker of two such boxes is dropped
 LOOK_FACE = 240  # px, longer side of the face's box
 LOOK_SIDE = 384  # px
 SURE_SCORE = 0.92  # turned faces hardly reach it
+# A face that the first look sees at least so large, so surely, so upright and so far from the
+# copy's border needs no second one. Of faces that are turned by 25 degrees, 3 % pass for such.
+SURE_SIDE, SURE_TILT, SURE_ROOM = 150, 6.0, 0.03  # px of the copy, degrees, share of the side
+SIZE_STEP = 64  # px: pictures are filled up with black to multiples of that, so that fewer differ
+KEPT_SIDE, KEPT_NETWORKS = 640, 12  # px; see `YuNet._network`
 TURN_GAIN = 0.03  # by which a turned look must beat the upright one
+GLANCE = 0.5  # scale of the picture that tells whether it may
 LOOK_TILT = 10.0  # degrees: a head that is tilted by more is looked at again, levelled,
 LOOKS = 3  # times, as the landmarks follow a tilt by less than it is
 
@@ -307,9 +320,9 @@ class FaceFinder:
     def find(self, photo: Image.Image) -> list[Face]:
         """Find the faces in a photo of any size and shape.
 
-        Where there is none, the photo is looked at again smoothed and brightened (for noise and
-        darkness), and then turned by 90, 180 and 270 degrees (for phones that do not say how they
-        were held).
+        Where none fills much of it, a small photo is looked at enlarged (for small faces). Where
+        there is none at all, it is looked at smoothed and brightened (for noise and darkness), and
+        then turned by 90, 180 and 270 degrees (for phones that do not say how they were held).
 
         Args:
             photo: RGB, as `open_photo` returns it.
@@ -318,24 +331,36 @@ class FaceFinder:
             The faces, largest first; an empty list where none was found.
         """
         photo = photo if photo.mode == "RGB" else photo.convert("RGB")
-        attempts = (
-            (self.sides, (0,), False),
-            (self.coarse_sides, (0,), True),
-            (self.coarse_sides, (90, 180, 270), False),
+        scales, enlarged = (
+            _scales(photo, self.sides, enlarge=enlarge) for enlarge in (False, True)
         )
-        for sides, turns, brighten in attempts:
-            candidates = _distinct(self._candidates(photo, sides, turns, brighten))
-            faces = self._confirm(photo, candidates[:MAX_CANDIDATES], brighten)
-            if faces:
-                return sorted(faces, key=lambda face: -face.side)
-        return []
+        coarse = _scales(photo, self.coarse_sides, enlarge=True)
+        faces = self._look_for(photo, scales)
+        largest = max((face.side for face in faces), default=0)
+        if largest < SUBJECT * min(photo.size) and enlarged != scales:
+            faces = self._look_for(photo, enlarged)
+        faces = faces or self._look_for(photo, coarse, brighten=True)
+        faces = faces or self._look_for(photo, coarse, turns=(90, 180, 270))
+        return sorted(faces, key=lambda face: -face.side)
+
+    def _look_for(
+        self,
+        photo: Image.Image,
+        scales: list[float],
+        turns: tuple[int, ...] = (0,),
+        brighten: bool = False,
+    ) -> list[Face]:
+        """Return the faces that are seen in copies of the photo, turned counterclockwise by
+        `turns`."""
+        candidates = _distinct(self._candidates(photo, scales, turns, brighten))
+        return self._confirm(photo, candidates[:MAX_CANDIDATES], brighten)
 
     def _candidates(
-        self, photo: Image.Image, sides: tuple[int, ...], turns: tuple[int, ...], brighten: bool
+        self, photo: Image.Image, scales: list[float], turns: tuple[int, ...], brighten: bool
     ) -> list[Face]:
-        """Return what may be faces in copies of the photo, turned counterclockwise by `turns`."""
+        """Return what may be faces in copies of the photo; those that have landmarks are sure."""
         candidates = []
-        copies = _copies(photo, sides)
+        copies = _copies(photo, scales)
         for number, (copy, scale) in enumerate(copies, start=1):
             copy = _brightened(copy, blur=3) if brighten else copy
             largest = MAX_SIDE_IN_COPY if number < len(copies) else math.inf
@@ -344,7 +369,9 @@ class FaceFinder:
                     if one.side <= largest:
                         box = _turned_back(one.box, turn, copy.shape[1], copy.shape[0])
                         box = tuple(value / scale for value in box)
-                        candidates.append(Face(box, None, one.confidence, turn))
+                        sure = turn == 0 and not brighten and _is_sure(one, copy.shape)
+                        landmarks = one.landmarks / np.float32(scale) if sure else None
+                        candidates.append(Face(box, landmarks, one.confidence, turn))
         return candidates
 
     def _detect(self, picture: np.ndarray) -> list[Face]:
@@ -381,22 +408,18 @@ class YuNet(FaceFinder):
         super().__init__(notice)
         advice = "name YuNet's ONNX file."
         try:
-            content = np.frombuffer(path.read_bytes(), np.uint8)
+            self._content = np.frombuffer(path.read_bytes(), np.uint8)
         except OSError as error:
             raise FaceFinderError(
                 f"The face finder {path} cannot be read ({error.strerror}): {advice}"
             ) from error
-        size = (LOOK_SIDE, LOOK_SIDE)
+        self._networks: dict[tuple[int, int], cv2.FaceDetectorYN] = {}
         try:
             # OpenCV takes any network for YuNet, and crashes in its first use.
-            outputs = set(cv2.dnn.readNetFromONNX(content).getUnconnectedOutLayersNames())
+            outputs = set(cv2.dnn.readNetFromONNX(self._content).getUnconnectedOutLayersNames())
             if not outputs >= YUNET_OUTPUTS:
                 raise FaceFinderError(f"The face finder {path} is another network: {advice}")
-            nothing = np.zeros(0, np.uint8)
-            self._network = cv2.FaceDetectorYN.create(
-                "onnx", content, nothing, size, CANDIDATE_SCORE
-            )
-            self._rows(np.zeros((*size, 3), np.uint8))
+            self._rows(np.zeros((LOOK_SIDE, LOOK_SIDE, 3), np.uint8))
         except cv2.error as error:
             raise FaceFinderError(
                 f"The face finder {path} is no YuNet network: {advice}"
@@ -404,18 +427,50 @@ class YuNet(FaceFinder):
 
     def _rows(self, picture: np.ndarray) -> np.ndarray:
         """Return `float32` `[faces, 15]` for an RGB picture: box, landmarks, score."""
-        height, width = picture.shape[:2]
-        bgr = np.ascontiguousarray(picture[..., ::-1])
+        import cv2
+
+        bgr = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2BGR)
+        below, beside = (-side % SIZE_STEP for side in picture.shape[:2])
+        if below or beside:
+            bgr = cv2.copyMakeBorder(bgr, 0, below, 0, beside, cv2.BORDER_CONSTANT)
         with self._lock:
-            self._network.setInputSize((width, height))
-            rows = self._network.detect(bgr)[1]
+            rows = self._network(bgr.shape[1], bgr.shape[0]).detect(bgr)[1]
         return np.zeros((0, 15), np.float32) if rows is None else rows
 
+    def _network(self, width: int, height: int) -> cv2.FaceDetectorYN:
+        """Return the network for pictures of a size.
+
+        Those for small pictures are kept, as OpenCV needs longer to set a network up for another
+        size than to look for faces.
+        """
+        import cv2
+
+        size = (width, height)
+        key = size if max(size) <= KEPT_SIDE else (0, 0)
+        network = self._networks.pop(key, None)
+        if network is None:
+            nothing = np.zeros(0, np.uint8)
+            network = cv2.FaceDetectorYN.create(
+                "onnx", self._content, nothing, size, CANDIDATE_SCORE
+            )
+        elif network.getInputSize() != size:
+            network.setInputSize(size)
+        self._networks[key] = network  # at the end, as the one used last
+        if len(self._networks) > KEPT_NETWORKS:
+            del self._networks[next(iter(self._networks))]
+        return network
+
     def _detect(self, picture: np.ndarray) -> list[Face]:
-        return [Face(tuple(row[:4]), None, row[14]) for row in self._rows(picture).tolist()]
+        return [
+            Face(tuple(row[:4].tolist()), row[4:14].reshape(5, 2), float(row[14]))
+            for row in self._rows(picture)
+        ]
 
     def _confirm(self, photo: Image.Image, candidates: list[Face], brighten: bool) -> list[Face]:
-        looks = [self._second_look(_View(photo, one, brighten)) for one in candidates]
+        looks = [
+            self._second_look(_View(photo, one, brighten)) if one.landmarks is None else one
+            for one in candidates
+        ]
         return _distinct([one for one in looks if one and one.confidence >= FACE_SCORE])
 
     def _second_look(self, view: _View) -> Face | None:
@@ -423,6 +478,10 @@ class YuNet(FaceFinder):
         angle, face = 0.0, self._look(view, 0.0)
         if face is None or face.confidence < SURE_SCORE:
             for turn in (90.0, 180.0, 270.0):
+                # Mostly in vain: a small picture, in a quarter of the time, tells whether to look.
+                small = self._look(view, turn, GLANCE)
+                if small is None or (face and small.confidence < face.confidence):
+                    continue
                 turned = self._look(view, turn)
                 if turned and (face is None or turned.confidence > face.confidence + TURN_GAIN):
                     angle, face = turn, turned
@@ -435,11 +494,12 @@ class YuNet(FaceFinder):
             angle, face = face.roll, levelled
         return face
 
-    def _look(self, view: _View, angle: float) -> Face | None:
+    def _look(self, view: _View, angle: float, scale: float = 1.0) -> Face | None:
         """Return the surest face in the middle of a view turned counterclockwise by `angle`
-        degrees."""
-        picture, to_photo = view.turned(angle)
+        degrees and scaled."""
+        picture, to_photo = view.turned(angle, scale)
         rows = self._rows(picture)
+        rows[:, :14] /= scale
         centres = rows[:, :2] + rows[:, 2:4] / 2
         away = np.linalg.norm(centres - LOOK_SIDE / 2, axis=1) / LOOK_FACE
         grown = rows[:, 2:4].max(axis=1, initial=0) / LOOK_FACE
@@ -614,45 +674,57 @@ def crop_landmarks(size: tuple[int, int], face: Face, margin: float) -> np.ndarr
 
 
 class _View:
-    """A square of a photo around a face, scaled so that the face is `LOOK_FACE` px long, and wide
-    enough to be turned.
+    """What lies around a face in a photo, to be shown turned and at any size.
 
     Attributes:
-        scale: px of the view in one px of the photo.
+        scale: px in one px of the photo, of pictures in which the face is `LOOK_FACE` px long.
     """
 
     def __init__(self, photo: Image.Image, face: Face, brighten: bool) -> None:
-        import cv2
-
-        side = math.ceil(LOOK_SIDE * math.sqrt(2))
         self.scale = LOOK_FACE / face.side
-        self._corner = np.array(face.centre) - side / 2 / self.scale
-        low = np.maximum(self._corner, 0)
-        high = np.minimum(self._corner + side / self.scale, photo.size)
-        before = np.round((low - self._corner) * self.scale).astype(int)
-        inside = np.maximum(1, np.round((high - low) * self.scale).astype(int))
-        part = photo.resize(tuple(inside), RESAMPLING, box=(*low, *high), reducing_gap=2)
-        right, bottom = np.maximum(0, side - before - inside)
-        picture = cv2.copyMakeBorder(
-            np.asarray(part), before[1], bottom, before[0], right, cv2.BORDER_REPLICATE
-        )[:side, :side]
-        self._picture = _brightened(picture, blur=4) if brighten else picture
+        reach = LOOK_SIDE / math.sqrt(2) / self.scale + 1  # px of the photo that any turn touches
+        x, y = face.centre
+        box = (
+            max(0, math.floor(x - reach)),
+            max(0, math.floor(y - reach)),
+            min(photo.width, math.ceil(x + reach)),
+            min(photo.height, math.ceil(y + reach)),
+        )
+        part = photo.crop(box)
+        if self.scale < 0.5:  # what is shrunk by more would alias
+            size = tuple(max(1, round(side * 2 * self.scale)) for side in part.size)
+            part = part.resize(size, RESAMPLING, reducing_gap=2)
+        self._picture = np.asarray(part)
+        # From the photo's px to the picture's.
+        self._ratio = np.array([part.width / (box[2] - box[0]), part.height / (box[3] - box[1])])
+        self._corner = np.array(box[:2])
+        self._middle = (np.array([x, y]) - self._corner) * self._ratio
+        if brighten:
+            self._picture = _brightened(self._picture, blur=4 * self._ratio[0] / self.scale)
 
-    def turned(self, angle: float) -> tuple[np.ndarray, np.ndarray]:
+    def turned(self, angle: float, scale: float) -> tuple[np.ndarray, np.ndarray]:
         """Return the view turned counterclockwise by some degrees, and how to get back.
 
+        Args:
+            angle: in degrees.
+            scale: of the picture, 1 for `LOOK_SIDE`.
+
         Returns:
-            RGB `[LOOK_SIDE, LOOK_SIDE, 3]`, and the `[2, 3]` matrix from its px to the photo's.
+            RGB `[side, side, 3]`, and the `[2, 3]` matrix to the photo's px from those of the
+            picture at scale 1.
         """
         import cv2
 
-        middle = len(self._picture) / 2
-        matrix = cv2.getRotationMatrix2D((middle, middle), angle, 1)
-        matrix[:, 2] += LOOK_SIDE / 2 - middle
-        picture = cv2.warpAffine(self._picture, matrix, (LOOK_SIDE, LOOK_SIDE))
-        to_photo = cv2.invertAffineTransform(matrix) / self.scale
-        to_photo[:, 2] += self._corner
-        return picture, to_photo
+        ratio = float(self._ratio.mean())
+        matrix = cv2.getRotationMatrix2D(tuple(self._middle), angle, self.scale / ratio)
+        matrix[:, 2] += LOOK_SIDE / 2 - self._middle
+        side = round(scale * LOOK_SIDE)
+        picture = cv2.warpAffine(
+            self._picture, scale * matrix, (side, side), borderMode=cv2.BORDER_REPLICATE
+        )
+        back = cv2.invertAffineTransform(matrix) / self._ratio[:, None]
+        back[:, 2] += self._corner
+        return picture, back
 
 
 def _face_of_square(x: float, y: float, side: float, weight: float) -> Face:
@@ -694,27 +766,50 @@ def _fetch_yunet() -> Path:
     return Path(path)
 
 
-def _copies(photo: Image.Image, sides: tuple[int, ...]) -> list[tuple[np.ndarray, float]]:
-    """Return RGB copies of a photo with their scale, finest first.
+def _scales(photo: Image.Image, sides: tuple[int, ...], *, enlarge: bool) -> list[float]:
+    """Return the scales of the copies in which faces are looked for, finest first.
 
     Args:
         photo: RGB.
         sides: of copies of a 4:3 photo; others get as many pixels, so that the faces of a wide
             photo stay as large as those of a square one.
+        enlarge: whether a small photo is enlarged.
     """
     full = math.sqrt(photo.width * photo.height * 4 / 3)
-    finest = max(1.0, min(MAX_ENLARGEMENT, ENLARGED_SIDE / full))
+    finest = max(1.0, min(MAX_ENLARGEMENT, ENLARGED_SIDE / full)) if enlarge else 1.0
     scales: list[float] = []
     for side in sorted(sides):
         scale = min(side / full, finest)
         if not scales or scale > MIN_STEP * scales[-1]:
-            scales.append(scale)
+            scales.append(1.0 if AS_IT_IS < scale < 1 else scale)
+    return scales[::-1]
+
+
+def _copies(photo: Image.Image, scales: list[float]) -> list[tuple[np.ndarray, float]]:
+    """Return RGB copies of a photo with their scale; each is made from the one before."""
     copies, source = [], photo
-    for scale in reversed(scales):
+    for scale in scales:
         size = tuple(max(1, round(side * scale)) for side in photo.size)
-        source = source.resize(size, RESAMPLING, reducing_gap=2)
+        if size != source.size:
+            source = source.resize(size, RESAMPLING, reducing_gap=2)
         copies.append((np.asarray(source), scale))
     return copies
+
+
+def _is_sure(face: Face, shape: tuple[int, ...]) -> bool:
+    """Return whether a face in a copy of a shape, in its px, needs no second look.
+
+    One that touches the border does: its box would end there, and not where the face does.
+    """
+    left, top, width, height = face.box
+    room = min(left, top, shape[1] - left - width, shape[0] - top - height)
+    return (
+        face.landmarks is not None
+        and face.side >= SURE_SIDE
+        and face.confidence >= SURE_SCORE
+        and abs(face.roll) <= SURE_TILT
+        and room >= SURE_ROOM * face.side
+    )
 
 
 def _brightened(picture: np.ndarray, blur: float) -> np.ndarray:
