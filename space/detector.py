@@ -15,6 +15,7 @@ import math
 import os
 import sys
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import overload
@@ -59,6 +60,8 @@ BUNDLED = Path(__file__).with_name("model")
 CONFIG_FILE, MODEL_FILE = "detector.json", "detector.tflite"
 FORMAT_VERSION = 1
 SHOWN_SIDE = 448  # px of a judged crop that is kept to be shown
+ANY_NUMBER = -1  # in the shape of a graph's input
+BATCH = 8  # photos in one call of the network; with more the cache is too small, and each is slower
 
 
 class DetectorError(Exception):
@@ -320,14 +323,20 @@ class Detector:
         Raises:
             PhotoError: a photo cannot be judged.
         """
-        if isinstance(photos, list | tuple):
-            return [self.predict(photo) for photo in photos]
-        pixels = model_input(open_photo(photos), self.config.input_size)
-        with self._lock:
-            outputs = self._judge(image=pixels[None])
-        output = float(outputs["probabilities"].reshape(-1)[1])
-        probability = self.config.calibration.apply(output)
-        heatmap = outputs["heatmap"].reshape(outputs["heatmap"].shape[-2:])
+        if not isinstance(photos, list | tuple):
+            return self.predict([photos])[0]
+        predictions = []
+        for start in range(0, len(photos), BATCH):
+            opened = map(open_photo, photos[start : start + BATCH])
+            pixels = np.stack([model_input(photo, self.config.input_size) for photo in opened])
+            with self._lock:
+                outputs = self._judge(pixels)
+            predictions += map(self._prediction, *outputs)
+        return predictions
+
+    def _prediction(self, probabilities: np.ndarray, heatmap: np.ndarray) -> Prediction:
+        """Return what the network's outputs for a photo mean."""
+        probability = self.config.calibration.apply(float(probabilities[1]))
         peak = heatmap.max()
         heatmap = heatmap / peak if peak > 0 else np.zeros_like(heatmap)
         return Prediction(
@@ -351,20 +360,23 @@ class Detector:
             PhotoError: the photo cannot be judged.
         """
         photo = open_photo(photo)
-        return [self.judge_face(photo, face) for face in finder.find(photo)]
+        return self.judge_faces(photo, finder.find(photo))
 
-    def judge_face(self, photo: Image.Image, face: Face) -> Judgement:
-        """Judge a face of a photo.
+    def judge_faces(self, photo: Image.Image, faces: Sequence[Face]) -> list[Judgement]:
+        """Judge faces of a photo.
 
         Args:
             photo: RGB, as `open_photo` returns it.
-            face: found in it.
+            faces: found in it.
         """
         margin = self.config.crop_margin
-        crop = crop_face(photo, face, margin)
-        if crop.width < MIN_SIDE:  # too small for a photo, but one face of several here
-            crop = resize_square(crop, MIN_SIDE)
-        return self._judge_crop(crop, face, crop_landmarks(photo.size, face, margin))
+        crops = [crop_face(photo, face, margin) for face in faces]
+        # What is too small for a photo is one face of several here.
+        crops = [
+            crop if crop.width >= MIN_SIDE else resize_square(crop, MIN_SIDE) for crop in crops
+        ]
+        landmarks = [crop_landmarks(photo.size, face, margin) for face in faces]
+        return list(map(_judgement, faces, crops, landmarks, self.predict(crops)))
 
     def judge_whole(self, photo: PhotoSource) -> Judgement:
         """Judge the centred square of a photo, whatever it shows.
@@ -375,15 +387,17 @@ class Detector:
         Raises:
             PhotoError: the photo cannot be judged.
         """
-        return self._judge_crop(crop_square(open_photo(photo)), None, None)
+        crop = crop_square(open_photo(photo))
+        return _judgement(None, crop, None, self.predict(crop))
 
-    def _judge_crop(
-        self, crop: Image.Image, face: Face | None, landmarks: np.ndarray | None
-    ) -> Judgement:
-        prediction = self.predict(crop)
-        shown = crop.copy()
-        shown.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
-        return Judgement(face, shown, landmarks, prediction)
+
+def _judgement(
+    face: Face | None, crop: Image.Image, landmarks: np.ndarray | None, prediction: Prediction
+) -> Judgement:
+    shown = crop
+    if crop.width > SHOWN_SIDE:
+        shown = crop.resize((SHOWN_SIDE, SHOWN_SIDE), reducing_gap=2)
+    return Judgement(face, shown, landmarks, prediction)
 
 
 def load_detector() -> Detector:
@@ -404,8 +418,11 @@ def load_bundled(*, threads: int | None = None) -> Detector:
     return Detector(BUNDLED, name="bundled model", threads=threads)
 
 
-def _load_graph(path: Path, config: DetectorConfig, threads: int):
-    """Return the graph as a function from `image` to a dict of outputs."""
+def _load_graph(
+    path: Path, config: DetectorConfig, threads: int
+) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Return the graph as a function from photos `[photos, size, size, 3]` to probabilities
+    `[photos, 2]` and heatmaps `[photos, rows, columns]`."""
     from ai_edge_litert.interpreter import Interpreter
 
     try:
@@ -421,13 +438,25 @@ def _load_graph(path: Path, config: DetectorConfig, threads: int):
         interpreter = Interpreter(model_content=content, num_threads=threads)
     except (ValueError, RuntimeError) as error:
         raise DetectorError(f"{path} is no LiteRT model ({error}): export it again.") from error
-    side = int(interpreter.get_input_details()[0]["shape"][1])
+    taken, side, *_ = interpreter.get_input_details()[0]["shape_signature"]
     if side != config.input_size:
         raise DetectorError(
             f"{path} takes photos of {side} px where {CONFIG_FILE} says {config.input_size}: fetch "
             "the model folder again."
         )
-    return interpreter.get_signature_runner("serving_default")
+    run = interpreter.get_signature_runner("serving_default")
+
+    def judge(photos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        # A graph that was exported for one photo takes them one by one.
+        parts = [photos] if taken == ANY_NUMBER else np.split(photos, len(photos))
+        outputs = [run(image=part) for part in parts]
+        probabilities, heatmaps = (
+            np.concatenate([output[name] for output in outputs])
+            for name in ("probabilities", "heatmap")
+        )
+        return probabilities, heatmaps.reshape(len(photos), *heatmaps.shape[-2:])
+
+    return judge
 
 
 def _download(model_id: str, revision: str | None) -> tuple[Path, str]:

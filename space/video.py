@@ -390,7 +390,7 @@ def _judged(
             photo = Image.fromarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
             faces = finder.find(photo)
             most = max(most, len(faces))
-            people.add(seconds, [detector.judge_face(photo, face) for face in faces[:MAX_FACES]])
+            people.add(seconds, detector.judge_faces(photo, faces[:MAX_FACES]))
         tell(min(seconds / plan.seconds, 0.99), f"{_clock(seconds)} of {_clock(plan.seconds)}")
     if not looks:
         raise VideoError(

@@ -213,11 +213,11 @@ def test_shell_prints_a_line_a_face(detector, tmp_path):
 def test_judgement_is_that_of_the_crop(detector):
     photo = Image.open(BUNDLED.parent / "examples/portrait.jpg")
     face = Face((100.0, 60.0, 90.0, 120.0), None, 0.9)
-    judgement = detector.judge_face(photo, face)
+    (judgement,) = detector.judge_faces(photo, [face])
     crop = crop_face(photo, face, detector.config.crop_margin)
     assert judgement.prediction.probability == detector.predict(crop).probability
     assert judgement.as_dict()["box"] == [100, 60, 90, 120]
-    tiny = detector.judge_face(photo, Face((150.0, 120.0, 15.0, 20.0), None, 0.9))
+    (tiny,) = detector.judge_faces(photo, [Face((150.0, 120.0, 15.0, 20.0), None, 0.9)])
     assert tiny.as_dict()["too_small"]
     whole = detector.judge_whole(photo)
     assert whole.prediction.probability == detector.predict(photo).probability

@@ -70,7 +70,10 @@ class MarkedFaceDetector:
 
     config = CONFIG
 
-    def judge_face(self, photo: Image.Image, face: Face) -> Judgement:
+    def judge_faces(self, photo: Image.Image, faces: list[Face]) -> list[Judgement]:
+        return [self._judge(photo, face) for face in faces]
+
+    def _judge(self, photo: Image.Image, face: Face) -> Judgement:
         crop = crop_face(photo, face, CONFIG.crop_margin)
         left, top, _, height = (int(value) for value in face.box)
         edge = np.asarray(photo, int)[top + height // 2, left + 1]

@@ -23,7 +23,9 @@ def detector() -> Detector:
 
 def judged(detector: Detector, verdict: str, *, side: float = 120, place: float = 10) -> Judgement:
     """What the model says about a drawn face, with a verdict of the test's choice."""
-    judgement = detector.judge_face(draw_face(1, 300), Face((place, 20, side, side), None, 0.9))
+    (judgement,) = detector.judge_faces(
+        draw_face(1, 300), [Face((place, 20, side, side), None, 0.9)]
+    )
     probability = {"real": 0.05, "inconclusive": 0.5, "fake": 0.95}[verdict]
     prediction = dataclasses.replace(judgement.prediction, verdict=verdict, probability=probability)
     return dataclasses.replace(judgement, prediction=prediction)

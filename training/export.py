@@ -139,8 +139,8 @@ def choose_variant(variants: list[Variant], keras_auc: float) -> Variant:
 
 
 def export_graph(model: keras.Model) -> bytes:
-    """Return a Keras model with its heatmap as a float32 LiteRT graph for one photo at a time."""
-    signature = keras.InputSpec(shape=(1, *model.input_shape[1:]), dtype="float32", name="image")
+    """Return a Keras model with its heatmap as a float32 LiteRT graph for any number of photos."""
+    signature = keras.InputSpec(shape=(None, *model.input_shape[1:]), dtype="float32", name="image")
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "float32.tflite"
         with_heatmap(model).export(
