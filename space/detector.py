@@ -16,7 +16,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import overload
 
@@ -37,6 +37,7 @@ if __package__:  # imported by the training code as `space.detector`
         load_face_finder,
         model_input,
         open_photo,
+        open_reduced,
         resize_square,
     )
 else:  # run from this folder, as a Space does
@@ -53,6 +54,7 @@ else:  # run from this folder, as a Space does
         load_face_finder,
         model_input,
         open_photo,
+        open_reduced,
         resize_square,
     )
 
@@ -329,13 +331,23 @@ class Detector:
         for start in range(0, len(photos), BATCH):
             opened = map(open_photo, photos[start : start + BATCH])
             pixels = np.stack([model_input(photo, self.config.input_size) for photo in opened])
-            with self._lock:
-                outputs = self._judge(pixels)
-            predictions += map(self._prediction, *outputs)
+            predictions += map(self.describe, *self.run(pixels))
         return predictions
 
-    def _prediction(self, probabilities: np.ndarray, heatmap: np.ndarray) -> Prediction:
-        """Return what the network's outputs for a photo mean."""
+    def run(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the bare outputs of the network.
+
+        Args:
+            pixels: `float32` `[photos, size, size, 3]`, each as `model_input` returns it.
+
+        Returns:
+            Probabilities `[photos, 2]` of real and fake, and heatmaps `[photos, rows, columns]`.
+        """
+        with self._lock:
+            return self._judge(pixels)
+
+    def describe(self, probabilities: np.ndarray, heatmap: np.ndarray) -> Prediction:
+        """Return what the network's outputs for one photo mean."""
         probability = self.config.calibration.apply(float(probabilities[1]))
         peak = heatmap.max()
         heatmap = heatmap / peak if peak > 0 else np.zeros_like(heatmap)
@@ -359,8 +371,13 @@ class Detector:
         Raises:
             PhotoError: the photo cannot be judged.
         """
-        photo = open_photo(photo)
-        return self.judge_faces(photo, finder.find(photo))
+        small, scale = open_reduced(photo)
+        found = finder.find(small)
+        faces = [face.scaled(scale) for face in found]
+        if all(self.config.crop_margin * face.side >= 2 * self.config.input_size for face in found):
+            judgements = self.judge_faces(small, found)  # which has all the pixels that it takes
+            return [replace(one, face=face) for one, face in zip(judgements, faces, strict=True)]
+        return self.judge_faces(open_photo(photo) if scale > 1 else small, faces)
 
     def judge_faces(self, photo: Image.Image, faces: Sequence[Face]) -> list[Judgement]:
         """Judge faces of a photo.

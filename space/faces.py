@@ -17,7 +17,7 @@ import math
 import os
 import threading
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -41,6 +41,8 @@ MAX_PIXELS = 100_000_000  # decoded, 100 megapixels take 300 MB
 DECODING_ERRORS = (OSError, SyntaxError, ValueError, TypeError, LookupError, MemoryError)
 DECODING_ERRORS += (RuntimeError,)
 RESAMPLING = Image.Resampling.BICUBIC
+# px: the finest copy in which faces are looked for has no more.
+REDUCED_SIDE = 1440
 
 # The one file of the Hub that is fetched, and the contents that are taken for it: the network as
 # published in March 2023, and the same network exported anew by OpenCV in May 2026.
@@ -61,8 +63,8 @@ SIDES = (1920, 640, 320)
 COARSE_SIDES = SIDES[1:]  # for further attempts where the first found nothing
 # Small photos are enlarged for their small faces: of those with 20 px in 300 x 200, 94 % are found.
 MAX_ENLARGEMENT, ENLARGED_SIDE = 2.0, 1280
-# Share of the photo's shorter side from which on a face is what the photo is about. Small photos
-# are not enlarged then, as what that would add are faces of a few px in the background.
+# Share of the photo's shorter side from which on a face is what the photo is about. Coarse copies
+# are enough then: what finer ones would add are faces in the background, of a tenth of its size.
 SUBJECT = 0.2
 MIN_STEP = 1.3  # between two copies; closer ones show the same
 AS_IT_IS = 0.9  # a scale from which on a photo is not worth being resized
@@ -147,15 +149,29 @@ def open_photo(source: PhotoSource) -> Image.Image:
         PhotoError: the source is missing, no image, damaged, smaller than 32 px or larger than 100
             megapixels.
     """
+    return _open(source, reduce=False)[0]
+
+
+def open_reduced(source: PhotoSource) -> tuple[Image.Image, float]:
+    """Decode a photo as `open_photo` does, but a large JPEG in less time at half its size or a
+    quarter, as long as its shorter side keeps `REDUCED_SIDE` px.
+
+    Returns:
+        The photo, and how many px of the whole photo lie in one of its px.
+    """
+    return _open(source, reduce=True)
+
+
+def _open(source: PhotoSource, *, reduce: bool) -> tuple[Image.Image, float]:
     if isinstance(source, np.ndarray):
         source = _from_array(source)
     if isinstance(source, Image.Image):
-        return _decoded(source)
+        return _decoded(source, reduce)
     if isinstance(source, bytes):
-        return _decode(io.BytesIO(source))
+        return _decode(io.BytesIO(source), reduce)
     try:
         with open(source, "rb") as file:
-            return _decode(file)
+            return _decode(file, reduce)
     except PhotoError:
         raise
     except OSError as error:
@@ -197,7 +213,7 @@ def _from_array(array: np.ndarray) -> Image.Image:
     return Image.fromarray(array)
 
 
-def _decode(file: BinaryIO) -> Image.Image:
+def _decode(file: BinaryIO, reduce: bool) -> tuple[Image.Image, float]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # damaged EXIF warns; the pixels are what counts
         try:
@@ -207,12 +223,18 @@ def _decode(file: BinaryIO) -> Image.Image:
         except DECODING_ERRORS as error:
             raise _damaged(error) from error
         with photo:
-            return _decoded(photo)
+            return _decoded(photo, reduce)
 
 
-def _decoded(photo: Image.Image) -> Image.Image:
+def _decoded(photo: Image.Image, reduce: bool) -> tuple[Image.Image, float]:
     try:
-        return _upright_rgb(photo)
+        _check_size(photo)
+        full = max(photo.size)
+        if reduce and photo.format == "JPEG" and min(photo.size) >= 2 * REDUCED_SIDE:
+            scale = min(photo.size) // REDUCED_SIDE
+            photo.draft(None, (photo.width // scale, photo.height // scale))
+        upright = _upright_rgb(photo)
+        return upright, full / max(upright.size)
     except PhotoError:
         raise
     except DECODING_ERRORS as error:
@@ -237,7 +259,6 @@ def _check_size(photo: Image.Image) -> None:
 
 
 def _upright_rgb(photo: Image.Image) -> Image.Image:
-    _check_size(photo)
     deep = photo.mode == "I" and photo.getextrema()[1] > 65535
     if photo.mode == "F" or deep:
         raise PhotoError("The photo has pixels without a known range: save it as PNG.")
@@ -295,6 +316,12 @@ class Face:
         left, top, width, height = self.box
         return left + width / 2, top + height / 2
 
+    def scaled(self, factor: float) -> Face:
+        """Return the same face of the photo in another size."""
+        landmarks = None if self.landmarks is None else self.landmarks * np.float32(factor)
+        box = tuple(value * factor for value in self.box)
+        return replace(self, box=box, landmarks=landmarks)
+
     @property
     def too_small(self) -> bool:
         """Whether the face has too few pixels for its verdict to be trusted."""
@@ -320,9 +347,10 @@ class FaceFinder:
     def find(self, photo: Image.Image) -> list[Face]:
         """Find the faces in a photo of any size and shape.
 
-        Where none fills much of it, a small photo is looked at enlarged (for small faces). Where
-        there is none at all, it is looked at smoothed and brightened (for noise and darkness), and
-        then turned by 90, 180 and 270 degrees (for phones that do not say how they were held).
+        Where none fills much of it, finer copies are looked at (for small faces), for which small
+        photos are enlarged. Where there is none at all, the photo is looked at smoothed and
+        brightened (for noise and darkness), and then turned by 90, 180 and 270 degrees (for phones
+        that do not say how they were held).
 
         Args:
             photo: RGB, as `open_photo` returns it.
@@ -331,14 +359,13 @@ class FaceFinder:
             The faces, largest first; an empty list where none was found.
         """
         photo = photo if photo.mode == "RGB" else photo.convert("RGB")
-        scales, enlarged = (
-            _scales(photo, self.sides, enlarge=enlarge) for enlarge in (False, True)
-        )
-        coarse = _scales(photo, self.coarse_sides, enlarge=True)
-        faces = self._look_for(photo, scales)
+        coarse = _scales(photo, self.coarse_sides, enlarge=False)
+        fine = _scales(photo, self.sides, enlarge=True)
+        faces = self._look_for(photo, coarse)
         largest = max((face.side for face in faces), default=0)
-        if largest < SUBJECT * min(photo.size) and enlarged != scales:
-            faces = self._look_for(photo, enlarged)
+        if largest < SUBJECT * min(photo.size) and fine != coarse:
+            faces = self._look_for(photo, fine)
+        coarse = _scales(photo, self.coarse_sides, enlarge=True)
         faces = faces or self._look_for(photo, coarse, brighten=True)
         faces = faces or self._look_for(photo, coarse, turns=(90, 180, 270))
         return sorted(faces, key=lambda face: -face.side)

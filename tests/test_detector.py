@@ -1,5 +1,6 @@
 import dataclasses
 import hashlib
+import io
 import json
 import math
 import os
@@ -27,7 +28,7 @@ from space.detector import (
     ScoreBin,
     load_bundled,
 )
-from space.faces import Face, PhotoError, crop_face
+from space.faces import Face, PhotoError, crop_face, open_photo
 from tests.drawing import draw_face
 from tests.hub_server import COMMIT, Hub, serve_hub
 
@@ -208,6 +209,29 @@ def test_shell_prints_a_line_a_face(detector, tmp_path):
     assert "two.png, face 2: " in second
     assert "(probability of fake 0." in first
     assert "wall.png: no face found (--whole-picture judges it anyway)" in wall
+
+
+class FinderOfOneFace:
+    """Finds a face at the same place of every photo, as shares of its width."""
+
+    def find(self, photo: Image.Image) -> list[Face]:
+        left, top, side = (share * photo.width for share in (0.3, 0.2, self.side))
+        return [Face((left, top, side, side), None, 0.9)]
+
+    def __init__(self, side: float) -> None:
+        self.side = side
+
+
+@pytest.mark.parametrize("side", [0.3, 0.03])  # of a face with enough pixels at half size, and not
+def test_a_large_photo_is_judged_as_if_read_in_full(detector, side):
+    photo = Image.open(BUNDLED.parent / "examples/portrait.jpg").resize((4000, 3000))
+    buffer = io.BytesIO()
+    photo.save(buffer, "JPEG", quality=95)
+    (judgement,) = detector.judge(buffer.getvalue(), FinderOfOneFace(side))
+    expected = Face((1200.0, 800.0, 4000 * side, 4000 * side), None, 0.9)
+    assert judgement.face.box == pytest.approx(expected.box)
+    (full,) = detector.judge_faces(open_photo(buffer.getvalue()), [expected])
+    assert judgement.prediction.probability == pytest.approx(full.prediction.probability, abs=0.05)
 
 
 def test_judgement_is_that_of_the_crop(detector):

@@ -25,6 +25,7 @@ from space.faces import (
     load_face_finder,
     model_input,
     open_photo,
+    open_reduced,
     resize_square,
 )
 from tests.conftest import SHARED
@@ -427,3 +428,52 @@ def test_file_of_the_hub_is_used_if_it_is_the_expected_one(tmp_path):
         )
     assert result.stdout.startswith("Haar cascade")
     assert "sha256 differs" in result.stdout
+
+
+def test_a_large_jpeg_is_read_at_half_its_size(portrait):
+    content = encode(portrait.resize((4000, 3000)), "JPEG")
+    small, scale = open_reduced(content)
+    assert (small.size, scale) == ((2000, 1500), 2)
+    assert difference(small, open_photo(content).resize(small.size)) < 2
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    upright, scale = open_reduced(encode(portrait.resize((4000, 3000)), "JPEG", exif=turned))
+    assert (upright.size, scale) == ((1500, 2000), 2)
+
+
+@pytest.mark.parametrize("size", [(2000, 1500), (300, 300)])
+def test_what_is_not_large_is_read_as_it_is(portrait, size):
+    content = encode(portrait.resize(size), "JPEG")
+    photo, scale = open_reduced(content)
+    assert scale == 1
+    assert np.array_equal(photo, open_photo(content))
+
+
+def test_a_face_scales_with_its_photo():
+    face = Face((10.0, 20.0, 30.0, 40.0), np.ones((5, 2), np.float32), 0.9, 90)
+    twice = face.scaled(2)
+    assert twice.box == (20, 40, 60, 80)
+    assert (twice.landmarks == 2).all()
+    assert (twice.confidence, twice.turn) == (0.9, 90)
+
+
+def test_small_faces_are_looked_for_where_there_is_no_large_one(yunet, portrait):
+    tiny = portrait.resize((55, 55))  # a face of 20 px, too small for a coarse copy of so much
+    crowd = Image.new("RGB", (1600, 1200), "#999999")
+    crowd.paste(portrait.resize((110, 110)), (200, 200))
+    crowd.paste(tiny, (1200, 800))
+    assert len(yunet.find(crowd)) == 2
+    crowd.paste(portrait.resize((1000, 1000)), (100, 0))
+    assert len(yunet.find(crowd)) == 1
+
+
+def test_a_sure_look_and_a_second_one_agree(yunet, portrait):
+    (face,) = yunet.find(portrait)
+    # Upright, and large enough to be sure of.
+    framed = crop_face(portrait.rotate(face.roll, center=face.centre), face, 1.33, 256)
+    sure = [one for one in yunet._candidates(framed, [1.0], (0,), False) if one.confidence > 0.9]
+    assert sure[0].landmarks is not None
+    (found,) = yunet.find(framed)
+    careful = yunet._confirm(framed, [Face(found.box, None, 0.9)], False)[0]
+    assert found.box == pytest.approx(careful.box, abs=0.1 * careful.side)
+    assert found.landmarks == pytest.approx(careful.landmarks, abs=0.06 * careful.side)

@@ -44,7 +44,7 @@ class GraphQuantizer:
     """
 
     def __init__(self, graph: bytes, photos: Sequence[np.ndarray]) -> None:
-        self._graph = graph
+        self.graph = graph
         self._photos = photos
         self._probes = photos[:PROBES]
         self._log_odds = log_odds(graph, self._probes)
@@ -107,7 +107,7 @@ class GraphQuantizer:
         return float(np.sqrt(np.mean((log_odds(graph, self._probes) - self._log_odds) ** 2)))
 
     def _quantize(self, write_recipe: Callable[[Quantizer], None]) -> bytes:
-        quantizer = Quantizer(self._graph)
+        quantizer = Quantizer(self.graph)
         write_recipe(quantizer)
         for outside in (Op.INPUT, Op.OUTPUT):  # callers pass and get float32
             quantizer.update_quantization_recipe(
@@ -120,7 +120,7 @@ class GraphQuantizer:
     @cached_property
     def _ranges(self) -> dict:
         """Return the range of every activation over the photos; measured once for all variants."""
-        quantizer = Quantizer(self._graph)
+        quantizer = Quantizer(self.graph)
         quantizer.add_static_config(".*", Op.ALL_SUPPORTED, 8, 8)
         log.info("Measuring activations on %d training photos.", len(self._photos))
         samples = [{"image": photo} for photo in self._photos]

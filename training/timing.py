@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
 
 WARM_UP = 3
 
 
-def time_in_turn(calls: list[Callable[[], object]], runs: int = 50) -> list[float]:
+def time_in_turn(calls: Sequence[Callable[[], object]], runs: int = 50) -> list[float]:
     """Return the median time of each function in ms.
 
     They take turns, so that a slow moment of the machine strikes all of them.
@@ -18,11 +19,24 @@ def time_in_turn(calls: list[Callable[[], object]], runs: int = 50) -> list[floa
         calls: functions without arguments.
         runs: how often each is timed, after three calls that are not.
     """
-    times: list[list[float]] = [[] for _ in calls]
+    spreads = spread_in_turn(dict(enumerate(calls)), runs)
+    return [spread["median"] for spread in spreads.values()]
+
+
+def spread_in_turn(
+    calls: Mapping[object, Callable[[], object]], runs: int = 50
+) -> dict[object, dict[str, float]]:
+    """Return the `median` time of each function in ms, and the quartiles around it, `low` and
+    `high`; arguments as for `time_in_turn`."""
+    times: dict[object, list[float]] = {name: [] for name in calls}
     for run in range(WARM_UP + runs):
-        for call, of_call in zip(calls, times, strict=True):
+        for name, call in calls.items():
             start = time.perf_counter()
             call()
             if run >= WARM_UP:
-                of_call.append(time.perf_counter() - start)
-    return [statistics.median(of_call) * 1000 for of_call in times]
+                times[name].append(1000 * (time.perf_counter() - start))
+    quartiles = {name: np.percentile(of, (25, 50, 75)).tolist() for name, of in times.items()}
+    return {
+        name: dict(zip(("low", "median", "high"), values, strict=True))
+        for name, values in quartiles.items()
+    }
