@@ -57,8 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_measuring_verbs(add)
     _add_score(add)
     _add_push(add)
-    benchmark = add(_benchmark, "time a prediction and the start of the page")
-    benchmark.add_argument("--output", type=Path, help="file to write")
+    _add_benchmark(add)
     add(_tables, "write the README's tables anew")
     return parser
 
@@ -146,6 +145,16 @@ def _add_score(add: Callable) -> None:
         help="ray: on a cluster, OUT is a folder of Parquet files (default: local)",
     )
     score.add_argument("--address", help="of the Ray cluster (default: RAY_ADDRESS, or none)")
+
+
+def _add_benchmark(add: Callable) -> None:
+    benchmark = add(_benchmark, "time the model, a photo's way, the page and training")
+    benchmark.add_argument("--output", type=Path, help="JSON file to write")
+    benchmark.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    benchmark.add_argument(
+        "--growth", action="store_true", help="score up to 100,000 photos as well (15 minutes)"
+    )
+    benchmark.add_argument("--plot", type=Path, help="picture to draw, with --growth")
 
 
 def _add_push(add: Callable) -> None:
@@ -315,10 +324,12 @@ def _push(run: Path, model_id: str, **options) -> None:
     push(run, model_id, **options)
 
 
-def _benchmark(output: Path | None) -> None:
+def _benchmark(output: Path | None, json: bool, growth: bool, plot: Path | None) -> None:
+    if plot and not growth:
+        raise UserError(f"--plot {plot} needs --growth, which it draws.")
     from training.benchmark import benchmark
 
-    benchmark(output)
+    benchmark(output, as_json=json, growth=growth, plot=plot)
 
 
 def _tables() -> None:

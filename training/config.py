@@ -155,6 +155,7 @@ class TrainConfig:
     plateau_factor: Annotated[
         float, "what the learning rate is multiplied by then", Within(0, 0.99)
     ] = 0.3
+    devices: Annotated[int, "that share each batch; 0: all there are", Within(0)] = 1
     seed: Annotated[int, "of weights, order and augmentation", SEED] = 7
 
     def __post_init__(self) -> None:

@@ -22,6 +22,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from training.config import CONFIG, RECIPES, SPLITS, TrainConfig, read_config
 from training.dataset import LABELS, Photo, read_report, read_source_pairs, read_split
+from training.devices import on_devices
 from training.errors import UserError
 from training.fit_pairs import Validation, fit_pairs
 from training.model import JIT_COMPILE, build_model
@@ -108,13 +109,14 @@ def train(
     keras.utils.set_random_seed(config.seed)
     epochs_done = _epochs_done(run)
     photos = photos or {split: _read_photos(config, split) for split in SPLITS}
-    model = _build(config)
-    run.mkdir(parents=True, exist_ok=True)
-    _write_text(run / CONFIG, json.dumps(_description(config, data), indent=2) + "\n")
-    if config.sampling == "pairs":
-        _fit_pairs(model, config, photos, epochs_done)
-    else:
-        _fit(model, config, *_batches(config, photos, epochs_done), epochs_done)
+    with on_devices(config.devices, config.batch_size):
+        model = _build(config)
+        run.mkdir(parents=True, exist_ok=True)
+        _write_text(run / CONFIG, json.dumps(_description(config, data), indent=2) + "\n")
+        if config.sampling == "pairs":
+            _fit_pairs(model, config, photos, epochs_done)
+        else:
+            _fit(model, config, *_batches(config, photos, epochs_done), epochs_done)
     _finish(run)
     return run
 
