@@ -27,3 +27,9 @@ def test_preparing_is_checked_as_well():
         PrepareConfig(size=70_000)
     with pytest.raises(UserError, match="--group-by magic is neither"):
         PrepareConfig(group_by="magic")
+
+
+def test_several_devices_need_batches_of_one_size():
+    with pytest.raises(UserError, match="--devices needs --sampling pairs"):
+        TrainConfig(devices=2)
+    assert TrainConfig(devices=2, sampling="pairs").devices == 2

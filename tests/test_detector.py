@@ -73,7 +73,7 @@ def test_prediction_is_in_range(detector):
         assert 0 < prediction.probability < 1
         assert prediction.verdict == detector.config.verdict(prediction.probability)
         assert prediction.meaning.low <= prediction.probability <= prediction.meaning.high
-        assert prediction.heatmap.shape == (7, 7)
+        assert prediction.heatmap.shape == (10, 10)
         assert prediction.heatmap.dtype == np.float32
         assert prediction.heatmap.min() >= 0
         assert prediction.heatmap.max() in (0, 1)
@@ -157,7 +157,7 @@ def test_config_survives_saving(detector, tmp_path):
         ({"calibration": {"method": "magic"}}, "unknown calibration"),
         ({"calibration": {"magic": 1}}, "not a detector's description"),
         ({"metrics": None}, "no metrics"),
-        ({"input_size": 96}, "takes photos of 224 px"),
+        ({"input_size": 96}, "takes photos of 160 px"),
         ({"sha256": "0" * 64}, "sha256 differs"),
         ({"calibration": {"method": "platt", "slope": "1"}}, "text where numbers belong"),
     ],

@@ -51,7 +51,7 @@ def test_run_does_all_in_turn_and_passes_the_flags_on(calls, capsys, caplog):
     prepared, trained, evaluated, exported = (args for _, args, _ in calls)
     assert prepared == (PrepareConfig(source=("photos",), output=Path("d"), size=64, seed=3),)
     given = {"data": Path("d"), "run": Path("r"), "epochs": 1, "flip": False, "seed": 3}
-    assert trained == ("two-stage", given)
+    assert trained == ("one-stage", given)
     assert evaluated == ("r", Path("d"), "test", None)
     assert exported == (Path("r"), Path("d"), Path("r/export"))
     assert "test AUC 0.700 (95 % interval 0.600 to 0.800)" in caplog.text
@@ -67,8 +67,8 @@ def test_help_shows_what_recipes_do_differently(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["train", "--help"])
     shown = " ".join(capsys.readouterr().out.split()).replace("- ", "-")
-    assert "(default: 224; two-stage: 160, then 224; short: 128)" in shown
-    assert "(default: pooled; two-stage: evidence; short: evidence)" in shown
+    assert "(default: 224; one-stage: 160; two-stage: 160, then 224; short: 128)" in shown
+    assert "(default: pooled; one-stage: evidence; two-stage: evidence; short: evidence)" in shown
 
 
 def test_prepare_is_run_from_the_shell(source, tmp_path):

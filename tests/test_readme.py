@@ -35,10 +35,10 @@ def test_figures_in_the_text_are_those_of_the_bundled_model():
 
 def test_tables_are_written_anew(tmp_path):
     readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- table: speed -->\n| old |\n<!-- end -->\nafter\n")
+    readme.write_text("before\n<!-- table: page -->\n| old |\n<!-- end -->\nafter\n")
     write_tables(readme)
     text = readme.read_text()
-    assert text == f"before\n<!-- table: speed -->\n\n{TABLES['speed']()}\n\n<!-- end -->\nafter\n"
+    assert text == f"before\n<!-- table: page -->\n\n{TABLES['page']()}\n\n<!-- end -->\nafter\n"
     assert fill(text) == text
     with pytest.raises(UserError, match="There is no table magic"):
         fill("<!-- table: magic -->\n<!-- end -->")

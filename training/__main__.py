@@ -114,6 +114,7 @@ def _add_measuring_verbs(add: Callable) -> None:
         "--backbone-weights", default=TrainConfig.backbone_weights, help="of the linear probe"
     )
     baselines.add_argument("--output", type=Path, help="file to write (default: in the data)")
+    baselines.add_argument("--faces", **FACES)
     for verb in (evaluate, stress, explain, compare, baselines):
         verb.add_argument("--data", **DATA)
     audit = add(_audit, "look for what gives the labels away: exit code 1 if there is something")

@@ -101,6 +101,7 @@ def baselines(
     run: Path | None = None,
     model: Path | None = None,
     output: Path | None = None,
+    faces: bool = False,
     samples: int = SAMPLES,
 ) -> dict:
     """Write `baselines.json`, log the table, and return the figures.
@@ -111,6 +112,7 @@ def baselines(
         run: folder of a finished run, measured with Keras, uncalibrated.
         model: folder of an exported model, measured with `space.detector.Detector`.
         output: file to write; `baselines.json` in the data's folder where it is not given.
+        faces: let the exported model find the largest face of each photo first, as the page does.
         samples: bootstrap samples of the intervals.
 
     Returns:
@@ -128,7 +130,7 @@ def baselines(
         check_measurable(photos)
     detector = load_detector(model) if model else None
     # What a wrong flag can stop comes before what takes minutes.
-    given = _score_given(data, splits["test"], run, detector)
+    given = _score_given(data, splits["test"], run, detector, faces)
     fitted = _fit_all(splits, backbone_weights)
     results = {
         "split": "test",
@@ -234,7 +236,7 @@ def _measure(
 
 
 def _score_given(
-    data: Path, photos: Sequence[Photo], run: Path | None, detector: Detector | None
+    data: Path, photos: Sequence[Photo], run: Path | None, detector: Detector | None, faces: bool
 ) -> dict[str, tuple[np.ndarray, dict]]:
     """Return the scores of the test photos by the run and the model, as far as given."""
     facts = {"threshold": THRESHOLD}
@@ -247,7 +249,7 @@ def _score_given(
             )
         given["run"] = keras_scores(run, photos), facts
     if detector is not None:
-        given["model"] = score_photos(detector, photos, "test"), facts
+        given["model"] = score_photos(detector, photos, "test", faces=faces), facts
     return given
 
 

@@ -53,7 +53,8 @@ side = model.input_shape[1]
 
 
 def judge_photo(photo: gr.FileData) -> float:
-    pixels = keras.utils.img_to_array(Image.open(photo.path).convert("RGB").resize((side, side)))
+    opened = Image.open(photo["path"]).convert("RGB").resize((side, side))
+    pixels = keras.utils.img_to_array(opened)
     return float(model.predict(pixels[None], verbose=0)[0, 1])
 
 

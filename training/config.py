@@ -155,7 +155,7 @@ class TrainConfig:
     plateau_factor: Annotated[
         float, "what the learning rate is multiplied by then", Within(0, 0.99)
     ] = 0.3
-    devices: Annotated[int, "that share each batch; 0: all there are", Within(0)] = 1
+    devices: Annotated[int, "pairs: devices that share a batch; 0: all there are", Within(0)] = 1
     seed: Annotated[int, "of weights, order and augmentation", SEED] = 7
 
     def __post_init__(self) -> None:
@@ -167,6 +167,8 @@ class TrainConfig:
         for name in ("composites", "mask_weight", "epoch_photos", "weight_average"):
             if self.sampling == "photos" and getattr(self, name):
                 raise UserError(f"--{name.replace('_', '-')} needs --sampling pairs.")
+        if self.sampling == "photos" and self.devices != 1:
+            raise UserError("--devices needs --sampling pairs, whose batches are all of one size.")
 
 
 # What a recipe's stages do differently from the defaults. Each stage starts from the one before.
@@ -187,6 +189,12 @@ _PAIRS = {
 }
 RECIPES: dict[str, tuple[dict, ...]] = {
     "plain": ({},),
+    # The bundled model's. Twice as fast in use as two stages.
+    "one-stage": (
+        _PAIRS
+        | {"input_size": 160, "epochs": 22, "epoch_photos": 8000, "learning_rate": 4e-4}
+        | {"stop_patience": 5},
+    ),
     "two-stage": (
         _PAIRS | {"input_size": 160, "epochs": 14, "epoch_photos": 8000, "learning_rate": 4e-4},
         # Short, so that the average of the weights must not reach back far.
@@ -194,14 +202,14 @@ RECIPES: dict[str, tuple[dict, ...]] = {
         | {"input_size": 224, "epochs": 5, "epoch_photos": 5000, "learning_rate": 2e-4}
         | {"weight_average": 0.98},
     ),
-    # To compare ingredients and data: one stage, an eighth of the photos of two-stage, and smaller.
+    # To compare ingredients and data: an eighth of the photos of the others, and smaller ones.
     "short": (
         _PAIRS
         | {"input_size": 128, "epochs": 4, "epoch_photos": 4000, "learning_rate": 4e-4}
         | {"weight_average": 0.98},
     ),
 }
-DEFAULT_RECIPE = "two-stage"
+DEFAULT_RECIPE = "one-stage"
 
 
 def read_config(run: Path) -> dict:

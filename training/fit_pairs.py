@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import cycle, islice
 from pathlib import Path
 
 import keras
@@ -87,9 +88,11 @@ class Validation(keras.callbacks.Callback):
         super().__init__()
         self._network, self._path = model, path
         self._photos, self._pairs = photos, pairs
+        # Whole batches, which several devices can share.
+        filled = [*photos, *islice(cycle(photos), -len(photos) % config.batch_size)]
         self._batches = PhotoBatches(
-            photos,
-            batch_size=32,
+            filled,
+            batch_size=config.batch_size,
             input_size=config.input_size,
             crop_margin=config.crop_margin,
         )
@@ -111,7 +114,7 @@ class Validation(keras.callbacks.Callback):
         """Measure, and keep the network if it is the best so far."""
         if self._average:  # these two put the averages in and take them out again
             self._average.on_test_begin()
-        scores = self._network.predict(self._batches, verbose=0)[:, 1]
+        scores = self._network.predict(self._batches, verbose=0)[: len(self._photos), 1]
         figures = validation_figures(self._photos, scores, self._pairs)
         if figures["val_auc"] > max(self._history, default=-math.inf):
             partial = self._path.with_name(f"partial-{self._path.name}")

@@ -15,7 +15,11 @@ from pathlib import Path
 
 from training.audit import audit_table
 from training.baselines import baselines_table
-from training.benchmark import speed_table
+from training.benchmark import limit_sentence, training_table
+from training.benchmark_growth import memory_rows, speed_rows
+from training.benchmark_network import networks_table
+from training.benchmark_page import page_table
+from training.benchmark_photo import photos_table
 from training.errors import UserError
 from training.explanation import explanation_table
 from training.report import (
@@ -104,6 +108,10 @@ def _of_several(make: Callable[[Mapping], str], path: Path) -> Callable[[], str]
     return lambda: make(_read(path)) or ONE_SOURCE
 
 
+def _of_part(part: str, make: Callable[[Mapping], str]) -> Callable[[], str]:
+    return lambda: make(_read(RESULTS / "benchmark.json")[part])
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "metrics": _metrics_table,
     "verdicts": _of(verdicts_table, MODEL / "metrics.json"),
@@ -118,5 +126,11 @@ TABLES: dict[str, Callable[[], str]] = {
     "audit_cropped": _of(audit_table, RESULTS / "audit-cropped.json"),
     "audit_originals": _of(audit_table, RESULTS / "audit-originals.json"),
     "formats": _of(formats_table, MODEL / "export_report.json"),
-    "speed": _of(speed_table, RESULTS / "benchmark.json"),
+    "limit": _of_part("network", limit_sentence),
+    "networks": _of_part("network", networks_table),
+    "photos": _of_part("photo", photos_table),
+    "page": _of_part("page", page_table),
+    "training": _of_part("training", training_table),
+    "growth_speed": _of_part("growth", speed_rows),
+    "growth_memory": _of_part("growth", memory_rows),
 }
