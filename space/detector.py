@@ -256,7 +256,7 @@ class Judgement:
 
 
 class Detector:
-    """A model in memory. Safe to use from several threads, one photo at a time.
+    """A model in memory. Safe to use from several threads, which take turns.
 
     Attributes:
         config: its description.
@@ -374,13 +374,15 @@ class Detector:
         small, scale = open_reduced(photo)
         found = finder.find(small)
         faces = [face.scaled(scale) for face in found]
-        if all(self.config.crop_margin * face.side >= 2 * self.config.input_size for face in found):
-            judgements = self.judge_faces(small, found)  # which has all the pixels that it takes
+        # With so many pixels, nobody sees that the photo had more.
+        enough = max(2 * self.config.input_size, SHOWN_SIDE)
+        if all(self.config.crop_margin * face.side >= enough for face in found):
+            judgements = self.judge_faces(small, found)
             return [replace(one, face=face) for one, face in zip(judgements, faces, strict=True)]
         return self.judge_faces(open_photo(photo) if scale > 1 else small, faces)
 
     def judge_faces(self, photo: Image.Image, faces: Sequence[Face]) -> list[Judgement]:
-        """Judge faces of a photo.
+        """Judge faces of a photo; return a judgement for each, in their order.
 
         Args:
             photo: RGB, as `open_photo` returns it.
@@ -467,11 +469,11 @@ def _load_graph(
         # A graph that was exported for one photo takes them one by one.
         parts = [photos] if taken == ANY_NUMBER else np.split(photos, len(photos))
         outputs = [run(image=part) for part in parts]
-        probabilities, heatmaps = (
-            np.concatenate([output[name] for output in outputs])
-            for name in ("probabilities", "heatmap")
+        maps = [output["heatmap"] for output in outputs]
+        return (
+            np.concatenate([output["probabilities"].reshape(-1, 2) for output in outputs]),
+            np.concatenate([one.reshape(-1, *one.shape[-2:]) for one in maps]),
         )
-        return probabilities, heatmaps.reshape(len(photos), *heatmaps.shape[-2:])
 
     return judge
 

@@ -60,7 +60,7 @@ HUB_TIMEOUT = 5  # s to wait for the Hub before the cascade takes over
 # px. YuNet sees faces of 20 to 400 px in its input, so no single copy would do. Faces of 20 px in a
 # copy of 1280 px, pasted into a scene: 69 % are found if that is the finest copy, 92 % with 1920.
 SIDES = (1920, 640, 320)
-COARSE_SIDES = SIDES[1:]  # for further attempts where the first found nothing
+COARSE_SIDES = SIDES[1:]  # of all attempts but the second
 # Small photos are enlarged for their small faces: of those with 20 px in 300 x 200, 94 % are found.
 MAX_ENLARGEMENT, ENLARGED_SIDE = 2.0, 1280
 # Share of the photo's shorter side from which on a face is what the photo is about. Coarse copies
@@ -97,7 +97,7 @@ LOOKS = 3  # times, as the landmarks follow a tilt by less than it is
 # see faces where there are none. It needs some room around a face: of tightly cropped faces, it
 # finds 91 % with a border and 41 % without.
 HAAR_FILE = "haarcascade_frontalface_alt2.xml"
-HAAR_SIDES = (1280, 640)  # px, of the first attempt and of the further ones
+HAAR_SIDES = (1280, 640)  # px, of the second attempt and of the others
 HAAR_BORDER = 0.15  # of the shorter side
 HAAR_NEIGHBOURS = 5
 HAAR_WEIGHTS = (54.5, 58.0)  # the range of its weights, for the confidence
@@ -166,7 +166,7 @@ def _open(source: PhotoSource, *, reduce: bool) -> tuple[Image.Image, float]:
     if isinstance(source, np.ndarray):
         source = _from_array(source)
     if isinstance(source, Image.Image):
-        return _decoded(source, reduce)
+        return _decoded(source, reduce=False)  # it is the caller's, and would stay reduced
     if isinstance(source, bytes):
         return _decode(io.BytesIO(source), reduce)
     try:
@@ -230,7 +230,7 @@ def _decoded(photo: Image.Image, reduce: bool) -> tuple[Image.Image, float]:
     try:
         _check_size(photo)
         full = max(photo.size)
-        if reduce and photo.format == "JPEG" and min(photo.size) >= 2 * REDUCED_SIDE:
+        if reduce and photo.format in ("JPEG", "MPO") and min(photo.size) >= 2 * REDUCED_SIDE:
             scale = min(photo.size) // REDUCED_SIDE
             photo.draft(None, (photo.width // scale, photo.height // scale))
         upright = _upright_rgb(photo)
@@ -364,7 +364,7 @@ class FaceFinder:
         faces = self._look_for(photo, coarse)
         largest = max((face.side for face in faces), default=0)
         if largest < SUBJECT * min(photo.size) and fine != coarse:
-            faces = self._look_for(photo, fine)
+            faces = self._look_for(photo, fine) or faces
         coarse = _scales(photo, self.coarse_sides, enlarge=True)
         faces = faces or self._look_for(photo, coarse, brighten=True)
         faces = faces or self._look_for(photo, coarse, turns=(90, 180, 270))

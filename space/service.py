@@ -8,18 +8,17 @@ from threading import Event
 from typing import TypedDict
 
 import gradio as gr
-from PIL import Image
 
 if __package__:  # imported by the benchmark
     from .detector import Detector, Judgement
-    from .faces import FaceFinder, PhotoError, open_photo
+    from .faces import FaceFinder, PhotoError, PhotoSource, open_photo
     from .guard import uploaded_path
     from .video import VideoCancelled, VideoError, judge_video
     from .video_views import video_answer
     from .views import answer, as_csv, download_link, report, summary, table
 else:
     from detector import Detector, Judgement
-    from faces import FaceFinder, PhotoError, open_photo
+    from faces import FaceFinder, PhotoError, PhotoSource, open_photo
     from guard import uploaded_path
     from video import VideoCancelled, VideoError, judge_video
     from video_views import video_answer
@@ -121,7 +120,7 @@ class Service:
                 faces.
         """
         with _errors_shown("This photo cannot be judged"):
-            judgements = self._judge(open_photo(uploaded_path(photo)), whole_picture)
+            judgements = self._judge(uploaded_path(photo), whole_picture)
         return self._photo_answer(photo, judgements)
 
     def judge_photos(
@@ -214,16 +213,15 @@ class Service:
         Raises:
             PhotoError: the photo cannot be judged.
         """
-        photo = open_photo(content)
-        judgements = self._judge(photo, whole_picture)
-        html = answer(photo, judgements, self.detector, self.finder.name)
+        judgements = self._judge(content, whole_picture)
+        html = answer(open_photo(content), judgements, self.detector, self.finder.name)
         if judgements:
             document = report(html, name, content, self.detector, self.finder.name)
             link = download_link("Save a report", "report.html", document, "text/html")
             html += f'<p class="answer">{link}</p>'
         return html, len(judgements)
 
-    def _judge(self, photo: Image.Image, whole_picture: bool) -> list[Judgement]:
+    def _judge(self, photo: PhotoSource, whole_picture: bool) -> list[Judgement]:
         if whole_picture:
             return [self.detector.judge_whole(photo)]
         return self.detector.judge(photo, self.finder)
@@ -235,7 +233,7 @@ class Service:
         for photo in photos:
             name = _name(photo)
             try:
-                judgements = self._judge(open_photo(uploaded_path(photo)), whole_picture)
+                judgements = self._judge(uploaded_path(photo), whole_picture)
             except PhotoError as error:
                 yield self._photo_answer(photo, [], str(error)), [_row(name, 0, str(error))]
                 continue

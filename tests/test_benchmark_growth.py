@@ -11,6 +11,7 @@ def test_collections_are_scored_in_processes():
     figures = measure_growth([1], sizes=(4,), few=4, many=40)
     (speed,), (memory,) = figures["speed"], figures["memory"]
     assert speed["workers"] == 1
+    assert speed["photos_per_second"] > 0
     assert memory["photos"] == 4
     assert memory["main_megabytes"] > 20
     assert memory["worker_megabytes"] > 20  # the process that scores was seen

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from space.detector import BUNDLED, MODEL_FILE, load_bundled
+from training import benchmark_network
 from training.benchmark_network import _litert, build_like_bundled, flops, gemm_rate, show_spread
 
 
@@ -31,8 +32,10 @@ def test_all_photos_of_a_batch_are_judged():
     assert sum(len(output["probabilities"]) for output in outputs) == 3
 
 
-def test_a_rate_is_measured():
-    assert gemm_rate(threads=1, runs=1) > 0
+def test_a_rate_counts_two_for_each_product(monkeypatch):
+    spread = {"gemm": {"median": 10.0}}  # ms for 2 * 1024 ** 3
+    monkeypatch.setattr(benchmark_network, "spread_in_turn", lambda calls, runs: spread)
+    assert gemm_rate(threads=1) == pytest.approx(214.7, abs=0.1)
 
 
 def test_a_spread_is_a_median_with_quartiles():

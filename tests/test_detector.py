@@ -222,16 +222,20 @@ class FinderOfOneFace:
         self.side = side
 
 
-@pytest.mark.parametrize("side", [0.3, 0.03])  # of a face with enough pixels at half size, and not
-def test_a_large_photo_is_judged_as_if_read_in_full(detector, side):
+# A face with enough pixels at half size, and one that is looked at in full.
+@pytest.mark.parametrize(("side", "tolerance"), [(0.3, 0.05), (0.03, 1e-6)])
+def test_a_large_photo_is_judged_as_if_read_in_full(detector, side, tolerance):
     photo = Image.open(BUNDLED.parent / "examples/portrait.jpg").resize((4000, 3000))
     buffer = io.BytesIO()
     photo.save(buffer, "JPEG", quality=95)
-    (judgement,) = detector.judge(buffer.getvalue(), FinderOfOneFace(side))
+    content = buffer.getvalue()
     expected = Face((1200.0, 800.0, 4000 * side, 4000 * side), None, 0.9)
-    assert judgement.face.box == pytest.approx(expected.box)
-    (full,) = detector.judge_faces(open_photo(buffer.getvalue()), [expected])
-    assert judgement.prediction.probability == pytest.approx(full.prediction.probability, abs=0.05)
+    (full,) = detector.judge_faces(open_photo(content), [expected])
+    for source in (content, Image.open(buffer)):
+        (judgement,) = detector.judge(source, FinderOfOneFace(side))
+        assert judgement.face.box == pytest.approx(expected.box)
+        probability = judgement.prediction.probability
+        assert probability == pytest.approx(full.prediction.probability, abs=tolerance)
 
 
 def test_judgement_is_that_of_the_crop(detector):
@@ -374,3 +378,31 @@ def test_threads_are_the_callers_choice(load, monkeypatch):
     load(threads=1)
     load()
     assert asked == [1, min(4, os.cpu_count())]
+
+
+class GraphForOne:
+    """An interpreter of a graph that was exported for one photo; its answer is the photo's mean."""
+
+    def __init__(self, **_: object) -> None:
+        pass
+
+    def get_input_details(self) -> list[dict]:
+        side = DetectorConfig.load(BUNDLED).input_size
+        return [{"shape_signature": np.array([1, side, side, 3])}]
+
+    def get_signature_runner(self, name: str):
+        return self._run
+
+    def _run(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        assert len(image) == 1
+        fake = image.mean() / 255
+        heatmap = np.full((7, 7), fake, np.float32)
+        return {"probabilities": np.array([[1 - fake, fake]]), "heatmap": heatmap}
+
+
+def test_a_graph_for_one_photo_takes_several_one_by_one(monkeypatch):
+    pixels = np.stack([np.full((160, 160, 3), level, np.float32) for level in (51, 204)])
+    monkeypatch.setattr("ai_edge_litert.interpreter.Interpreter", GraphForOne)
+    probabilities, heatmaps = Detector(BUNDLED).run(pixels)
+    assert probabilities[:, 1] == pytest.approx([0.2, 0.8])
+    assert heatmaps.shape == (2, 7, 7)

@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 
@@ -5,7 +6,7 @@ import pytest
 
 import training.tables
 from training.errors import UserError
-from training.tables import ONE_SOURCE, TABLES, fill, write_tables
+from training.tables import MODEL, ONE_SOURCE, TABLES, fill, write_tables
 
 PROJECT = Path(__file__).parents[1]
 OF_A_SOURCE = ("roc_auc", "paired_ranking", "real_called_fake", "fake_called_fake")
@@ -26,11 +27,15 @@ def test_every_table_is_made_of_the_figures_in_the_files():
 
 
 def test_figures_in_the_text_are_those_of_the_bundled_model():
-    counts = re.search(r"comes from ([\d,]+) of the dataset's 2,041 photos \(([\d,]+) of", README)
-    photos, trained_on = (int(count.replace(",", "")) for count in counts.groups())
-    folds = re.search(r"^\| photos \| (\d+) \| (\d+) \|", README, re.MULTILINE)
-    assert photos == int(folds[2])
-    assert trained_on == photos - 2 * int(folds[1])  # validation and test are of one size
+    counts = re.search(
+        r"comes from ([\d,]+) photos, of which ([\d,]+) were trained on, ([\d,]+) chose .* and "
+        r"([\d,]+) are the test",
+        README,
+    )
+    every, train, validation, test = (int(count.replace(",", "")) for count in counts.groups())
+    measured = json.loads((MODEL / "detector.json").read_text())["metrics"]
+    assert (validation, test) == tuple(measured[of]["photos"] for of in ("validation", "test"))
+    assert every == train + validation + test
 
 
 def test_tables_are_written_anew(tmp_path):

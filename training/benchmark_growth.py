@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import matplotlib
@@ -145,7 +146,8 @@ def _score(photos: Sequence[Path], number: int, workers: int) -> tuple[float, di
             main = max(main, resident_memory(process.pid, peak=True))
             of_children = (resident_memory(pid, peak=True) for pid in _children(process.pid))
             worker = max(worker, *of_children, 0.0)
-            time.sleep(POLL)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(POLL)
         seconds = time.perf_counter() - start
     if process.returncode:
         raise RuntimeError(f"`score` ended with exit code {process.returncode}.")
@@ -159,7 +161,7 @@ def resident_memory(pid: int, *, peak: bool) -> float:
     except OSError:
         return 0.0
     found = re.search(rf"{'VmHWM' if peak else 'VmRSS'}:\s+(\d+) kB", status)
-    return int(found[1]) / 1000 if found else 0.0
+    return int(found[1]) * 1024 / 1e6 if found else 0.0
 
 
 def _children(pid: int) -> list[int]:

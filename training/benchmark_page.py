@@ -1,4 +1,5 @@
-"""Time the page as a whole, beside one that does the same with TensorFlow."""
+"""Time the page as a whole, beside one that serves the same network with TensorFlow, and does less
+for it: it finds no faces and shows no heatmap."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Time the way of a photo from the bytes of its file to the verdict, step by step, beside the same
-way with Keras' `predict` in the place of LiteRT."""
+way with Keras' `predict` in the place of LiteRT, which gives no heatmap."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from PIL import Image
 
 from space.detector import Detector, load_bundled
 from space.faces import (
+    Face,
     FaceFinder,
     crop_face,
     load_face_finder,
@@ -20,18 +21,20 @@ from space.faces import (
     open_reduced,
 )
 from training.benchmark_network import build_like_bundled, show_spread
+from training.degrade import noise
 from training.report import markdown_table
 from training.timing import spread_in_turn
 
 PORTRAIT = Path(__file__).parents[1] / "space" / "examples" / "portrait.jpg"
 FRAMED_SIDE, FRAMED_MARGIN = 256, 1.33  # px; a photo as those of the training data
-CAMERA_SIZE = (4000, 3000)  # px
+CAMERA_SIZE, CAMERA_NOISE = (4000, 4000), 4.0  # px, grey levels
 STEPS = ("decode", "find the face", "crop", "network", "verdict and heatmap")
+FRAMED, WHOLE = "face that fills its photo", "the same, no face looked for"
 OURS, KERAS = "as served", "with Keras `predict`"
 
 
 def time_photos(runs: int) -> dict:
-    """Time the way of three photos through the bundled model.
+    """Time the way of three photos through the bundled model, and of one that is judged whole.
 
     Keras' network is an untrained one of the same layout: weights do not change its speed.
 
@@ -43,13 +46,19 @@ def time_photos(runs: int) -> dict:
         whole way as `OURS` and `KERAS` (median and quartiles in ms), `times_faster`, and `steps`,
         the median of each in ms.
     """
-    detector, finder, network = load_bundled(), load_face_finder(), build_like_bundled()
+    detector, yunet, network = load_bundled(), load_face_finder(), build_like_bundled()
+    examples = example_photos(yunet)
     photos = {}
-    for name, content in example_photos(finder).items():
+    for name, content, finder in [
+        *((name, content, yunet) for name, content in examples.items()),
+        (WHOLE, examples[FRAMED], _WholePhoto()),
+    ]:
         size = Image.open(io.BytesIO(content)).size
         ways = {
-            OURS: lambda content=content: detector.judge(content, finder),
-            KERAS: lambda content=content: _judge_with_keras(content, finder, detector, network),
+            OURS: lambda content=content, finder=finder: detector.judge(content, finder),
+            KERAS: lambda content=content, finder=finder: _judge_with_keras(
+                content, finder, detector, network
+            ),
         }
         spreads = spread_in_turn(ways | _steps(content, finder, detector), runs)
         photos[name] = {
@@ -59,7 +68,7 @@ def time_photos(runs: int) -> dict:
             "times_faster": spreads[KERAS]["median"] / spreads[OURS]["median"],
             "steps": {step: spreads[step]["median"] for step in STEPS},
         }
-    return {"finder": finder.name, "photos": photos}
+    return {"finder": yunet.name, "photos": photos}
 
 
 def example_photos(finder: FaceFinder) -> dict[str, bytes]:
@@ -67,10 +76,12 @@ def example_photos(finder: FaceFinder) -> dict[str, bytes]:
     portrait = open_photo(PORTRAIT)
     (face,) = finder.find(portrait)
     framed = crop_face(portrait, face, FRAMED_MARGIN, FRAMED_SIDE)
+    large = np.asarray(portrait.resize(CAMERA_SIZE, Image.Resampling.BICUBIC))
+    grain = noise(large, CAMERA_NOISE, np.random.default_rng(0))
     return {
         "portrait": PORTRAIT.read_bytes(),
-        "face that fills its photo": _jpeg(framed),
-        "photo of a camera": _jpeg(portrait.resize(CAMERA_SIZE)),
+        FRAMED: _jpeg(framed),
+        "the portrait as large as a camera's, with noise": _jpeg(Image.fromarray(grain)),
     }
 
 
@@ -89,6 +100,13 @@ def photos_table(figures: Mapping) -> str:
         rows.append((f"{name}, {width}x{height}", *shares, *ways, times))
     head = ("photo", *STEPS, f"{OURS}, ms", f"{KERAS}, ms", "times faster")
     return markdown_table(head, rows)
+
+
+class _WholePhoto:
+    """A finder that does not look: what the photo shows is the face."""
+
+    def find(self, photo: Image.Image) -> list[Face]:
+        return [Face((0.0, 0.0, photo.width, photo.height), None, 1.0)]
 
 
 def _jpeg(photo: Image.Image) -> bytes:

@@ -281,7 +281,7 @@ def _settings(config: TrainConfig) -> dict:
     """Return the settings that decide the result; a weights file by name and hash, as paths differ
     by machine."""
     settings = asdict(config)
-    del settings["data"], settings["run"]
+    del settings["data"], settings["run"], settings["devices"]
     weights = Path(config.backbone_weights)
     if weights.is_file():
         with weights.open("rb") as file:
@@ -296,6 +296,7 @@ def _description(config: TrainConfig, data: dict) -> dict:
     keep = ("fingerprint", "size", "seed", "counts")
     return {
         "settings": _settings(config),
+        "devices": config.devices,  # another machine may have others
         "data": {key: data[key] for key in keep},
         "versions": package_versions(),
     }

@@ -77,12 +77,17 @@ def _read(path: Path) -> dict:
 
 
 def _metrics_table() -> str:
+    return _compared({"test split": _read(MODEL / "metrics.json")})
+
+
+def _protocol_table() -> str:
     """Compare the figures on splits that keep sources together with those on a random split."""
-    columns = {
-        "test split": _read(MODEL / "metrics.json"),
-        "five folds": _read(RESULTS / "folds.json"),
-        "random split (leaks)": _read(RESULTS / "random-split.json"),
-    }
+    folds, random_split = RESULTS / "folds.json", RESULTS / "random-split.json"
+    return _compared({"five folds": _read(folds), "random split (leaks)": _read(random_split)})
+
+
+def _compared(columns: Mapping[str, Mapping]) -> str:
+    """Return figures of several splits beside one another."""
     rows = [("photos", *(figures["photos"] for figures in columns.values()))]
     rows += [
         (TITLES[name], *(show(figures[name]) for figures in columns.values())) for name in COMPARED
@@ -114,6 +119,7 @@ def _of_part(part: str, make: Callable[[Mapping], str]) -> Callable[[], str]:
 
 TABLES: dict[str, Callable[[], str]] = {
     "metrics": _metrics_table,
+    "protocol": _protocol_table,
     "verdicts": _of(verdicts_table, MODEL / "metrics.json"),
     "kinds": _of(kinds_table, MODEL / "metrics.json"),
     "sources": _of_several(sources_table, MODEL / "metrics.json"),
