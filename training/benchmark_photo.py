@@ -29,7 +29,8 @@ PORTRAIT = Path(__file__).parents[1] / "space" / "examples" / "portrait.jpg"
 FRAMED_SIDE, FRAMED_MARGIN = 256, 1.33  # px; a photo as those of the training data
 CAMERA_SIZE, CAMERA_NOISE = (4000, 4000), 4.0  # px, grey levels
 STEPS = ("decode", "find the face", "crop", "network", "verdict and heatmap")
-FRAMED, WHOLE = "face that fills its photo", "the same, no face looked for"
+FRAMED = "face that fills its photo"
+WHOLE = f"{FRAMED}, judged whole"
 OURS, KERAS = "as served", "with Keras `predict`"
 
 

@@ -57,7 +57,7 @@ REPORT, METADATA, PAIRS = "prepare_report.json", "metadata.csv", "source_pairs.c
 CROP_MARGIN = 1.33
 # One table for all, without chroma subsampling, which would blur colour seams.
 JPEG = {"format": "JPEG", "quality": 92, "subsampling": 0}
-FORMAT = 3  # raise it when the same input gives other output, so that old folders are made anew
+FORMAT = 4  # raise it when the same input gives other output, so that old folders are made anew
 WORKERS = 4
 MIN_SOURCE = 20  # photos of each label from which on a source is split by itself
 CARD_TEMPLATE = Path(__file__).with_name("dataset_card.md")

@@ -129,6 +129,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "explanation": _of(explanation_table, MODEL / "explanation.json"),
     "baselines": _of(baselines_table, RESULTS / "baselines.json"),
     "audit": _of(audit_table, RESULTS / "audit.json"),
+    "audit_sources": _of(audit_table, RESULTS / "audit-sources.json"),
     "audit_cropped": _of(audit_table, RESULTS / "audit-cropped.json"),
     "audit_originals": _of(audit_table, RESULTS / "audit-originals.json"),
     "formats": _of(formats_table, MODEL / "export_report.json"),
