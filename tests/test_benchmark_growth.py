@@ -34,9 +34,10 @@ def test_tables_say_what_a_million_take():
         for number in (1, 2)
     ]
     memory = [{"photos": 100_000, "main_megabytes": 74.4, "worker_megabytes": 68.0}]
-    figures = {"speed": speed, "memory": memory}
+    figures = {"speed": speed, "memory": memory, "megabytes_per_million": 3.21}
     assert "| 2 | 200 | 2.00 | 1.0 s | 1.4 h | 0.14 h |" in speed_rows(figures)
     assert "| 100,000 | 74 MB | 68 MB |" in memory_rows(figures)
+    assert memory_rows(figures).endswith("grow by 3 MB for a million photos more.")
 
 
 def test_memory_is_that_of_the_process():

@@ -79,7 +79,7 @@ def speed_rows(figures: Mapping) -> str:
 
 
 def memory_rows(figures: Mapping) -> str:
-    """Return memory by the size of the collection as a Markdown table."""
+    """Return memory by the size of the collection as a Markdown table, with its slope."""
     rows = [
         (
             f"{row['photos']:,}",
@@ -88,7 +88,11 @@ def memory_rows(figures: Mapping) -> str:
         )
         for row in figures["memory"]
     ]
-    return markdown_table(("photos", "main process", "each that scores"), rows)
+    table = markdown_table(("photos", "main process", "each that scores"), rows)
+    slope = figures["megabytes_per_million"]
+    if slope is None:
+        return table
+    return f"{table}\n\nAll processes together grow by {slope:.0f} MB for a million photos more."
 
 
 def plot_growth(figures: Mapping, path: Path) -> None:
