@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageOps
 
-SIDE = 56  # px: what a map of 7 x 7 or 14 x 14 is enlarged to before it is shared out
+SIDE = 56  # px: what a map of some 10 x 10 places is enlarged to before it is shared out
 # Where eyes, nose tip and mouth corners lie in a crop of an upright face, as shares of its side:
 # medians of YuNet's landmarks in the crops of 200 training photos. For faces whose landmarks nobody
 # knows.

@@ -114,27 +114,27 @@ def test_gate_takes_the_fastest_that_passes_and_names_both_figures(caplog):
 
 def test_float16_is_nearly_exact_and_every_format_is_smaller(quantizer):
     contents = [quantizer.float16(), quantizer.dynamic_range(), quantizer.int8()]
-    exact = log_odds(quantizer._graph, quantizer._photos)
+    exact = log_odds(quantizer.graph, quantizer._photos)
     halved = log_odds(contents[0], quantizer._photos)
     np.testing.assert_allclose(expit(halved), expit(exact), atol=0.02)
-    sizes = [len(content) for content in (quantizer._graph, *contents)]
+    sizes = [len(content) for content in (quantizer.graph, *contents)]
     assert sizes[1] < 0.6 * sizes[0]
     assert max(sizes[2:]) < 0.4 * sizes[0]
 
 
 def test_int8_keeps_the_blocks_in_float_that_it_is_told(quantizer):
-    exact = log_odds(quantizer._graph, quantizer._photos)
+    exact = log_odds(quantizer.graph, quantizer._photos)
     whole = quantizer.int8()
     spared = quantizer.int8([HEAD, "stem", "block[1-6]"])
     error_whole = np.abs(log_odds(whole, quantizer._photos) - exact).mean()
     error_spared = np.abs(log_odds(spared, quantizer._photos) - exact).mean()
     assert error_spared < error_whole
-    assert len(whole) < len(spared) < len(quantizer._graph)
+    assert len(whole) < len(spared) < len(quantizer.graph)
 
 
 def test_selective_int8_agrees_better_than_int8_alone(quantizer):
     graph, blocks = quantizer.int8_selective()
-    exact = log_odds(quantizer._graph, quantizer._photos)
+    exact = log_odds(quantizer.graph, quantizer._photos)
     selective, whole = (
         np.corrcoef(log_odds(content, quantizer._photos), exact)[0, 1]
         for content in (graph, quantizer.int8([HEAD]))
@@ -142,4 +142,4 @@ def test_selective_int8_agrees_better_than_int8_alone(quantizer):
     # Random weights are harder on eight bits than trained ones, which reach 0.99.
     assert selective > max(whole, 0.8)
     assert 0 < len(blocks) < 18
-    assert len(graph) < 0.6 * len(quantizer._graph)
+    assert len(graph) < 0.6 * len(quantizer.graph)

@@ -41,6 +41,9 @@ class GraphQuantizer:
         graph: content of a `.tflite` file that `training.saliency.with_heatmap` was exported to.
         photos: training photos, `float32` `[1, size, size, 3]` each, that show the range of the
             activations.
+
+    Attributes:
+        graph: the float32 graph that everything is made from.
     """
 
     def __init__(self, graph: bytes, photos: Sequence[np.ndarray]) -> None:
