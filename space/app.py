@@ -11,10 +11,10 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-import gradio as gr
 from detector import DetectorError, load_bundled, load_detector
 from faces import FaceFinderError, load_face_finder
 from guard import RefuseAddresses
+from lean_gradio import gr
 from service import Service
 from starlette.middleware import Middleware
 from video import MAX_BYTES, MAX_SECONDS

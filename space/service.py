@@ -7,12 +7,11 @@ from pathlib import Path
 from threading import Event
 from typing import TypedDict
 
-import gradio as gr
-
 if __package__:  # imported by the benchmark
     from .detector import Detector, Judgement
     from .faces import FaceFinder, PhotoError, PhotoSource, open_photo
     from .guard import uploaded_path
+    from .lean_gradio import gr
     from .video import VideoCancelled, VideoError, judge_video
     from .video_views import video_answer
     from .views import answer, as_csv, download_link, report, summary, table
@@ -20,6 +19,7 @@ else:
     from detector import Detector, Judgement
     from faces import FaceFinder, PhotoError, PhotoSource, open_photo
     from guard import uploaded_path
+    from lean_gradio import gr
     from video import VideoCancelled, VideoError, judge_video
     from video_views import video_answer
     from views import answer, as_csv, download_link, report, summary, table

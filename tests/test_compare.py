@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import training.compare as module
-from training.compare import compare, comparison_table
-from training.config import CONFIG
+from training.compare import FLIP, compare, comparison_table, leave_out_table
+from training.config import CONFIG, SPLITS
 from training.dataset import read_report, read_split
 from training.errors import UserError
 
@@ -29,10 +29,10 @@ def runs(data, tmp_path, monkeypatch) -> list:
         (tmp_path / name / CONFIG).write_text(json.dumps(stored))
     quality = {"fair": 0.5, "good": 6.0, "good-2": 5.0, "blind": -6.0}
 
-    def scores(run, photos):
+    def scores(run, photos, *, flip=False):
         rng = np.random.default_rng(3)
         truth = np.array([photo.is_fake for photo in photos])
-        return quality[run.name] * truth + rng.normal(size=len(photos))
+        return (quality[run.name] + 5 * flip) * truth + rng.normal(size=len(photos))
 
     monkeypatch.setattr(module, "keras_scores", scores)
     return [tmp_path / name for name in quality]
@@ -58,6 +58,42 @@ def test_seeds_are_one_recipe_and_the_rest_is_set_against_the_first(runs, data):
     table = comparison_table(results).splitlines()
     assert "| composites 0.0 | 2 | +0." in table[3]
     assert "| archive |" in table[0]
+
+
+def test_runs_from_before_a_setting_existed_had_its_default(runs, data):
+    for run, settings in ((runs[0], {}), (runs[1], {"mixup": 0.0}), (runs[2], {"mixup": 0.5})):
+        stored = json.loads((run / CONFIG).read_text())
+        stored["settings"] = SETTINGS | settings
+        (run / CONFIG).write_text(json.dumps(stored))
+    first, other = compare(runs[:3], data, samples=10)["recipes"]
+    assert first["runs"] == ["fair", "good"]
+    assert other["differs"] == {"mixup": 0.5}
+
+
+def test_mirrored_photos_are_judged_once_more_for_the_first(runs, data):
+    results = compare(runs, data, flip=True, samples=100)
+    *others, flipped = results["recipes"]
+    assert len(others) == 3
+    assert (flipped["differs"], flipped["runs"]) == ({FLIP: True}, ["fair"])
+    assert flipped["lead"]["mean_auc"]["low"] > 0
+
+
+def test_a_source_that_was_left_out_is_measured_on_all_of_its_photos(runs, data):
+    stored = json.loads((runs[3] / CONFIG).read_text())
+    stored["settings"]["leave_out"] = "archive"
+    (runs[3] / CONFIG).write_text(json.dumps(stored))
+    results = compare([runs[0], runs[3]], data, samples=100)
+    foreign = results["recipes"][1]["foreign"]
+    photos = [photo for split in SPLITS for photo in read_split(data, split)]
+    assert (foreign["source"], foreign["photos"]) == ("archive", len(photos))
+    assert foreign["fakes"] == sum(photo.is_fake for photo in photos)
+    assert foreign["figures"]["auc_archive"]["value"] < 0.1  # it is the blind one
+    assert "foreign" not in results["recipes"][0]
+    head, _, *rows = leave_out_table(results).splitlines()
+    assert len(rows) == 1
+    assert rows[0].startswith("| archive | 0.")
+    assert f"| {foreign['photos']} ({foreign['fakes']}) | 0.0" in rows[0]
+    assert rows[0].count("|") == head.count("|")
 
 
 def test_runs_of_other_data_are_refused(runs, data):

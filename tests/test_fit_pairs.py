@@ -6,7 +6,13 @@ import pytest
 
 from training.config import RECIPES, TrainConfig
 from training.dataset import Photo
-from training.fit_pairs import Validation, evidence_loss, fit_pairs, validation_figures
+from training.fit_pairs import (
+    BlockwiseAdamW,
+    Validation,
+    evidence_loss,
+    fit_pairs,
+    validation_figures,
+)
 from training.pairs import UNKNOWN
 
 
@@ -209,3 +215,16 @@ def test_training_is_over_after_epochs_without_a_better_one(tmp_path, history, o
     assert validation.is_over == over
     if over:  # an earlier process stopped there: nothing is trained, not even loaded
         fit_pairs(None, config, {}, len(history), validation, [])
+
+
+@pytest.mark.parametrize("decay", [1.0, 0.5])
+def test_lower_blocks_learn_at_lower_rates(decay):
+    names = ("stem_conv", "block1a_project_conv", "block5c_expand_conv", "block7a_bn", "head")
+    layers = [keras.layers.Dense(1, use_bias=False, name=name) for name in names]
+    network = keras.Sequential([keras.Input((1,)), *layers])
+    network.set_weights([np.ones((1, 1))] * len(names))
+    network.compile(BlockwiseAdamW(0.01, rate_decay=decay, weight_decay=0.0), "mse")
+    network.fit(np.ones((4, 1)), np.full((4, 1), 2.0), epochs=1, verbose=0)
+    moved = np.array([float(weights.item()) - 1 for weights in network.get_weights()])
+    # The first step of Adam is as long as its rate.
+    np.testing.assert_allclose(moved, 0.01 * decay ** np.array([7, 6, 2, 0, 0]), rtol=0.01)

@@ -11,7 +11,16 @@ from tests.drawing import draw_face
 from training import pairs as module
 from training.dataset import PAIRS, PARTS, Photo
 from training.errors import UserError
-from training.pairs import UNKNOWN, PairBatches, Variation, pair_batches, vary
+from training.pairs import (
+    KEPT,
+    UNKNOWN,
+    PairBatches,
+    Variation,
+    erase,
+    mix_pairs,
+    pair_batches,
+    vary,
+)
 
 SIDE, SIZE = 96, 128
 # Roughly those of `draw_face`.
@@ -25,7 +34,8 @@ ALL = Variation(
     rotation=15.0, shift=0.1, flip=True, brightness=0.15, channel_shift=15.0, degrade=0.7
 )
 FRAMED = replace(AS_IT_IS, rotation=15.0, shift=0.1, flip=True)
-OPTIONS = {"batch_size": 4, "input_size": SIZE, "epoch_photos": 0, "composites": 0.0, "seed": 0}
+OPTIONS = {"batch_size": 4, "input_size": SIZE, "epoch_photos": 0, "seed": 0}
+OPTIONS |= {"composites": 0.0, "mixup": 0.0, "erasing": 0.0}
 
 
 @pytest.fixture
@@ -317,6 +327,78 @@ def test_pairs_are_of_one_source_and_sources_drawn_by_the_root_of_their_size(mak
     pairs = set(zip(codes[0::2], codes[1::2], strict=True))
     assert pairs == {(0, 1), (2, 3)}
     assert np.mean(np.array(codes) < 2) == pytest.approx(0.2, abs=0.06)  # 2 of 2 + 8
+
+
+def test_pairs_are_mixed_within_their_class_by_the_same_weight():
+    pairs = 400
+    values = np.arange(2 * pairs, dtype=np.float32)
+    photos = np.broadcast_to(values[:, None, None, None], (2 * pairs, 2, 2, 3))
+    masks = np.where(np.arange(2 * pairs) % 2, values, 0)[:, None, None] * np.ones((1, 2, 2))
+    mixed, shares = mix_pairs(photos, masks.astype(np.float32), 0.5, np.random.default_rng(0))
+    weights = (values - mixed[:, 0, 0, 0])[2:] / 2  # the pair before is lower by 2
+    np.testing.assert_allclose(weights[0::2], weights[1::2], atol=1e-3)
+    assert 0 <= weights.min() <= weights.max() <= 0.501
+    assert np.mean(weights > 0) == pytest.approx(0.5, abs=0.1)
+    assert not shares[0::2].any()
+    np.testing.assert_allclose(shares[1::2, 0, 0], mixed[1::2, 0, 0, 0], rtol=1e-5)
+
+
+def test_what_is_unknown_of_one_is_unknown_of_a_mixture():
+    photos = np.zeros((4, 2, 2, 3), np.float32)
+    masks = np.zeros((4, 1, 2), np.float32)
+    masks[1, 0, 0] = UNKNOWN
+    _, mixed = mix_pairs(photos, masks, 1.0, np.random.default_rng(0))
+    assert (mixed[[1, 3], 0, 0] == UNKNOWN).all()
+    assert not mixed[..., 1].any()
+    _, alone = mix_pairs(photos, masks, 0.0, np.random.default_rng(0))
+    np.testing.assert_array_equal(alone, masks)
+
+
+def test_a_share_of_the_pairs_is_mixed_and_their_draw_stays_the_same(six):
+    plain, mixed = (draw(make_batches(six, batch_size=20, mixup=share), 4) for share in (0, 0.5))
+    changed = (plain[0] != mixed[0]).any(axis=(1, 2, 3))
+    np.testing.assert_array_equal(changed[0::2] | changed[1::2], changed[0::2])
+    assert 0.2 < changed.mean() < 0.6  # some are mixed with the same photo
+
+
+def erased(seed: int, changed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return photos `[2, 64, 64, 3]` and masks `[2, 4, 4]` of a pair after `erase`."""
+    photos = np.full((2, 64, 64, 3), -1, np.float32)
+    masks = np.stack([np.zeros_like(changed), changed]).astype(np.float32)
+    erase(list(zip(photos, masks, strict=True)), np.random.default_rng(seed))
+    return photos, masks
+
+
+def test_a_pair_loses_the_same_rectangle():
+    areas = []
+    for seed in range(40):
+        photos, masks = erased(seed, np.ones((4, 4)))
+        np.testing.assert_array_equal(photos[0], photos[1])
+        gone = masks == UNKNOWN
+        np.testing.assert_array_equal(gone[0], gone[1])
+        covered = (photos[0, ..., 0] >= 0).reshape(4, 16, 4, 16)
+        np.testing.assert_array_equal(covered.any(axis=(1, 3)), gone[0])
+        np.testing.assert_array_equal(covered.all(axis=(1, 3)), gone[0])
+        assert len(np.unique(photos[0][photos[0, ..., 0] >= 0], axis=0)) == 1
+        areas.append(gone[0].mean())
+    assert 1 / 16 <= min(areas) < max(areas) <= 0.4
+
+
+def test_most_of_what_was_changed_stays_visible():
+    changed = np.zeros((4, 4))
+    changed[1, 1] = changed[2, 2] = 1
+    kept = [
+        masks[1].clip(0).sum() / 2 for _, masks in (erased(seed, changed) for seed in range(60))
+    ]
+    assert set(kept) == {KEPT, 1.0}
+    changed[2, 2] = 0
+    assert all(erased(seed, changed)[1][1, 1, 1] == 1 for seed in range(60))
+
+
+def test_a_share_of_the_pairs_is_erased(six):
+    _, masks = draw(make_batches(six, batch_size=40, erasing=0.3), 10)
+    gone = (masks[0::2] == UNKNOWN).any(axis=(1, 2))
+    assert gone.mean() == pytest.approx(0.3, abs=0.1)
 
 
 @pytest.fixture

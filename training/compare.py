@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 
-from training.config import TrainConfig, read_config
+from training.config import SPLITS, TrainConfig, read_config
 from training.dataset import Photo, read_report, read_source_pairs, read_split
 from training.errors import UserError
 from training.evaluate import keras_scores
@@ -23,7 +24,9 @@ from training.report import markdown_table, show
 from training.stress import show_change
 
 MEAN_AUC, RANKING = "mean_auc", "paired_ranking"
-IGNORED = ("seed", "start_from", "backbone_weights")  # they make no other recipe
+FLIP = "test_time_flip"
+# These make no other recipe.
+IGNORED = ("data", "run", "devices", "seed", "start_from", "backbone_weights")
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +37,7 @@ def compare(
     split: str = "validation",
     output: Path | None = None,
     *,
+    flip: bool = False,
     samples: int = SAMPLES,
 ) -> dict:
     """Write a JSON file, log its table and return the results.
@@ -43,35 +47,39 @@ def compare(
         data: the prepared folder that they were trained on.
         split: whose photos they judge. Choose on `"validation"`, so that `"test"` stays unseen.
         output: file to write; `comparison.json` in the folder of the first run without it.
+        flip: measure the first recipe once more with each photo judged mirrored as well.
         samples: bootstrap samples of the intervals.
 
     Returns:
         What JSON can hold: `split`, `data_fingerprint`, and `recipes`, each with `differs`
         (settings other than the first recipe's), `runs` (their names), `figures`, and `lead`, the
         figures' differences from the first recipe. The figures are `mean_auc` (over the sources),
-        `auc_` of each source, and `paired_ranking`, with intervals.
+        `auc_` of each source, and `paired_ranking`, with intervals. A recipe that leaves a source
+        out has `foreign`: `source`, and `photos`, `fakes` and `figures` of all photos of it.
 
     Raises:
         UserError: a run is not finished, or was trained on other data.
     """
     photos = read_split(data, split)
     recipes = _recipes(runs, data)
-    settings = list(recipes)
-    scores = [
-        np.stack([keras_scores(run, photos) for run in members]) for members in recipes.values()
-    ]
+    described, scores = [], []
+    for settings, members in recipes:
+        found = {"differs": _difference(recipes[0][0], settings)}
+        found["runs"] = [Path(run).name for run in members]
+        if settings.get("leave_out"):
+            found["foreign"] = _foreign(members, data, settings["leave_out"], samples)
+        described.append(found)
+        scores.append(_scores(members, photos))
+    if flip:
+        settings, members = recipes[0]
+        names = [Path(run).name for run in members]
+        described.append({"differs": {FLIP: True}, "runs": names})
+        scores.append(_scores(members, photos, flip=True))
     figures = _estimates(photos, read_source_pairs(data, photos), scores, samples)
     results = {
         "split": split,
         "data_fingerprint": read_report(data)["fingerprint"],
-        "recipes": [
-            {
-                "differs": _difference(json.loads(settings[0]), json.loads(of)),
-                "runs": [Path(run).name for run in recipes[of]],
-                **found,
-            }
-            for of, found in zip(settings, figures, strict=True)
-        ],
+        "recipes": [one | found for one, found in zip(described, figures, strict=True)],
     }
     path = output or Path(runs[0]) / "comparison.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,22 +103,62 @@ def comparison_table(results: Mapping) -> str:
     return markdown_table(head, rows)
 
 
-def _recipes(runs: Sequence[Path], data: Path) -> dict[str, list[Path]]:
-    """Return the runs by their settings, as JSON, in the order in which they came."""
+def leave_out_table(results: Mapping) -> str:
+    """Return what `compare` found about recipes that left a source out as a Markdown table."""
+    head = ["source", "its photos of the split: trained with it", "without it", "difference"]
+    head += ["all of its photos (fakes)", "without it"]
+    rows = []
+    for recipe in results["recipes"]:
+        foreign = recipe.get("foreign")
+        if foreign:
+            area = f"auc_{foreign['source']}"
+            figures = (results["recipes"][0]["figures"][area], recipe["figures"][area])
+            rows.append(
+                (
+                    foreign["source"].replace("_", " "),
+                    *map(show, figures),
+                    show_change(recipe["lead"][area]),
+                    f"{foreign['photos']} ({foreign['fakes']})",
+                    show(foreign["figures"][area]),
+                )
+            )
+    return markdown_table(head, rows)
+
+
+def _scores(runs: Sequence[Path], photos: Sequence[Photo], *, flip: bool = False) -> np.ndarray:
+    """Return the runs' probabilities of fake `[runs, photos]`."""
+    return np.stack([keras_scores(run, photos, flip=flip) for run in runs])
+
+
+def _foreign(runs: Sequence[Path], data: Path, source: str, samples: int) -> dict:
+    """Measure runs on all photos of a source that none of them has seen."""
+    photos = [
+        photo for split in SPLITS for photo in read_split(data, split) if photo.source == source
+    ]
+    pairs = read_source_pairs(data, photos)
+    (found,) = _estimates(photos, pairs, [_scores(runs, photos)], samples)
+    fakes = sum(photo.is_fake for photo in photos)
+    counts = {"source": source, "photos": len(photos), "fakes": fakes}
+    return counts | {"figures": found["figures"]}
+
+
+def _recipes(runs: Sequence[Path], data: Path) -> list[tuple[dict, list[Path]]]:
+    """Return the settings of each recipe and its runs, in the order in which they came."""
     recipes: dict[str, list[Path]] = {}
     for run in runs:
         stored = read_config(run)
         if stored["data"]["fingerprint"] != read_report(data)["fingerprint"]:
             raise UserError(f"{data} is not the data that {run} was trained on: give its --data.")
-        recipes.setdefault(json.dumps(_settings(stored["settings"]), sort_keys=True), []).append(
-            run
-        )
-    return recipes
+        settings = json.dumps(_settings(stored["settings"]), sort_keys=True)
+        recipes.setdefault(settings, []).append(run)
+    return [(json.loads(settings), members) for settings, members in recipes.items()]
 
 
 def _settings(stored: Mapping) -> dict:
     """Return what makes a recipe of stored settings, those of earlier stages under their names."""
-    settings = {name: value for name, value in stored.items() if name not in IGNORED}
+    # A run may be older than a setting.
+    complete = {field.name: field.default for field in fields(TrainConfig)} | dict(stored)
+    settings = {name: value for name, value in complete.items() if name not in IGNORED}
     if stored.get("start_from"):
         earlier = _settings(stored["start_from"])
         settings |= {f"before.{name}": value for name, value in earlier.items()}
@@ -119,11 +167,10 @@ def _settings(stored: Mapping) -> dict:
 
 def _difference(first: Mapping, other: Mapping) -> dict:
     """Return the settings in which a recipe differs; what both stages share is named once."""
-    defaults = {name: getattr(TrainConfig, name, None) for name in {*first, *other}}
     changed = {
-        name: other.get(name, defaults[name])
+        name: other.get(name)
         for name in sorted({*first, *other})
-        if other.get(name, defaults[name]) != first.get(name, defaults[name])
+        if other.get(name) != first.get(name)
     }
     return {
         name: value

@@ -111,6 +111,12 @@ class TrainConfig:
     composites: Annotated[
         float, "pairs: share whose fake is made from the real photo while training", SHARE
     ] = 0.0
+    mixup: Annotated[
+        float, "pairs: share of them that is mixed with another pair, real with real", SHARE
+    ] = 0.0
+    erasing: Annotated[
+        float, "pairs: share of them that lose the same rectangle of both photos", SHARE
+    ] = 0.0
     mask_weight: Annotated[
         float, "of the loss that makes the evidence agree with where fakes were changed", Within(0)
     ] = 0.0
@@ -122,6 +128,11 @@ class TrainConfig:
     learning_rate: Annotated[
         float, "of Adam: at the start, or after the warm-up of pairs", Within(0, 1)
     ] = 3e-4
+    rate_decay: Annotated[
+        float,
+        "pairs: what the rate is multiplied by from each of the backbone's blocks to that below it",
+        Within(0.01, 1),
+    ] = 1.0
     weight_average: Annotated[
         float,
         "momentum of the moving average of the weights that is kept; 0: none",
@@ -164,11 +175,10 @@ class TrainConfig:
             raise UserError(f"--sampling {self.sampling} is neither `photos` nor `pairs`.")
         if self.mask_weight and self.head != "evidence":
             raise UserError("--mask-weight needs --head evidence: another head has no map to fit.")
-        for name in ("composites", "mask_weight", "epoch_photos", "weight_average"):
-            if self.sampling == "photos" and getattr(self, name):
+        of_pairs = ("composites", "mixup", "erasing", "mask_weight", "epoch_photos")
+        for name in (*of_pairs, "rate_decay", "weight_average", "devices"):
+            if self.sampling == "photos" and getattr(self, name) != getattr(TrainConfig, name):
                 raise UserError(f"--{name.replace('_', '-')} needs --sampling pairs.")
-        if self.sampling == "photos" and self.devices != 1:
-            raise UserError("--devices needs --sampling pairs, whose batches are all of one size.")
 
 
 # What a recipe's stages do differently from the defaults. Each stage starts from the one before.

@@ -7,6 +7,7 @@ of its rise comes late.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from itertools import cycle, islice
 from pathlib import Path
@@ -24,6 +25,7 @@ from training.pipeline import PhotoBatches
 
 WARM_UP = 0.05  # of the steps: the rate rises from 0
 WEIGHT_DECAY = 0.01
+LAST_BLOCK = 7  # of EfficientNet
 
 
 def evidence_loss(masks, evidence):
@@ -165,6 +167,34 @@ def validation_figures(
     return figures | (by_source if len(by_source) > 1 else {})
 
 
+class BlockwiseAdamW(keras.optimizers.AdamW):
+    """AdamW that changes the blocks of EfficientNet the less the further they are from the head.
+
+    Args:
+        learning_rate: of the head and of the backbone's last block.
+        rate_decay: what the rate is multiplied by from each block to the one below.
+        options: those of AdamW.
+    """
+
+    def __init__(self, learning_rate, *, rate_decay: float, **options) -> None:
+        super().__init__(learning_rate, **options)
+        self.rate_decay = rate_decay
+
+    def build(self, variables) -> None:
+        """Note the factor of each variable, by the block that its path names."""
+        super().build(variables)
+        blocks = [re.search(r"(?:^|/)(?:block(\d)|stem)", variable.path) for variable in variables]
+        self._factors = [
+            self.rate_decay ** (LAST_BLOCK - int(block[1] or 0)) if block else 1.0
+            for block in blocks
+        ]
+
+    def update_step(self, gradient, variable, learning_rate) -> None:
+        """Change a variable at the rate of its block."""
+        factor = self._factors[self._get_variable_index(variable)]
+        super().update_step(gradient, variable, learning_rate * factor)
+
+
 def fit_pairs(
     model: keras.Model,
     config: TrainConfig,
@@ -221,7 +251,7 @@ def training_batches(
         first_epoch: epochs that an earlier process has trained.
     """
     names = ("rotation", "shift", "flip", "brightness", "channel_shift", "degrade")
-    shared = ("batch_size", "input_size", "epoch_photos", "composites", "seed")
+    shared = ("batch_size", "input_size", "epoch_photos", "composites", "mixup", "erasing", "seed")
     return pair_batches(
         photos,
         read_source_pairs(config.data, photos),
@@ -238,8 +268,9 @@ def _optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, max(1, steps - warm_up), warmup_target=config.learning_rate, warmup_steps=warm_up
     )
-    optimizer = keras.optimizers.AdamW(
+    optimizer = BlockwiseAdamW(
         rate,
+        rate_decay=config.rate_decay,
         weight_decay=WEIGHT_DECAY,
         use_ema=config.weight_average > 0,
         ema_momentum=config.weight_average or 0.99,

@@ -37,6 +37,9 @@ DONORS = 8  # drawn for a composite; the one whose pose is nearest to the base's
 QUALITIES = (75, 97)
 ORIGINAL = 0.5  # how often a fake whose original is known stands beside that
 UNKNOWN = -1.0  # in a mask: whether this place was changed is not known
+ERASED = (0.02, 0.2)  # of the photo's area
+KEPT = 0.5  # of what was changed in a fake: the least that a rectangle leaves
+MIXUP_SHAPE = 0.4  # both parameters of the beta distribution that the weights are drawn from
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,8 @@ class PairBatches(keras.utils.PyDataset):
         input_size: int,
         epoch_photos: int,
         composites: float,
+        mixup: float,
+        erasing: float,
         masks: bool,
         seed: int,
         first_epoch: int = 0,
@@ -95,6 +100,8 @@ class PairBatches(keras.utils.PyDataset):
             input_size: side of the photos in px.
             epoch_photos: photos in an epoch; 0 stands for the number of photos.
             composites: share of the pairs whose fake is made from the real photo.
+            mixup: share of the pairs that are mixed with another.
+            erasing: share of the pairs that lose a rectangle.
             masks: tell where fakes were changed.
             seed: decides what is drawn.
             first_epoch: epochs that an earlier process has trained.
@@ -106,7 +113,8 @@ class PairBatches(keras.utils.PyDataset):
         if batch_size % 2:
             raise UserError(f"--batch-size {batch_size} is odd: pairs want an even one.")
         self._photos, self._originals, self._edits = list(photos), originals, edits
-        self._variation, self._composites, self._masks = variation, composites, masks
+        self._variation, self._masks = variation, masks
+        self._composites, self._mixup, self._erasing = composites, mixup, erasing
         self._pairs, self._input_size = batch_size // 2, input_size
         self._batches = max(1, (epoch_photos or len(photos)) // batch_size)
         self._seed, self._epoch = seed, first_epoch
@@ -122,6 +130,8 @@ class PairBatches(keras.utils.PyDataset):
         rng = np.random.default_rng([self._seed, self._epoch, index])
         drawn = [one for _ in range(self._pairs) for one in self._draw_pair(rng)]
         photos, masks = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
+        if self._mixup:
+            photos, masks = mix_pairs(photos, masks, self._mixup, rng)
         labels = np.tile(np.eye(len(LABELS), dtype=np.float32), (self._pairs, 1))
         targets = {"probabilities": labels}
         if self._masks:
@@ -138,10 +148,13 @@ class PairBatches(keras.utils.PyDataset):
         made = source.bases and rng.random() < self._composites
         pair = (self._make_pair if made else self._choose_pair)(source, rng)
         seed = rng.integers(2**32)
-        return [
+        varied = [
             vary(*one, self._variation, self._input_size, np.random.default_rng(seed))
             for one in pair
         ]
+        if self._erasing and rng.random() < self._erasing:
+            erase(varied, rng)
+        return varied
 
     def _make_pair(self, source: _Source, rng: np.random.Generator) -> list[tuple]:
         """Return photo, mask and face of a real photo and of a composite made of it."""
@@ -211,6 +224,57 @@ def pair_batches(
     """
     edits, _ = pair_masks(data, photos)
     return PairBatches(photos, originals=dict(pairs), edits=edits, **options)
+
+
+def erase(pair: Sequence[tuple[np.ndarray, np.ndarray]], rng: np.random.Generator) -> None:
+    """Cover the same rectangle of both photos with one colour, in place (random erasing; Zhong et
+    al. 2020, https://arxiv.org/abs/1708.04896). What was changed there is then unknown. Nothing is
+    covered where that would hide most of what was changed in the fake.
+
+    Args:
+        pair: photo `[size, size, 3]` and mask `[rows, columns]` of a real photo and of a fake.
+        rng: draws rectangle and colour.
+    """
+    places = len(pair[0][1])
+    step = len(pair[0][0]) // places
+    side, ratio = places * np.sqrt(rng.uniform(*ERASED)), 2.0 ** rng.uniform(-1, 1)
+    height, width = np.rint([side * ratio**0.5, side / ratio**0.5]).clip(1, places - 1).astype(int)
+    top, left = rng.integers(places - height + 1), rng.integers(places - width + 1)
+    colour = rng.uniform(0, 255, 3)
+    window = slice(top, top + height), slice(left, left + width)
+    changed = pair[1][1].clip(0)
+    if changed[window].sum() > (1 - KEPT) * changed.sum():
+        return
+    for photo, mask in pair:
+        photo[top * step : (top + height) * step, left * step : (left + width) * step] = colour
+        mask[window] = UNKNOWN
+
+
+def mix_pairs(
+    photos: np.ndarray, masks: np.ndarray, share: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lay a pair over the one after it, real over real and fake over fake, by the same weight, for
+    a share of the pairs (mixup within the class; Zhang et al. 2018,
+    https://arxiv.org/abs/1710.09412).
+
+    Args:
+        photos: `float32` `[batch, size, size, 3]`, real and fake in turn.
+        masks: `float32` `[batch, rows, columns]`; where one of two is unknown, so is their mixture.
+        share: of the pairs.
+        rng: draws pairs and weights.
+
+    Returns:
+        Photos and masks like those given.
+    """
+    pairs = len(photos) // 2
+    weights = rng.beta(MIXUP_SHAPE, MIXUP_SHAPE, pairs)
+    weights = np.minimum(weights, 1 - weights)  # of the other, which stays the weaker one
+    weights[rng.random(pairs) >= share] = 0
+    weights = np.repeat(weights, 2).astype(np.float32)[:, None, None]
+    others, other_masks = np.roll(photos, 2, axis=0), np.roll(masks, 2, axis=0)
+    mixed = masks + weights * (other_masks - masks)
+    mixed[(masks < 0) | ((weights > 0) & (other_masks < 0))] = UNKNOWN
+    return photos + weights[..., None] * (others - photos), mixed
 
 
 def vary(
