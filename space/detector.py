@@ -232,6 +232,21 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class FaceCrop:
+    """A face cut out of its photo, ready to be judged.
+
+    Attributes:
+        face, crop, landmarks: those of the `Judgement` to be.
+        pixels: `float32` `[size, size, 3]`, what the network is shown.
+    """
+
+    face: Face | None
+    crop: Image.Image
+    landmarks: np.ndarray | None
+    pixels: np.ndarray
+
+
+@dataclass(frozen=True)
 class Judgement:
     """What the model says about one face of a photo.
 
@@ -329,10 +344,14 @@ class Detector:
             return self.predict([photos])[0]
         predictions = []
         for start in range(0, len(photos), BATCH):
-            opened = map(open_photo, photos[start : start + BATCH])
-            pixels = np.stack([model_input(photo, self.config.input_size) for photo in opened])
-            predictions += map(self.describe, *self.run(pixels))
+            predictions += self._predict(list(map(self._pixels, photos[start : start + BATCH])))
         return predictions
+
+    def _pixels(self, photo: PhotoSource) -> np.ndarray:
+        return model_input(open_photo(photo), self.config.input_size)
+
+    def _predict(self, pixels: Sequence[np.ndarray]) -> list[Prediction]:
+        return list(map(self.describe, *self.run(np.stack(pixels))))
 
     def run(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the bare outputs of the network.
@@ -388,14 +407,35 @@ class Detector:
             photo: RGB, as `open_photo` returns it.
             faces: found in it.
         """
+        return self.judge_crops(self.crop_faces(photo, faces))
+
+    def crop_faces(self, photo: Image.Image, faces: Sequence[Face]) -> list[FaceCrop]:
+        """Cut faces out of a photo, to judge them together with those of others.
+
+        Args:
+            photo: RGB, as `open_photo` returns it.
+            faces: found in it.
+        """
         margin = self.config.crop_margin
-        crops = [crop_face(photo, face, margin) for face in faces]
-        # What is too small for a photo is one face of several here.
-        crops = [
-            crop if crop.width >= MIN_SIDE else resize_square(crop, MIN_SIDE) for crop in crops
-        ]
-        landmarks = [crop_landmarks(photo.size, face, margin) for face in faces]
-        return list(map(_judgement, faces, crops, landmarks, self.predict(crops)))
+        prepared = []
+        for face in faces:
+            crop = crop_face(photo, face, margin)
+            if crop.width < MIN_SIDE:  # too small for a photo, but here one face of several
+                crop = resize_square(crop, MIN_SIDE)
+            prepared.append(self._prepare(crop, face, crop_landmarks(photo.size, face, margin)))
+        return prepared
+
+    def judge_crops(self, crops: Sequence[FaceCrop]) -> list[Judgement]:
+        """Judge faces of any photos; return a judgement for each, in their order."""
+        judgements = []
+        for start in range(0, len(crops), BATCH):
+            some = crops[start : start + BATCH]
+            predictions = self._predict([one.pixels for one in some])
+            judgements += [
+                Judgement(one.face, one.crop, one.landmarks, prediction)
+                for one, prediction in zip(some, predictions, strict=True)
+            ]
+        return judgements
 
     def judge_whole(self, photo: PhotoSource) -> Judgement:
         """Judge the centred square of a photo, whatever it shows.
@@ -406,17 +446,15 @@ class Detector:
         Raises:
             PhotoError: the photo cannot be judged.
         """
-        crop = crop_square(open_photo(photo))
-        return _judgement(None, crop, None, self.predict(crop))
+        return self.judge_crops([self._prepare(crop_square(open_photo(photo)))])[0]
 
-
-def _judgement(
-    face: Face | None, crop: Image.Image, landmarks: np.ndarray | None, prediction: Prediction
-) -> Judgement:
-    shown = crop
-    if crop.width > SHOWN_SIDE:
-        shown = crop.resize((SHOWN_SIDE, SHOWN_SIDE), reducing_gap=2)
-    return Judgement(face, shown, landmarks, prediction)
+    def _prepare(
+        self, crop: Image.Image, face: Face | None = None, landmarks: np.ndarray | None = None
+    ) -> FaceCrop:
+        shown = crop
+        if crop.width > SHOWN_SIDE:
+            shown = crop.resize((SHOWN_SIDE, SHOWN_SIDE), reducing_gap=2)
+        return FaceCrop(face, shown, landmarks, self._pixels(crop))
 
 
 def load_detector() -> Detector:

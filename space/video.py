@@ -2,7 +2,8 @@
 
 Frames are taken at even distances and right after scene cuts; every face in them is judged by the
 detector, faces of one person are put together, and the answers about a person become one. Memory
-holds one frame at a time, and of a face no more than the crop that may be shown.
+holds one frame at a time, and of a face no more than the crop that may be shown and, until it is
+judged together with some others, what the network is shown.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -21,11 +23,11 @@ import numpy as np
 from PIL import Image
 
 if __package__:
-    from .detector import Detector
+    from .detector import BATCH, Detector, FaceCrop
     from .faces import MIN_SIDE, FaceFinder
     from .people import People, Person, correlation
 else:
-    from detector import Detector
+    from detector import BATCH, Detector, FaceCrop
     from faces import MIN_SIDE, FaceFinder
     from people import People, Person, correlation
 
@@ -375,6 +377,7 @@ def _judged(
     """Go through a video and judge the faces of the frames that the plan wants."""
     finder = _quick_finder(finder, clip.pixels)
     cuts, people = _Cuts(), People(detector.config)
+    waiting = _Waiting(detector, people)
     read = looks = most = 0
     seconds = 0.0
     for seconds in clip.times():
@@ -384,14 +387,16 @@ def _judged(
             continue
         after_cut = cuts.follows(frame)
         if after_cut:
+            waiting.judge()
             people.change_scene()
         if plan.wants_look(seconds, after_cut):
             looks += 1
             photo = Image.fromarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
             faces = finder.find(photo)
             most = max(most, len(faces))
-            people.add(seconds, detector.judge_faces(photo, faces[:MAX_FACES]))
+            waiting.add(seconds, detector.crop_faces(photo, faces[:MAX_FACES]))
         tell(min(seconds / plan.seconds, 0.99), f"{_clock(seconds)} of {_clock(plan.seconds)}")
+    waiting.judge()
     if not looks:
         raise VideoError(
             "The video is damaged, as no frame of it can be decoded: send it again, or save it as "
@@ -407,6 +412,28 @@ def _judged(
     end = seconds + clip.gap
     note = " ".join(filter(None, [_cut_off(clip, read, end), _crowded(most)]))
     return VideoJudgement(end, looks, known, others, note)
+
+
+class _Waiting:
+    """Faces of several frames that go through the network together, which takes it less time."""
+
+    def __init__(self, detector: Detector, people: People) -> None:
+        self._detector, self._people = detector, people
+        self._frames: list[tuple[float, list[FaceCrop]]] = []
+
+    def add(self, seconds: float, crops: list[FaceCrop]) -> None:
+        """Add the faces of a frame."""
+        self._frames.append((seconds, crops))
+        if sum(len(crops) for _, crops in self._frames) >= BATCH:
+            self.judge()
+
+    def judge(self) -> None:
+        """Judge what waits, and tell the people, frame by frame."""
+        crops = [crop for _, crops in self._frames for crop in crops]
+        judgements = iter(self._detector.judge_crops(crops))
+        for seconds, of_frame in self._frames:
+            self._people.add(seconds, list(islice(judgements, len(of_frame))))
+        self._frames.clear()
 
 
 def _quick_finder(finder: FaceFinder, pixels: int) -> FaceFinder:

@@ -18,6 +18,7 @@ from PIL import Image
 
 from space import detector as detector_module
 from space.detector import (
+    BATCH,
     BUNDLED,
     CONFIG_FILE,
     MODEL_FILE,
@@ -250,6 +251,21 @@ def test_judgement_is_that_of_the_crop(detector):
     whole = detector.judge_whole(photo)
     assert whole.prediction.probability == detector.predict(photo).probability
     assert whole.as_dict()["box"] is None
+
+
+def test_faces_of_several_photos_are_judged_together(detector):
+    photo = Image.open(BUNDLED.parent / "examples/portrait.jpg")
+    faces = [Face((10.0 * n, 12.0 * n, 90.0, 120.0), None, 0.9) for n in range(BATCH + 2)]
+    photos = [photo, photo.rotate(90)]
+    together = detector.judge_crops([c for one in photos for c in detector.crop_faces(one, faces)])
+    apart = [detector.judge_faces(one, [face])[0] for one in photos for face in faces]
+    assert [one.face for one in together] == faces * 2
+    np.testing.assert_allclose(
+        [one.prediction.probability for one in together],
+        [one.prediction.probability for one in apart],
+        atol=1e-4,
+    )
+    assert detector.judge_crops([]) == []
 
 
 @pytest.fixture

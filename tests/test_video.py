@@ -12,7 +12,15 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut
 
-from space.detector import BUNDLED, DetectorConfig, Judgement, Prediction, load_bundled
+from space.detector import (
+    BATCH,
+    BUNDLED,
+    DetectorConfig,
+    FaceCrop,
+    Judgement,
+    Prediction,
+    load_bundled,
+)
 from space.faces import Face, FaceFinder, crop_face, load_face_finder
 from space.people import Person
 from space.video import (
@@ -70,13 +78,23 @@ class MarkedFaceDetector:
 
     config = CONFIG
 
-    def judge_faces(self, photo: Image.Image, faces: list[Face]) -> list[Judgement]:
-        return [self._judge(photo, face) for face in faces]
+    def __init__(self) -> None:
+        self.calls: list[int] = []  # how many faces each had
 
-    def _judge(self, photo: Image.Image, face: Face) -> Judgement:
-        crop = crop_face(photo, face, CONFIG.crop_margin)
+    def crop_faces(self, photo: Image.Image, faces: list[Face]) -> list[FaceCrop]:
+        crops = [crop_face(photo, face, CONFIG.crop_margin) for face in faces]
+        return [
+            FaceCrop(face, crop, None, np.asarray(photo))
+            for face, crop in zip(faces, crops, strict=True)
+        ]
+
+    def judge_crops(self, crops: list[FaceCrop]) -> list[Judgement]:
+        self.calls.append(len(crops))
+        return [self._judge(one.pixels, one.face, one.crop) for one in crops]
+
+    def _judge(self, photo: np.ndarray, face: Face, crop: Image.Image) -> Judgement:
         left, top, _, height = (int(value) for value in face.box)
-        edge = np.asarray(photo, int)[top + height // 2, left + 1]
+        edge = photo.astype(int)[top + height // 2, left + 1]
         distances = {name: np.abs(edge - colour).max() for name, colour in COLOURS.items()}
         return judgement(ANSWERS[min(distances, key=distances.get)], face, crop)
 
@@ -202,6 +220,18 @@ def test_two_people_get_two_answers(pair):
             [number / 2 for number in range(8)], abs=0.05
         )
         assert person.probability == pytest.approx(probability)
+
+
+def test_faces_of_several_frames_are_judged_at_once(tmp_path):
+    ann, bob = picture({"ann": (20, 30)}, room=1), picture({"bob": (200, 100)}, room=2)
+    # After a cut nobody is where they were, so what came before is judged first.
+    clip = write_clip(tmp_path / "clip.mp4", [ann] * 250 + [bob] * 50)
+    detector, finder = MarkedFaceDetector(), MarkedFaceFinder()
+    judged = judge_video(clip, detector, finder)
+    assert len(judged.people) == 2
+    *before, after = detector.calls
+    assert before == [BATCH, BATCH, 20 - 2 * BATCH]
+    assert after == len(finder.photos) - 20
 
 
 def test_answer_goes_through_json_without_pixels(pair):
