@@ -5,7 +5,7 @@ import pytest
 
 import training.compare as module
 from training.compare import FLIP, compare, comparison_table, leave_out_table
-from training.config import CONFIG, SPLITS
+from training.config import CONFIG, RECIPES, SPLITS
 from training.dataset import read_report, read_split
 from training.errors import UserError
 
@@ -68,6 +68,16 @@ def test_runs_from_before_a_setting_existed_had_its_default(runs, data):
     first, other = compare(runs[:3], data, samples=10)["recipes"]
     assert first["runs"] == ["fair", "good"]
     assert other["differs"] == {"mixup": 0.5}
+
+
+def test_another_recipe_goes_by_its_name(runs, data):
+    settings = [RECIPES["short"][0], RECIPES["plain"][0] | {"input_size": 128}]
+    for run, changes in zip(runs, settings, strict=False):
+        stored = json.loads((run / CONFIG).read_text())
+        stored["settings"] = dict(changes)
+        (run / CONFIG).write_text(json.dumps(stored))
+    _, other = compare(runs[:2], data, samples=10)["recipes"]
+    assert other["differs"] == {"recipe": "plain", "input_size": 128}
 
 
 def test_mirrored_photos_are_judged_once_more_for_the_first(runs, data):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.config import SPLITS, TrainConfig, read_config
+from training.config import RECIPES, SPLITS, TrainConfig, read_config
 from training.dataset import Photo, read_report, read_source_pairs, read_split
 from training.errors import UserError
 from training.evaluate import keras_scores
@@ -52,29 +52,23 @@ def compare(
 
     Returns:
         What JSON can hold: `split`, `data_fingerprint`, and `recipes`, each with `differs`
-        (settings other than the first recipe's), `runs` (their names), `figures`, and `lead`, the
-        figures' differences from the first recipe. The figures are `mean_auc` (over the sources),
-        `auc_` of each source, and `paired_ranking`, with intervals. A recipe that leaves a source
-        out has `foreign`: `source`, and `photos`, `fakes` and `figures` of all photos of it.
+        (settings other than the first recipe's, or the name of another recipe and what differs from
+        that), `runs` (their names), `figures`, and `lead`, the figures' differences from the first
+        recipe. The figures are `mean_auc` (over the sources), `auc_` of each source, and
+        `paired_ranking`, with intervals. A recipe that leaves a source out has `foreign`: `source`,
+        and `photos`, `fakes` and `figures` of all photos of it.
 
     Raises:
         UserError: a run is not finished, or was trained on other data.
     """
     photos = read_split(data, split)
     recipes = _recipes(runs, data)
-    described, scores = [], []
-    for settings, members in recipes:
-        found = {"differs": _difference(recipes[0][0], settings)}
-        found["runs"] = [Path(run).name for run in members]
-        if settings.get("leave_out"):
-            found["foreign"] = _foreign(members, data, settings["leave_out"], samples)
-        described.append(found)
-        scores.append(_scores(members, photos))
+    first, of_first = recipes[0]
+    described = [_describe(first, *recipe, data, samples) for recipe in recipes]
+    scores = [_scores(members, photos) for _, members in recipes]
     if flip:
-        settings, members = recipes[0]
-        names = [Path(run).name for run in members]
-        described.append({"differs": {FLIP: True}, "runs": names})
-        scores.append(_scores(members, photos, flip=True))
+        described.append(described[0] | {"differs": {FLIP: True}})
+        scores.append(_scores(of_first, photos, flip=True))
     figures = _estimates(photos, read_source_pairs(data, photos), scores, samples)
     results = {
         "split": split,
@@ -130,6 +124,19 @@ def _scores(runs: Sequence[Path], photos: Sequence[Photo], *, flip: bool = False
     return np.stack([keras_scores(run, photos, flip=flip) for run in runs])
 
 
+def _describe(
+    first: Mapping, settings: Mapping, runs: Sequence[Path], data: Path, samples: int
+) -> dict:
+    """Return what a recipe is, and its figures of a source that it left out."""
+    described = {
+        "differs": _differences(first, settings),
+        "runs": [Path(run).name for run in runs],
+    }
+    if settings["leave_out"]:
+        described["foreign"] = _foreign(runs, data, settings["leave_out"], samples)
+    return described
+
+
 def _foreign(runs: Sequence[Path], data: Path, source: str, samples: int) -> dict:
     """Measure runs on all photos of a source that none of them has seen."""
     photos = [
@@ -163,6 +170,20 @@ def _settings(stored: Mapping) -> dict:
         earlier = _settings(stored["start_from"])
         settings |= {f"before.{name}": value for name, value in earlier.items()}
     return settings
+
+
+def _differences(first: Mapping, other: Mapping) -> dict:
+    """Return how settings differ from the first: one by one, or from another named recipe where
+    that is shorter to say."""
+    name = _nearest_recipe(other)
+    if name == _nearest_recipe(first):
+        return _difference(first, other)
+    return {"recipe": name} | _difference(_settings(RECIPES[name][-1]), other)
+
+
+def _nearest_recipe(settings: Mapping) -> str:
+    """Return the name of the recipe whose last stage has most of these settings."""
+    return min(RECIPES, key=lambda name: len(_difference(_settings(RECIPES[name][-1]), settings)))
 
 
 def _difference(first: Mapping, other: Mapping) -> dict:

@@ -20,7 +20,7 @@ from training.benchmark_growth import memory_rows, speed_rows
 from training.benchmark_network import networks_table
 from training.benchmark_page import page_table
 from training.benchmark_photo import photos_table
-from training.compare import comparison_table
+from training.compare import comparison_table, leave_out_table
 from training.errors import UserError
 from training.explanation import explanation_table
 from training.report import (
@@ -126,6 +126,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "sources": _of_several(sources_table, MODEL / "metrics.json"),
     "stress": _of(stress_table, MODEL / "stress.json"),
     "stress_sources": _of_several(stress_sources_table, MODEL / "stress.json"),
+    "ablation": _of(comparison_table, RESULTS / "ablation.json"),
+    "leave_out": _of(leave_out_table, RESULTS / "leave-out.json"),
     "data_curve": _of(comparison_table, RESULTS / "data-curve.json"),
     "degradation": _degradation_table,
     "explanation": _of(explanation_table, MODEL / "explanation.json"),
