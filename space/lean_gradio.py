@@ -2,7 +2,8 @@
 
 Whenever a component's class is made, Gradio parses its source and renders a stub file for editors.
 That is nearly half of what its import takes, and a page has no editor. A class whose file is not
-known gets no stub, so while Gradio is imported its classes have none.
+known gets no stub, so while Gradio is imported its classes have none. That holds for the whole
+process: import this before there are other threads.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ def _files_unknown(package: str) -> Iterator[None]:
     getfile = inspect.getfile
 
     def unless_of_package(thing: object) -> str:
-        if getattr(thing, "__module__", "").startswith(f"{package}."):
+        if (getattr(thing, "__module__", None) or "").startswith(f"{package}."):
             raise OSError("source code not available")
         return getfile(thing)
 

@@ -80,6 +80,21 @@ def test_another_recipe_goes_by_its_name(runs, data):
     assert other["differs"] == {"recipe": "plain", "input_size": 128}
 
 
+def differs(first: dict, other: dict) -> dict:
+    return module._differences(module._settings(first), module._settings(other))
+
+
+def test_what_differs_is_said_in_few_words():
+    one, short = RECIPES["one-stage"][0], RECIPES["short"][0]
+    before, last = RECIPES["two-stage"]
+    two = last | {"start_from": before}
+    assert differs(one, two) == {"recipe": "two-stage"}
+    assert differs(two, one) == {"recipe": "one-stage"}
+    assert differs(short, short | {"mixup": 0.5}) == {"mixup": 0.5}
+    longer = {"epochs": 22, "input_size": 160}
+    assert differs(short, short | longer) == longer
+
+
 def test_mirrored_photos_are_judged_once_more_for_the_first(runs, data):
     results = compare(runs, data, flip=True, samples=100)
     *others, flipped = results["recipes"]
@@ -90,7 +105,7 @@ def test_mirrored_photos_are_judged_once_more_for_the_first(runs, data):
 
 def test_a_source_that_was_left_out_is_measured_on_all_of_its_photos(runs, data):
     stored = json.loads((runs[3] / CONFIG).read_text())
-    stored["settings"]["leave_out"] = "archive"
+    stored["settings"]["leave_out"] = stored["settings"]["start_from"]["leave_out"] = "archive"
     (runs[3] / CONFIG).write_text(json.dumps(stored))
     results = compare([runs[0], runs[3]], data, samples=100)
     foreign = results["recipes"][1]["foreign"]
@@ -99,11 +114,21 @@ def test_a_source_that_was_left_out_is_measured_on_all_of_its_photos(runs, data)
     assert foreign["fakes"] == sum(photo.is_fake for photo in photos)
     assert foreign["figures"]["auc_archive"]["value"] < 0.1  # it is the blind one
     assert "foreign" not in results["recipes"][0]
+    flipped = compare([runs[3]], data, flip=True, samples=10)
+    assert "foreign" not in flipped["recipes"][1]
+    assert len(leave_out_table(flipped).splitlines()) == 2  # there is nothing to set it against
     head, _, *rows = leave_out_table(results).splitlines()
     assert len(rows) == 1
     assert rows[0].startswith("| archive | 0.")
     assert f"| {foreign['photos']} ({foreign['fakes']}) | 0.0" in rows[0]
     assert rows[0].count("|") == head.count("|")
+
+
+def test_a_source_that_an_earlier_stage_saw_is_not_foreign(runs, data):
+    stored = json.loads((runs[3] / CONFIG).read_text())
+    stored["settings"] |= {"leave_out": "archive", "start_from": SETTINGS}
+    (runs[3] / CONFIG).write_text(json.dumps(stored))
+    assert "foreign" not in compare([runs[0], runs[3]], data, samples=10)["recipes"][1]
 
 
 def test_runs_of_other_data_are_refused(runs, data):

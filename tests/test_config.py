@@ -29,7 +29,12 @@ def test_preparing_is_checked_as_well():
         PrepareConfig(group_by="magic")
 
 
-def test_several_devices_need_batches_of_one_size():
-    with pytest.raises(UserError, match="--devices needs --sampling pairs"):
-        TrainConfig(devices=2)
-    assert TrainConfig(devices=2, sampling="pairs").devices == 2
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("devices", 2), ("mixup", 0.5), ("erasing", 0.5), ("layer_decay", 0.7), ("composites", 0.5)],
+)
+def test_what_works_on_pairs_only_is_named(name, value):
+    flag = name.replace("_", "-")
+    with pytest.raises(UserError, match=f"--{flag} needs --sampling pairs"):
+        TrainConfig(**{name: value})
+    assert getattr(TrainConfig(**{name: value}, sampling="pairs"), name) == value

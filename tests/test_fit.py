@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.conftest import TINY
 from training import fit
-from training.config import TrainConfig
+from training.config import CONFIG, TrainConfig
 from training.dataset import read_split
 from training.errors import UserError
 from training.fit import FakeAUC, read_config, read_history, train, train_recipe
@@ -141,6 +141,15 @@ def test_finished_run_is_left_alone(run, data):
     before = {path.name: path.stat().st_mtime_ns for path in run.iterdir()}
     assert train(TrainConfig(data=data, run=run), resume=True) == run
     assert {path.name: path.stat().st_mtime_ns for path in run.iterdir()} == before
+
+
+def test_run_older_than_a_setting_had_its_default(run, data, tmp_path):
+    stored = read_config(run)
+    del stored["settings"]["dropout"]
+    (tmp_path / CONFIG).write_text(json.dumps(stored))
+    config = TrainConfig(data=data, run=tmp_path, dropout=0.1)
+    with pytest.raises(UserError, match=r"started with dropout = 0\.4, not 0\.1"):
+        train(config, resume=True, given=frozenset({"dropout"}))
 
 
 def test_conflicts_are_one_sentence(run, data, source, tmp_path):

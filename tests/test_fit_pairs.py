@@ -7,12 +7,15 @@ import pytest
 from training.config import RECIPES, TrainConfig
 from training.dataset import Photo
 from training.fit_pairs import (
+    WEIGHT_DECAY,
     BlockwiseAdamW,
     Validation,
+    _optimizer,
     evidence_loss,
     fit_pairs,
     validation_figures,
 )
+from training.model import build_model
 from training.pairs import UNKNOWN
 
 
@@ -217,14 +220,58 @@ def test_training_is_over_after_epochs_without_a_better_one(tmp_path, history, o
         fit_pairs(None, config, {}, len(history), validation, [])
 
 
-@pytest.mark.parametrize("decay", [1.0, 0.5])
-def test_lower_blocks_learn_at_lower_rates(decay):
-    names = ("stem_conv", "block1a_project_conv", "block5c_expand_conv", "block7a_bn", "head")
+def network_of(names: tuple[str, ...]) -> keras.Sequential:
+    """Return a network of one weight a layer, all of them 1."""
     layers = [keras.layers.Dense(1, use_bias=False, name=name) for name in names]
     network = keras.Sequential([keras.Input((1,)), *layers])
     network.set_weights([np.ones((1, 1))] * len(names))
-    network.compile(BlockwiseAdamW(0.01, rate_decay=decay, weight_decay=0.0), "mse")
-    network.fit(np.ones((4, 1)), np.full((4, 1), 2.0), epochs=1, verbose=0)
-    moved = np.array([float(weights.item()) - 1 for weights in network.get_weights()])
+    return network
+
+
+def moves(network: keras.Model, optimizer: keras.optimizers.Optimizer, target: float, steps: int):
+    """Return how far each weight goes in some steps towards a target."""
+    network.compile(optimizer, "mse")
+    photos, truth = np.ones((4 * steps, 1)), np.full((4 * steps, 1), target)
+    network.fit(photos, truth, batch_size=4, verbose=0)
+    return np.array([weights.item() - 1 for weights in network.get_weights()])
+
+
+BLOCKS = ("stem_conv", "block1a_project_conv", "block5c_expand_conv", "block7a_bn", "head")
+
+
+@pytest.mark.parametrize("decay", [1.0, 0.5])
+def test_lower_blocks_learn_and_are_decayed_at_lower_rates(decay):
+    factors = decay ** np.array([7, 6, 2, 0, 0])
+    learning = BlockwiseAdamW(0.01, layer_decay=decay, weight_decay=0.0)
     # The first step of Adam is as long as its rate.
-    np.testing.assert_allclose(moved, 0.01 * decay ** np.array([7, 6, 2, 0, 0]), rtol=0.01)
+    np.testing.assert_allclose(moves(network_of(BLOCKS), learning, 2, 1), 0.01 * factors, rtol=0.01)
+    decaying = BlockwiseAdamW(0.01, layer_decay=decay, weight_decay=0.5)
+    found = moves(network_of(BLOCKS), decaying, 1, 1)  # it is right already: no gradient
+    np.testing.assert_allclose(found, -0.005 * factors, rtol=0.02)
+
+
+def test_without_layer_decay_it_is_adamw():
+    for excluded in ([], ["kernel"]):
+        ours = BlockwiseAdamW(0.01, layer_decay=1.0, weight_decay=0.3)
+        keras_own = keras.optimizers.AdamW(0.01, weight_decay=0.3)
+        for optimizer in (ours, keras_own):
+            optimizer.exclude_from_weight_decay(var_names=excluded)
+        found, expected = (moves(network_of(BLOCKS), one, 3, 5) for one in (ours, keras_own))
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_blocks_of_the_network_get_their_rates():
+    model = build_model(backbone_weights="none", trainable_layers=238, head="evidence")
+    config = TrainConfig(**RECIPES["short"][0], layer_decay=0.5)
+    optimizer = _optimizer(config, steps=10)
+    optimizer.build(model.trainable_variables)
+    again = BlockwiseAdamW.from_config(optimizer.get_config())
+    assert (again.layer_decay, again.scaled_decay) == (0.5, WEIGHT_DECAY)
+    found = {
+        variable.path.split("/")[0]: factor
+        for variable, factor in zip(model.trainable_variables, optimizer._factors, strict=True)
+    }
+    for name, factor in found.items():
+        block = {"b": name[5:6], "s": "0"}.get(name[0], "7")  # block5a_..., stem_..., all else
+        assert factor == 0.5 ** (7 - int(block)), name
+    assert {0.5**power for power in range(8)} == set(found.values())

@@ -1,7 +1,12 @@
+import inspect
 import json
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from space.lean_gradio import _files_unknown
 
 SPACE = Path(__file__).parents[1] / "space"
 # Gradio parses the source of every class that it makes a stub for.
@@ -28,3 +33,13 @@ def test_gradio_is_imported_without_making_stubs():
     usual, *same = run("import gradio as gr")
     assert parsed < 10 < 50 < usual  # should Gradio make no stubs any more, lean_gradio can go
     assert same == [restored, file, shown]
+
+
+def test_only_files_of_the_package_are_unknown():
+    with _files_unknown("json"):
+        with pytest.raises(OSError, match="not available"):
+            inspect.getfile(json.JSONDecoder)
+        with pytest.raises(TypeError):  # as ever: built in, and of no module
+            inspect.getfile([].append)
+        assert inspect.getfile(test_only_files_of_the_package_are_unknown) == __file__
+    assert Path(inspect.getfile(json.JSONDecoder)).name == "decoder.py"

@@ -108,7 +108,7 @@ def _add_measuring_verbs(add: Callable) -> None:
     compare.add_argument("--split", choices=SPLITS, default="validation")
     compare.add_argument("--output", type=Path, help="file to write (default: in the first run)")
     compare.add_argument(
-        "--flip", action="store_true", help="the first run with each photo judged mirrored as well"
+        "--flip", action="store_true", help="the first recipe with each photo mirrored as well"
     )
     baselines = add(_baselines, "measure classical methods on the same split as a model")
     baselines.add_argument("--run", type=Path, help="folder of a run, measured beside them")

@@ -10,12 +10,11 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 
-from training.config import RECIPES, SPLITS, TrainConfig, read_config
+from training.config import RECIPES, SPLITS, complete_settings, read_config
 from training.dataset import Photo, read_report, read_source_pairs, read_split
 from training.errors import UserError
 from training.evaluate import keras_scores
@@ -25,8 +24,7 @@ from training.stress import show_change
 
 MEAN_AUC, RANKING = "mean_auc", "paired_ranking"
 FLIP = "test_time_flip"
-# These make no other recipe.
-IGNORED = ("data", "run", "devices", "seed", "start_from", "backbone_weights")
+IGNORED = ("seed", "start_from", "backbone_weights")  # they make no other recipe
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +65,7 @@ def compare(
     described = [_describe(first, *recipe, data, samples) for recipe in recipes]
     scores = [_scores(members, photos) for _, members in recipes]
     if flip:
-        described.append(described[0] | {"differs": {FLIP: True}})
+        described.append({"differs": {FLIP: True}, "runs": described[0]["runs"]})
         scores.append(_scores(of_first, photos, flip=True))
     figures = _estimates(photos, read_source_pairs(data, photos), scores, samples)
     results = {
@@ -98,15 +96,17 @@ def comparison_table(results: Mapping) -> str:
 
 
 def leave_out_table(results: Mapping) -> str:
-    """Return what `compare` found about recipes that left a source out as a Markdown table."""
+    """Return what `compare` found about recipes that left a source out as a Markdown table, beside
+    the first, which left none out."""
+    first = results["recipes"][0]
     head = ["source", "its photos of the split: trained with it", "without it", "difference"]
     head += ["all of its photos (fakes)", "without it"]
     rows = []
     for recipe in results["recipes"]:
         foreign = recipe.get("foreign")
-        if foreign:
+        if foreign and recipe is not first:
             area = f"auc_{foreign['source']}"
-            figures = (results["recipes"][0]["figures"][area], recipe["figures"][area])
+            figures = (first["figures"][area], recipe["figures"][area])
             rows.append(
                 (
                     foreign["source"].replace("_", " "),
@@ -127,13 +127,14 @@ def _scores(runs: Sequence[Path], photos: Sequence[Photo], *, flip: bool = False
 def _describe(
     first: Mapping, settings: Mapping, runs: Sequence[Path], data: Path, samples: int
 ) -> dict:
-    """Return what a recipe is, and its figures of a source that it left out."""
+    """Return what a recipe is, and its figures of a source that all of its stages left out."""
     described = {
         "differs": _differences(first, settings),
         "runs": [Path(run).name for run in runs],
     }
-    if settings["leave_out"]:
-        described["foreign"] = _foreign(runs, data, settings["leave_out"], samples)
+    source = settings["leave_out"]
+    if source and all(of == source for name, of in settings.items() if name.endswith("leave_out")):
+        described["foreign"] = _foreign(runs, data, source, samples)
     return described
 
 
@@ -163,8 +164,7 @@ def _recipes(runs: Sequence[Path], data: Path) -> list[tuple[dict, list[Path]]]:
 
 def _settings(stored: Mapping) -> dict:
     """Return what makes a recipe of stored settings, those of earlier stages under their names."""
-    # A run may be older than a setting.
-    complete = {field.name: field.default for field in fields(TrainConfig)} | dict(stored)
+    complete = complete_settings(stored)
     settings = {name: value for name, value in complete.items() if name not in IGNORED}
     if stored.get("start_from"):
         earlier = _settings(stored["start_from"])
@@ -173,17 +173,20 @@ def _settings(stored: Mapping) -> dict:
 
 
 def _differences(first: Mapping, other: Mapping) -> dict:
-    """Return how settings differ from the first: one by one, or from another named recipe where
+    """Return how settings differ from the first, or from another recipe, which is then named, where
     that is shorter to say."""
-    name = _nearest_recipe(other)
-    if name == _nearest_recipe(first):
-        return _difference(first, other)
-    return {"recipe": name} | _difference(_settings(RECIPES[name][-1]), other)
+    named = [
+        {"recipe": name} | _difference(_recipe_settings(stages), other)
+        for name, stages in RECIPES.items()
+    ]
+    return min(_difference(first, other), *named, key=len)
 
 
-def _nearest_recipe(settings: Mapping) -> str:
-    """Return the name of the recipe whose last stage has most of these settings."""
-    return min(RECIPES, key=lambda name: len(_difference(_settings(RECIPES[name][-1]), settings)))
+def _recipe_settings(stages: Sequence[Mapping]) -> dict:
+    settings: Mapping = {}
+    for stage in stages:
+        settings = {**stage, "start_from": settings}
+    return _settings(settings)
 
 
 def _difference(first: Mapping, other: Mapping) -> dict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, get_type_hints
@@ -21,6 +22,7 @@ class Within:
 
 SPLITS = ("train", "validation", "test")
 CONFIG = "config.json"  # in a run's folder: its settings, data and versions
+UNSTORED = ("data", "run", "devices")  # settings that are not in it: another machine has others
 
 SHARE, SEED = Within(0, 1), Within(0, 2**32 - 1)
 
@@ -112,10 +114,10 @@ class TrainConfig:
         float, "pairs: share whose fake is made from the real photo while training", SHARE
     ] = 0.0
     mixup: Annotated[
-        float, "pairs: share of them that is mixed with another pair, real with real", SHARE
+        float, "pairs: share, at most, that is mixed with another pair, real with real", SHARE
     ] = 0.0
     erasing: Annotated[
-        float, "pairs: share of them that lose the same rectangle of both photos", SHARE
+        float, "pairs: share, at most, that loses the same rectangle of both photos", SHARE
     ] = 0.0
     mask_weight: Annotated[
         float, "of the loss that makes the evidence agree with where fakes were changed", Within(0)
@@ -128,7 +130,7 @@ class TrainConfig:
     learning_rate: Annotated[
         float, "of Adam: at the start, or after the warm-up of pairs", Within(0, 1)
     ] = 3e-4
-    rate_decay: Annotated[
+    layer_decay: Annotated[
         float,
         "pairs: what the rate is multiplied by from each of the backbone's blocks to that below it",
         Within(0.01, 1),
@@ -176,7 +178,7 @@ class TrainConfig:
         if self.mask_weight and self.head != "evidence":
             raise UserError("--mask-weight needs --head evidence: another head has no map to fit.")
         of_pairs = ("composites", "mixup", "erasing", "mask_weight", "epoch_photos")
-        for name in (*of_pairs, "rate_decay", "weight_average", "devices"):
+        for name in (*of_pairs, "layer_decay", "weight_average", "devices"):
             if self.sampling == "photos" and getattr(self, name) != getattr(TrainConfig, name):
                 raise UserError(f"--{name.replace('_', '-')} needs --sampling pairs.")
 
@@ -220,6 +222,13 @@ RECIPES: dict[str, tuple[dict, ...]] = {
     ),
 }
 DEFAULT_RECIPE = "one-stage"
+
+
+def complete_settings(stored: Mapping[str, object]) -> dict:
+    """Return a run's stored settings with the defaults of those that it is older than."""
+    return {
+        field.name: field.default for field in fields(TrainConfig) if field.name not in UNSTORED
+    } | dict(stored)
 
 
 def read_config(run: Path) -> dict:

@@ -20,7 +20,15 @@ import keras
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
 
-from training.config import CONFIG, RECIPES, SPLITS, TrainConfig, read_config
+from training.config import (
+    CONFIG,
+    RECIPES,
+    SPLITS,
+    UNSTORED,
+    TrainConfig,
+    complete_settings,
+    read_config,
+)
 from training.dataset import LABELS, Photo, read_report, read_source_pairs, read_split
 from training.devices import on_devices
 from training.errors import UserError
@@ -251,6 +259,7 @@ def _merge(
     """Return the stored settings, with the paths of today; what the user gave must agree."""
     if stored["data"]["fingerprint"] != fingerprint:
         raise UserError(f"{config.data} is not the data that {config.run} was trained on.")
+    stored["settings"] = complete_settings(stored["settings"])
     here = _settings(config)
     for name in given & stored["settings"].keys():
         if here[name] != stored["settings"][name]:
@@ -258,7 +267,6 @@ def _merge(
                 f"{config.run} was started with {name} = {stored['settings'][name]}, not "
                 f"{here[name]}: leave the flag out or give another --run."
             )
-    stored["settings"] = {"start_from": "", **stored["settings"]}
     weights = stored["settings"].pop("backbone_weights")
     if stored["settings"].pop("start_from") and not config.start_from:
         raise UserError(f"{config.run} was started from another run: give it with --start-from.")
@@ -280,8 +288,7 @@ def _merge(
 def _settings(config: TrainConfig) -> dict:
     """Return the settings that decide the result; a weights file by name and hash, as paths differ
     by machine."""
-    settings = asdict(config)
-    del settings["data"], settings["run"], settings["devices"]
+    settings = {name: value for name, value in asdict(config).items() if name not in UNSTORED}
     weights = Path(config.backbone_weights)
     if weights.is_file():
         with weights.open("rb") as file:

@@ -168,31 +168,42 @@ def validation_figures(
 
 
 class BlockwiseAdamW(keras.optimizers.AdamW):
-    """AdamW that changes the blocks of EfficientNet the less the further they are from the head.
+    """AdamW that changes the blocks of EfficientNet the less the further they are from the head
+    (layer-wise learning-rate decay; Howard and Ruder 2018, https://arxiv.org/abs/1801.06146).
 
     Args:
         learning_rate: of the head and of the backbone's last block.
-        rate_decay: what the rate is multiplied by from each block to the one below.
-        options: those of AdamW.
+        layer_decay: what the rate is multiplied by from each block to the one below.
+        weight_decay: share of a weight that a step takes away, times its rate.
+        options: others of AdamW.
     """
 
-    def __init__(self, learning_rate, *, rate_decay: float, **options) -> None:
-        super().__init__(learning_rate, **options)
-        self.rate_decay = rate_decay
+    def __init__(self, learning_rate, *, layer_decay: float, weight_decay: float, **options):
+        super().__init__(learning_rate, weight_decay=0.0, **options)  # which knows one rate only
+        self.layer_decay, self.scaled_decay = layer_decay, weight_decay
 
     def build(self, variables) -> None:
         """Note the factor of each variable, by the block that its path names."""
         super().build(variables)
         blocks = [re.search(r"(?:^|/)(?:block(\d)|stem)", variable.path) for variable in variables]
         self._factors = [
-            self.rate_decay ** (LAST_BLOCK - int(block[1] or 0)) if block else 1.0
+            self.layer_decay ** (LAST_BLOCK - int(block[1] or 0)) if block else 1.0
             for block in blocks
         ]
+        self._decayed = [self._use_weight_decay(variable) for variable in variables]
 
     def update_step(self, gradient, variable, learning_rate) -> None:
         """Change a variable at the rate of its block."""
-        factor = self._factors[self._get_variable_index(variable)]
-        super().update_step(gradient, variable, learning_rate * factor)
+        index = self._get_variable_index(variable)
+        rate = keras.ops.cast(learning_rate * self._factors[index], variable.dtype)
+        if self._decayed[index]:
+            self.assign_sub(variable, variable * (self.scaled_decay * rate))
+        super().update_step(gradient, variable, rate)
+
+    def get_config(self) -> dict:
+        """Return the arguments that make this optimizer again."""
+        own = {"layer_decay": self.layer_decay, "weight_decay": self.scaled_decay}
+        return super().get_config() | own
 
 
 def fit_pairs(
@@ -270,7 +281,7 @@ def _optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
     )
     optimizer = BlockwiseAdamW(
         rate,
-        rate_decay=config.rate_decay,
+        layer_decay=config.layer_decay,
         weight_decay=WEIGHT_DECAY,
         use_ema=config.weight_average > 0,
         ema_momentum=config.weight_average or 0.99,

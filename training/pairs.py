@@ -39,7 +39,8 @@ ORIGINAL = 0.5  # how often a fake whose original is known stands beside that
 UNKNOWN = -1.0  # in a mask: whether this place was changed is not known
 ERASED = (0.02, 0.2)  # of the photo's area
 KEPT = 0.5  # of what was changed in a fake: the least that a rectangle leaves
-MIXUP_SHAPE = 0.4  # both parameters of the beta distribution that the weights are drawn from
+MIXUP_ALPHA = 0.4  # of the beta distribution that the weights are drawn from
+MIXUP_LEAST = 0.05  # a weight below is not seen, and would cost what is known of the masks
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,8 @@ class PairBatches(keras.utils.PyDataset):
             input_size: side of the photos in px.
             epoch_photos: photos in an epoch; 0 stands for the number of photos.
             composites: share of the pairs whose fake is made from the real photo.
-            mixup: share of the pairs that are mixed with another.
-            erasing: share of the pairs that lose a rectangle.
+            mixup: share of the pairs, at most, that are mixed with another.
+            erasing: share of the pairs, at most, that lose a rectangle.
             masks: tell where fakes were changed.
             seed: decides what is drawn.
             first_epoch: epochs that an earlier process has trained.
@@ -229,7 +230,7 @@ def pair_batches(
 def erase(pair: Sequence[tuple[np.ndarray, np.ndarray]], rng: np.random.Generator) -> None:
     """Cover the same rectangle of both photos with one colour, in place (random erasing; Zhong et
     al. 2020, https://arxiv.org/abs/1708.04896). What was changed there is then unknown. Nothing is
-    covered where that would hide most of what was changed in the fake.
+    covered where that would hide most of what was changed in the fake, or where that is unknown.
 
     Args:
         pair: photo `[size, size, 3]` and mask `[rows, columns]` of a real photo and of a fake.
@@ -243,7 +244,7 @@ def erase(pair: Sequence[tuple[np.ndarray, np.ndarray]], rng: np.random.Generato
     colour = rng.uniform(0, 255, 3)
     window = slice(top, top + height), slice(left, left + width)
     changed = pair[1][1].clip(0)
-    if changed[window].sum() > (1 - KEPT) * changed.sum():
+    if not changed.any() or changed[window].sum() > (1 - KEPT) * changed.sum():
         return
     for photo, mask in pair:
         photo[top * step : (top + height) * step, left * step : (left + width) * step] = colour
@@ -260,16 +261,16 @@ def mix_pairs(
     Args:
         photos: `float32` `[batch, size, size, 3]`, real and fake in turn.
         masks: `float32` `[batch, rows, columns]`; where one of two is unknown, so is their mixture.
-        share: of the pairs.
+        share: of the pairs, at most: too small a weight counts as none.
         rng: draws pairs and weights.
 
     Returns:
         Photos and masks like those given.
     """
     pairs = len(photos) // 2
-    weights = rng.beta(MIXUP_SHAPE, MIXUP_SHAPE, pairs)
+    weights = rng.beta(MIXUP_ALPHA, MIXUP_ALPHA, pairs)
     weights = np.minimum(weights, 1 - weights)  # of the other, which stays the weaker one
-    weights[rng.random(pairs) >= share] = 0
+    weights[(rng.random(pairs) >= share) | (weights < MIXUP_LEAST)] = 0
     weights = np.repeat(weights, 2).astype(np.float32)[:, None, None]
     others, other_masks = np.roll(photos, 2, axis=0), np.roll(masks, 2, axis=0)
     mixed = masks + weights * (other_masks - masks)
