@@ -169,7 +169,7 @@ def _settings(stored: Mapping) -> dict:
     if stored.get("start_from"):
         earlier = _settings(stored["start_from"])
         settings |= {f"before.{name}": value for name, value in earlier.items()}
-    return settings
+    return json.loads(json.dumps(settings))  # with lists for tuples, as they are stored
 
 
 def _differences(first: Mapping, other: Mapping) -> dict:

@@ -83,6 +83,13 @@ class TrainConfig:
     start_from: Annotated[
         str, "run whose weights are taken at the start, in place of the backbone's"
     ] = ""
+    teacher: Annotated[
+        tuple[str, ...],
+        "pairs: finished run whose answers are learned beside the labels, any number of times",
+    ] = ()
+    teacher_share: Annotated[
+        float, "weight of the teachers' mean answer, that of the labels being the rest", SHARE
+    ] = 0.7
     leave_out: Annotated[
         str, "source whose photos are neither trained nor validated on, to be tested as foreign"
     ] = ""
@@ -177,7 +184,9 @@ class TrainConfig:
             raise UserError(f"--sampling {self.sampling} is neither `photos` nor `pairs`.")
         if self.mask_weight and self.head != "evidence":
             raise UserError("--mask-weight needs --head evidence: another head has no map to fit.")
-        of_pairs = ("composites", "mixup", "erasing", "mask_weight", "epoch_photos")
+        if self.teacher and self.head != "evidence":
+            raise UserError("--teacher needs --head evidence: its map is learned as well.")
+        of_pairs = ("teacher", "composites", "mixup", "erasing", "mask_weight", "epoch_photos")
         for name in (*of_pairs, "layer_decay", "weight_average", "devices"):
             if self.sampling == "photos" and getattr(self, name) != getattr(TrainConfig, name):
                 raise UserError(f"--{name.replace('_', '-')} needs --sampling pairs.")

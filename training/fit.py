@@ -31,6 +31,7 @@ from training.config import (
 )
 from training.dataset import LABELS, Photo, read_report, read_source_pairs, read_split
 from training.devices import on_devices
+from training.distillation import NETWORK
 from training.errors import UserError
 from training.fit_pairs import Validation, fit_pairs
 from training.model import JIT_COMPILE, build_model
@@ -38,7 +39,7 @@ from training.pipeline import PhotoBatches, build_augmentation
 from training.report import plot_curves
 
 STAGE = "stage-{}"  # folder, in that of a run, of a stage before the last
-BEST, FINAL, LEGACY = "best_model.keras", "deepfake_cnn.keras", "deepfake_cnn.h5"
+BEST, FINAL, LEGACY = "best_model.keras", NETWORK, "deepfake_cnn.h5"
 HISTORY, CURVES, BACKUP = "history.csv", "curves.png", "backup"
 
 log = logging.getLogger(__name__)
@@ -151,6 +152,8 @@ def repeat_run(
     stored = read_config(run)
     if stored["data"]["fingerprint"] != read_report(data)["fingerprint"]:
         raise UserError(f"{data} is not the data that {run} was trained on: give its --data.")
+    if stored["settings"].get("teacher"):
+        raise UserError(f"{run} has teachers, which have seen the photos of every fold.")
     if backbone_weights is None:
         backbone_weights = stored["settings"]["backbone_weights"]
     if isinstance(backbone_weights, dict):
@@ -268,6 +271,8 @@ def _merge(
                 f"{here[name]}: leave the flag out or give another --run."
             )
     weights = stored["settings"].pop("backbone_weights")
+    if stored["settings"].pop("teacher") and not config.teacher:
+        raise UserError(f"{config.run} has teachers: give them with --teacher.")
     if stored["settings"].pop("start_from") and not config.start_from:
         raise UserError(f"{config.run} was started from another run: give it with --start-from.")
     if "backbone_weights" in given:
@@ -289,14 +294,22 @@ def _settings(config: TrainConfig) -> dict:
     """Return the settings that decide the result; a weights file by name and hash, as paths differ
     by machine."""
     settings = {name: value for name, value in asdict(config).items() if name not in UNSTORED}
+    settings["teacher"] = [
+        f"{Path(run).name} {_sha256(Path(run) / FINAL)[:12]}" for run in config.teacher
+    ]
     weights = Path(config.backbone_weights)
     if weights.is_file():
-        with weights.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        settings["backbone_weights"] = {"file": weights.name, "sha256": digest}
+        settings["backbone_weights"] = {"file": weights.name, "sha256": _sha256(weights)}
     if config.start_from:
         settings["start_from"] = read_config(Path(config.start_from))["settings"]
     return settings
+
+
+def _sha256(path: Path) -> str:
+    if not path.is_file():
+        raise UserError(f"{path} is missing: finish that run first.")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _description(config: TrainConfig, data: dict) -> dict:

@@ -18,6 +18,7 @@ from sklearn.metrics import roc_auc_score
 
 from training.config import TrainConfig
 from training.dataset import LABELS, Photo, read_source_pairs
+from training.distillation import Distillation, load_teachers
 from training.metrics import paired_ranking
 from training.model import EVIDENCE, JIT_COMPILE
 from training.pairs import UNKNOWN, PairBatches, Variation, pair_batches
@@ -227,28 +228,49 @@ def fit_pairs(
     if validation.is_over:  # an earlier process stopped there
         return
     batches = training_batches(config, photos["train"], epochs_done)
+    trainer = build_trainer(model, config, steps=config.epochs * len(batches))
+    # The validation comes first: what follows sees its figures.
+    trainer.fit(
+        batches, epochs=config.epochs, shuffle=False, callbacks=[validation, *callbacks], verbose=2
+    )
+
+
+def build_trainer(model: keras.Model, config: TrainConfig, steps: int) -> keras.Model:
+    """Return a network of `training.model`, compiled with all that it learns from: labels, masks
+    and teachers.
+
+    Args:
+        model: the network, which the result shares its weights with.
+        config: of the run.
+        steps: of all epochs together.
+
+    Raises:
+        UserError: a teacher is not finished, or sees photos of another size.
+    """
     outputs = {"probabilities": model.output}
     losses = {
         "probabilities": keras.losses.CategoricalCrossentropy(
             label_smoothing=config.label_smoothing
         )
     }
-    weights = {"probabilities": 1.0}
+    of_labels = 1 - config.teacher_share if config.teacher else 1.0
+    weights = {"probabilities": of_labels}
     if config.mask_weight:
         outputs[EVIDENCE] = model.get_layer(EVIDENCE).output
-        losses[EVIDENCE], weights[EVIDENCE] = evidence_loss, config.mask_weight
+        losses[EVIDENCE], weights[EVIDENCE] = evidence_loss, of_labels * config.mask_weight
+    if config.teacher:
+        lesson = Distillation(config.teacher_share, config.teacher_share * config.mask_weight)
+        student = [model.output, model.get_layer(EVIDENCE).output]
+        outputs["probabilities"] = lesson(student, load_teachers(config, model.input))
     trainer = keras.Model(model.input, outputs)
     trainer.compile(
-        optimizer=_optimizer(config, steps=config.epochs * len(batches)),
+        optimizer=_optimizer(config, steps),
         loss=losses,
         loss_weights=weights,
         metrics={"probabilities": ["accuracy"]},
         jit_compile=JIT_COMPILE,
     )
-    # The validation comes first: what follows sees its figures.
-    trainer.fit(
-        batches, epochs=config.epochs, shuffle=False, callbacks=[validation, *callbacks], verbose=2
-    )
+    return trainer
 
 
 def training_batches(
