@@ -213,7 +213,7 @@ def test_best_of_an_earlier_process_is_not_overwritten_by_worse(tmp_path):
     [([], False), ([0.6], False), ([0.6, 0.7, 0.6, 0.7], False), ([0.7, 0.6, 0.6, 0.7], True)],
 )
 def test_training_is_over_after_epochs_without_a_better_one(tmp_path, history, over):
-    config = TrainConfig(**RECIPES["two-stage"][0])  # which waits for three
+    config = TrainConfig(**RECIPES["short"][0])  # which waits for three
     validation = Validation(None, PHOTOS, [], config, tmp_path / "best.keras", history)
     assert validation.is_over == over
     if over:  # an earlier process stopped there: nothing is trained, not even loaded

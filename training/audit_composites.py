@@ -107,6 +107,8 @@ class _RecordedPairs(PairBatches):
             input_size=config.input_size,
             epoch_photos=0,
             composites=1.0,
+            mixup=0.0,
+            erasing=0.0,
             masks=False,
             seed=seed,
         )
