@@ -233,7 +233,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class FaceCrop:
-    """A face cut out of its photo, ready to be judged.
+    """A face cut out of its photo, or all of a photo, ready to be judged.
 
     Attributes:
         face, crop, landmarks: those of the `Judgement` to be.
@@ -451,6 +451,7 @@ class Detector:
     def _prepare(
         self, crop: Image.Image, face: Face | None = None, landmarks: np.ndarray | None = None
     ) -> FaceCrop:
+        """Return what is judged and shown of a square crop."""
         shown = crop
         if crop.width > SHOWN_SIDE:
             shown = crop.resize((SHOWN_SIDE, SHOWN_SIDE), reducing_gap=2)

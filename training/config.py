@@ -22,6 +22,7 @@ class Within:
 
 SPLITS = ("train", "validation", "test")
 CONFIG = "config.json"  # in a run's folder: its settings, data and versions
+FINAL = "deepfake_cnn.keras"  # there as well: the network of a finished run
 UNSTORED = ("data", "run", "devices")  # settings that are not in it: another machine has others
 
 SHARE, SEED = Within(0, 1), Within(0, 2**32 - 1)
@@ -88,7 +89,7 @@ class TrainConfig:
         "pairs: finished run whose answers are learned beside the labels, any number of times",
     ] = ()
     teacher_share: Annotated[
-        float, "weight of the teachers' mean answer, that of the labels being the rest", SHARE
+        float, "pairs: weight of what teachers answer, that of the labels being the rest", SHARE
     ] = 0.7
     leave_out: Annotated[
         str, "source whose photos are neither trained nor validated on, to be tested as foreign"
@@ -179,13 +180,18 @@ class TrainConfig:
     seed: Annotated[int, "of weights, order and augmentation", SEED] = 7
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "teacher", tuple(self.teacher))  # JSON and flags make it a list
         _check_ranges(self)
         if self.sampling not in ("photos", "pairs"):
             raise UserError(f"--sampling {self.sampling} is neither `photos` nor `pairs`.")
         if self.mask_weight and self.head != "evidence":
             raise UserError("--mask-weight needs --head evidence: another head has no map to fit.")
-        if self.teacher and self.head != "evidence":
-            raise UserError("--teacher needs --head evidence: its map is learned as well.")
+        if self.teacher and not self.mask_weight:
+            raise UserError(
+                "--teacher needs --mask-weight: the teachers' maps are learned as well."
+            )
+        if self.teacher_share != TrainConfig.teacher_share and not self.teacher:
+            raise UserError("--teacher-share needs --teacher.")
         of_pairs = ("teacher", "composites", "mixup", "erasing", "mask_weight", "epoch_photos")
         for name in (*of_pairs, "layer_decay", "weight_average", "devices"):
             if self.sampling == "photos" and getattr(self, name) != getattr(TrainConfig, name):

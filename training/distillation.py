@@ -8,15 +8,18 @@ can be, and where in the photo.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import keras
 
-from training.config import TrainConfig
+from training.config import FINAL, TrainConfig, complete_settings, read_config
+from training.dataset import read_report
 from training.errors import UserError
 from training.model import EVIDENCE
 
-NETWORK = "deepfake_cnn.keras"  # of a finished run
+log = logging.getLogger(__name__)
 
 
 class Distillation(keras.layers.Layer):
@@ -51,39 +54,71 @@ class Distillation(keras.layers.Layer):
         return probabilities
 
 
+def check_teachers(config: TrainConfig) -> None:
+    """Check that a run's teachers are finished, see what it sees, and know no source that it leaves
+    out; warn of other data.
+
+    Raises:
+        UserError: one does not.
+    """
+    for run in map(Path, config.teacher):
+        stored = read_config(run)
+        if not (run / FINAL).is_file():
+            raise UserError(f"--teacher {run} holds no {FINAL}: finish it first.")
+        settings = complete_settings(stored["settings"])
+        for name in ("head", "input_size", "crop_margin"):
+            if settings[name] != getattr(config, name):
+                raise UserError(
+                    f"--teacher {run} was trained with {name} = {settings[name]}, not "
+                    f"{getattr(config, name)}: choose another teacher, or give its setting."
+                )
+        if config.leave_out and {*_left_out(settings)} != {config.leave_out}:
+            raise UserError(f"--teacher {run} has seen {config.leave_out}, which is left out here.")
+        if stored["data"]["fingerprint"] != read_report(config.data)["fingerprint"]:
+            log.warning(
+                "%s was trained on other data than %s: it may know photos of its validation or "
+                "test split.",
+                run,
+                config.data,
+            )
+
+
+def _left_out(settings: Mapping) -> Iterator[str]:
+    """Yield the source that each stage of a run left out, or an empty text."""
+    yield settings["leave_out"]
+    if settings["start_from"]:
+        yield from _left_out(complete_settings(settings["start_from"]))
+
+
 def load_teachers(config: TrainConfig, photos):
     """Return the mean answer of a run's teachers as `Distillation` takes it.
 
+    While the student trains, the teachers answer as in their own training, with parts of them
+    dropped out at random, but with fixed batch statistics: their mean over the steps is that of
+    many networks (dropout distillation; Bulò et al. 2016,
+    https://proceedings.mlr.press/v48/bulo16.html).
+
     Args:
         config: names them.
-        photos: Keras input that they look at.
+        photos: Keras input `[batch, size, size, 3]` that they look at.
 
     Raises:
-        UserError: one is not finished, has no map, or sees photos of another size.
+        UserError: one cannot be loaded.
     """
-    verdicts, maps = [], []
-    for number, run in enumerate(config.teacher):
-        teacher = _load(Path(run), config.input_size, f"teacher_{number}")
-        probabilities, evidence = teacher(photos, training=False)
-        verdicts.append(probabilities)
-        maps.append(keras.ops.sigmoid(evidence))
+    answers = [
+        _load(Path(run), f"teacher_{number}")(photos) for number, run in enumerate(config.teacher)
+    ]
+    verdicts, maps = zip(*answers, strict=True)
+    maps = [keras.ops.sigmoid(evidence) for evidence in maps]
     return sum(verdicts) / len(verdicts), sum(maps) / len(maps)
 
 
-def _load(run: Path, input_size: int, name: str) -> keras.Model:
-    path = run / NETWORK
-    if not path.is_file():
-        raise UserError(f"--teacher {run} holds no {NETWORK}: finish it first.")
-    network = keras.models.load_model(path, compile=False)
-    if network.input_shape[1] != input_size:
-        raise UserError(
-            f"--teacher {run} sees photos of {network.input_shape[1]} px, not {input_size}: give "
-            "its --input-size."
-        )
+def _load(run: Path, name: str) -> keras.Model:
     try:
-        evidence = network.get_layer(EVIDENCE).output
-    except ValueError as error:
-        raise UserError(f"--teacher {run} has no map: it was trained with another head.") from error
+        network = keras.models.load_model(run / FINAL, compile=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"--teacher {run} cannot be loaded ({error}): train it anew.") from error
+    evidence = network.get_layer(EVIDENCE).output
     teacher = keras.Model(network.input, [network.output, evidence], name=name)
     teacher.trainable = False
     return teacher

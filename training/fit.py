@@ -22,6 +22,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from training.config import (
     CONFIG,
+    FINAL,
     RECIPES,
     SPLITS,
     UNSTORED,
@@ -31,7 +32,7 @@ from training.config import (
 )
 from training.dataset import LABELS, Photo, read_report, read_source_pairs, read_split
 from training.devices import on_devices
-from training.distillation import NETWORK
+from training.distillation import check_teachers
 from training.errors import UserError
 from training.fit_pairs import Validation, fit_pairs
 from training.model import JIT_COMPILE, build_model
@@ -39,7 +40,7 @@ from training.pipeline import PhotoBatches, build_augmentation
 from training.report import plot_curves
 
 STAGE = "stage-{}"  # folder, in that of a run, of a stage before the last
-BEST, FINAL, LEGACY = "best_model.keras", NETWORK, "deepfake_cnn.h5"
+BEST, LEGACY = "best_model.keras", "deepfake_cnn.h5"
 HISTORY, CURVES, BACKUP = "history.csv", "curves.png", "backup"
 
 log = logging.getLogger(__name__)
@@ -58,8 +59,11 @@ def train_recipe(recipe: str, flags: Mapping[str, object], *, resume: bool = Fal
         UserError: there is no such recipe, or as for `train`.
     """
     run, before = Path(flags.get("run", TrainConfig.run)), flags.get("start_from", "")
-    if not is_started(recipe, run, resume) and resume:
-        read_config(run)  # which says that there is none
+    if not is_started(recipe, run, resume):
+        if resume:
+            read_config(run)  # which says that there is none
+        for stage in RECIPES[recipe]:  # before the first of them takes its hours
+            check_teachers(TrainConfig(**{**stage, **flags}))
     given = frozenset(flags) - {"run", "start_from"}
     for stage, folder in zip(RECIPES[recipe], _stage_folders(recipe, run), strict=True):
         config = TrainConfig(**{**stage, **flags, "run": folder, "start_from": str(before)})
@@ -115,6 +119,7 @@ def train(
         if (run / FINAL).is_file():
             log.info("%s is finished already.", run)
             return run
+    check_teachers(config)
     keras.utils.set_random_seed(config.seed)
     epochs_done = _epochs_done(run)
     photos = photos or {split: _read_photos(config, split) for split in SPLITS}
@@ -152,8 +157,6 @@ def repeat_run(
     stored = read_config(run)
     if stored["data"]["fingerprint"] != read_report(data)["fingerprint"]:
         raise UserError(f"{data} is not the data that {run} was trained on: give its --data.")
-    if stored["settings"].get("teacher"):
-        raise UserError(f"{run} has teachers, which have seen the photos of every fold.")
     if backbone_weights is None:
         backbone_weights = stored["settings"]["backbone_weights"]
     if isinstance(backbone_weights, dict):
@@ -172,6 +175,8 @@ def _repeat(
     backbone_weights: str,
 ) -> Path:
     """Train with stored settings, and before that the stage that they started from."""
+    if settings.get("teacher"):
+        raise UserError("A run with teachers cannot be repeated: they saw the photos of all folds.")
     settings = settings | {"backbone_weights": backbone_weights}
     if settings["start_from"]:
         earlier = folder / "before"

@@ -245,7 +245,7 @@ def build_trainer(model: keras.Model, config: TrainConfig, steps: int) -> keras.
         steps: of all epochs together.
 
     Raises:
-        UserError: a teacher is not finished, or sees photos of another size.
+        UserError: a teacher cannot be loaded.
     """
     outputs = {"probabilities": model.output}
     losses = {
