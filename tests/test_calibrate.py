@@ -100,8 +100,8 @@ def test_each_threshold_is_that_of_the_source_which_needs_it_stricter(names):
     assert thresholds["real"] < thresholds["fake"]
 
 
-@pytest.mark.parametrize(("photos", "allowed"), [(3, 0), (18, 0), (19, 0), (20, 1), (33, 1)])
-def test_a_small_source_may_make_as_many_mistakes_as_5_percent_of_it(photos, allowed):
+@pytest.mark.parametrize(("photos", "allowed"), [(3, 0), (19, 0), (38, 0), (39, 1), (59, 2)])
+def test_a_small_source_may_make_so_few_mistakes_that_new_photos_make_5_percent(photos, allowed):
     truth, scores = np.array([0] * 200 + [1] * 200), np.linspace(0, 0.5, 400)
     small = np.linspace(0.6, 0.9, photos)
     truths = np.concatenate([truth, np.zeros(photos, int), np.ones(photos, int)])

@@ -5,6 +5,7 @@ Both on the validation split, which training saw only to choose an epoch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -18,7 +19,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from space.detector import Calibration, ScoreBin
 
 FOLDS = 5
-MAX_MISTAKES = 0.05  # of a source: share of real photos called fake, and of fakes called real
+MAX_MISTAKES = 0.05  # of a source's new photos: share of real ones called fake, and of fakes real
 BIN_PHOTOS = 40  # at least, of a bin of `ScoreBin`
 CLIP = 1e-6
 
@@ -59,10 +60,10 @@ def choose_thresholds(
     Each source of photos has thresholds of its own, and the stricter of them count: over all photos
     a large source that is easy could pay for the mistakes in a small one that is hard.
 
-    What is promised holds for these very photos, of each source and so of all. 5 % of fewer than 20
-    photos is none: there, one photo can decide. Of new photos like those of a source with `n`
-    photos, of which `k` may be mistaken, at most `(k + 1) / (n + 1)` are to be expected: 1 in 19
-    for 18 photos, 2 in 34 for 33, but 1 in 4 for 3, which are too few to promise anything.
+    What is promised holds for new photos like those of a source: where `k` of its `n` photos are
+    mistaken, a share of `(k + 1) / (n + 1)` of new ones is to be expected, at most (split conformal
+    prediction; Angelopoulos and Bates 2021, https://arxiv.org/abs/2107.07511). 19 photos are the
+    fewest that can promise 5 %; of fewer, none may be mistaken.
 
     Args:
         truth: labels `[photos]`, 1 = fake.
@@ -70,9 +71,9 @@ def choose_thresholds(
         sources: the source of each photo; one may lack a label.
 
     Returns:
-        `fake`, which of no source more than 5 % of the real photos reach, and `real`, below which
-        of no source more than 5 % of the fakes lie; `real` is never the higher one. A model that
-        can keep both promises with one threshold gets one, halfway.
+        `fake`, which of no source more than 5 % of new real photos are expected to reach, and
+        `real`, below which no more than 5 % of new fakes; `real` is never the higher one. A model
+        that can keep both promises with one threshold gets one, halfway.
     """
     source_of_photo = np.asarray(sources)
     fake, real = 0.0, 1.0
@@ -82,12 +83,18 @@ def choose_thresholds(
         fakes = np.sort(probabilities[own & (truth == 1)])
         # One above the first real photo that may not be called fake; at the first such fake.
         if len(reals):
-            fake = max(fake, float(np.nextafter(reals[int(MAX_MISTAKES * len(reals))], 1)))
+            fake = max(fake, float(np.nextafter(reals[_allowed(len(reals))], 1)))
         if len(fakes):
-            real = min(real, float(fakes[int(MAX_MISTAKES * len(fakes))]))
+            real = min(real, float(fakes[_allowed(len(fakes))]))
     if real > fake:
         real = fake = (real + fake) / 2
     return {"real": real, "fake": fake}
+
+
+def _allowed(photos: int) -> int:
+    """Return how many of so many photos may be mistaken, so that no larger a share of new ones than
+    `MAX_MISTAKES` is to be expected."""
+    return max(0, math.floor(MAX_MISTAKES * (photos + 1) + 1e-9) - 1)
 
 
 def describe_scores(truth: np.ndarray, probabilities: np.ndarray) -> list[ScoreBin]:
