@@ -24,6 +24,7 @@ from training.stress import show_change
 
 MEAN_AUC, RANKING = "mean_auc", "paired_ranking"
 FLIP = "test_time_flip"
+MAX_NAMED = 6  # settings in a table; a recipe that differs in more goes by the names of its runs
 IGNORED = ("seed", "start_from", "backbone_weights")  # they make no other recipe
 
 log = logging.getLogger(__name__)
@@ -89,6 +90,8 @@ def comparison_table(results: Mapping) -> str:
     rows = []
     for number, recipe in enumerate(results["recipes"]):
         changes = ", ".join(f"{name} {value}" for name, value in recipe["differs"].items())
+        if len(recipe["differs"]) > MAX_NAMED:
+            changes = ", ".join(recipe["runs"])
         lead = show_change(recipe["lead"][MEAN_AUC]) if number else ""
         figures = [show(recipe["figures"][name]) for name in names]
         rows.append((changes or "the first", str(len(recipe["runs"])), lead, *figures))

@@ -126,6 +126,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "sources": _of_several(sources_table, MODEL / "metrics.json"),
     "stress": _of(stress_table, MODEL / "stress.json"),
     "stress_sources": _of_several(stress_sources_table, MODEL / "stress.json"),
+    "candidates": _of(comparison_table, RESULTS / "candidates.json"),
     "ablation": _of(comparison_table, RESULTS / "ablation.json"),
     "leave_out": _of(leave_out_table, RESULTS / "leave-out.json"),
     "data_curve": _of(comparison_table, RESULTS / "data-curve.json"),
