@@ -116,7 +116,7 @@ def test_several_sources_have_a_table_of_their_own(spread, export):
     (export / "metrics.json").write_text(json.dumps(figures))
     text = render_card(spread, export, ID).text
     assert f"\n\n{sources_table(figures)}\n\n" in text
-    assert "so that, of every source, at most 5 % of the real ones" in text
+    assert "so that of new photos like those of every source at most 5 % of the real ones" in text
     assert f"\n\n{kinds_table(figures)}\n\n" in text
     for kind in ("by_difficulty", "by_part"):
         figures[kind] = {}
