@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 
-from gradio.utils import get_upload_folder, is_in_or_equal
-
-if __package__:
+if __package__:  # imported by the benchmark
     from .faces import PhotoError
+    from .lean_gradio import gr
 else:
     from faces import PhotoError
+    from lean_gradio import gr
 
 CALLS = ("/gradio_api/queue/join", "/gradio_api/call/", "/gradio_api/run/", "/gradio_api/api/")
 MAX_CALL = 5_000_000  # bytes; files are uploaded before, a call only names them
@@ -29,7 +29,7 @@ def uploaded_path(file: object) -> str:
         PhotoError: there is no path, or it leads elsewhere.
     """
     path = file.get("path") if isinstance(file, dict) else None
-    if not isinstance(path, str) or not is_in_or_equal(path, get_upload_folder()):
+    if not isinstance(path, str) or not gr.utils.is_in_or_equal(path, gr.utils.get_upload_folder()):
         raise PhotoError("The file was not uploaded to this page: upload it first.")
     return path
 

@@ -25,8 +25,9 @@ def run(how: str) -> list:
     return json.loads(subprocess.run(command, cwd=SPACE, check=True, capture_output=True).stdout)
 
 
-def test_gradio_is_imported_without_making_stubs():
-    parsed, restored, file, shown = run("from lean_gradio import gr")
+@pytest.mark.parametrize("where", ["lean_gradio", "app"])
+def test_gradio_is_imported_without_making_stubs(where):
+    parsed, restored, file, shown = run(f"from {where} import gr")
     assert restored
     assert Path(file).name == "textbox.py"
     assert shown == "textbox"
