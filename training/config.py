@@ -228,8 +228,8 @@ RECIPES: dict[str, tuple[dict, ...]] = {
         | {"input_size": 224, "epochs": 5, "epoch_photos": 5000, "learning_rate": 2e-4}
         | {"weight_average": 0.98},
     ),
-    # To compare ingredients and data, in a quarter of the photos of the others, and smaller ones.
-    # The ingredients are those of the first model of this kind, that figures stay comparable.
+    # To compare ingredients and data, in fewer and smaller photos than the others. The ingredients
+    # are those of the first model of this kind, that figures stay comparable.
     "short": (
         _PAIRS
         | {"input_size": 128, "epochs": 4, "epoch_photos": 4000, "learning_rate": 4e-4}

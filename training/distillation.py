@@ -1,7 +1,7 @@
 """What a network learns from others (distillation; Hinton et al. 2015,
 https://arxiv.org/abs/1503.02531).
 
-Several networks together are better than each of them, and too much to serve. On every training
+Several networks together are often better than each of them, and too much to serve. On every training
 photo, varied as the student sees it, their mean answer tells more than the label does: how sure one
 can be, and where in the photo.
 """
