@@ -1,9 +1,9 @@
 """What a network learns from others (distillation; Hinton et al. 2015,
 https://arxiv.org/abs/1503.02531).
 
-Several networks together are often better than each of them, and too much to serve. On every training
-photo, varied as the student sees it, their mean answer tells more than the label does: how sure one
-can be, and where in the photo.
+Several networks together are often better than each of them, and too much to serve. On every
+training photo, varied as the student sees it, their mean answer tells more than the label does: how
+sure one can be, and where in the photo.
 """
 
 from __future__ import annotations
