@@ -1,4 +1,4 @@
-"""Gradio, imported in about half of the time.
+"""Gradio, imported in about half of the time, and without Matplotlib.
 
 Whenever a component's class is made, Gradio parses its source and renders a stub file for editors.
 That is nearly half of what its import takes, and a page has no editor. A class whose file is not
@@ -9,6 +9,7 @@ process: import this before there are other threads.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -34,4 +35,14 @@ def _files_unknown(package: str) -> Iterator[None]:
 with _files_unknown("gradio"):
     import gradio as gr
 
-__all__ = ["gr"]
+
+def spare_matplotlib() -> None:
+    """Make Matplotlib seem not to be installed, for the rest of the process.
+
+    Gradio imports it when it is first asked anything, for plots that a page might draw; ours draws
+    none, and its first visitor would wait for that.
+    """
+    sys.modules.setdefault("matplotlib", None)
+
+
+__all__ = ["gr", "spare_matplotlib"]

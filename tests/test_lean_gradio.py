@@ -2,13 +2,14 @@ import inspect
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from space.lean_gradio import _files_unknown
+from tests.serving import SPACE, ask_page, serve_page
 
-SPACE = Path(__file__).parents[1] / "space"
 # Gradio parses the source of every class that it makes a stub for.
 PROGRAM = """
 import ast, inspect, json
@@ -44,3 +45,13 @@ def test_only_files_of_the_package_are_unknown():
             inspect.getfile([].append)
         assert inspect.getfile(test_only_files_of_the_package_are_unknown) == __file__
     assert Path(inspect.getfile(json.JSONDecoder)).name == "decoder.py"
+
+
+def test_the_page_answers_without_importing_matplotlib(tmp_path):
+    assert find_spec("matplotlib")
+    log = tmp_path / "log.txt"
+    with serve_page(Path(sys.executable), log, PYTHONPROFILEIMPORTTIME="1") as client:
+        assert ask_page(client, SPACE / "examples" / "portrait.jpg")["faces"]
+    imported = log.read_text()
+    assert "gradio.routes" in imported
+    assert "matplotlib.rcsetup" not in imported  # the attempt is logged as well
