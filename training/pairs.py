@@ -1,6 +1,6 @@
 """Batches of pairs: a real photo beside a fake of the same source, and where the fake was changed.
 
-Half of the fakes are made from the very photo that stands beside them (`training.composites`).
+A share of the fakes is made from the very photo that stands beside it (`training.composites`).
 Both photos of a pair then go through the same framing, light, blur, noise and compression, drawn
 anew every time, so that only the manipulation tells them apart. Sources are drawn by the square
 root of their size: a small one is seen often enough, and none tells the label.
