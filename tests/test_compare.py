@@ -2,12 +2,14 @@ import json
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 import training.compare as module
 from training.compare import FLIP, compare, comparison_table, leave_out_table
-from training.config import CONFIG, RECIPES, SPLITS
-from training.dataset import read_report, read_split
+from training.config import CONFIG, RECIPES
+from training.dataset import read_all, read_report, read_split
 from training.errors import UserError
+from training.evaluate import FOLD_SCORES, FOLDS
 
 SETTINGS = {"composites": 0.5, "input_size": 224, "seed": 1, "start_from": ""}
 
@@ -50,8 +52,6 @@ def test_seeds_are_one_recipe_and_the_rest_is_set_against_the_first(runs, data):
     assert blind["lead"]["mean_auc"]["high"] < 0
     photos = read_split(data, "validation")
     truth = [photo.is_fake for photo in photos]
-    from sklearn.metrics import roc_auc_score
-
     both = [roc_auc_score(truth, module.keras_scores(run, photos)) for run in runs[1:3]]
     assert good["figures"]["mean_auc"]["value"] == pytest.approx(np.mean(both))
     assert json.loads((runs[0] / "comparison.json").read_text()) == results
@@ -109,7 +109,7 @@ def test_a_source_that_was_left_out_is_measured_on_all_of_its_photos(runs, data)
     (runs[3] / CONFIG).write_text(json.dumps(stored))
     results = compare([runs[0], runs[3]], data, samples=100)
     foreign = results["recipes"][1]["foreign"]
-    photos = [photo for split in SPLITS for photo in read_split(data, split)]
+    photos = read_all(data)
     assert (foreign["source"], foreign["photos"]) == ("archive", len(photos))
     assert foreign["fakes"] == sum(photo.is_fake for photo in photos)
     assert foreign["figures"]["auc_archive"]["value"] < 0.1  # it is the blind one
@@ -129,6 +129,28 @@ def test_a_source_that_an_earlier_stage_saw_is_not_foreign(runs, data):
     stored["settings"] |= {"leave_out": "archive", "start_from": SETTINGS}
     (runs[3] / CONFIG).write_text(json.dumps(stored))
     assert "foreign" not in compare([runs[0], runs[3]], data, samples=10)["recipes"][1]
+
+
+def test_settings_are_compared_by_the_scores_of_folds(runs, data):
+    with pytest.raises(UserError, match=r"run `evaluate .* --folds 5` first"):
+        compare(runs[:2], data, folds=True, samples=10)
+    photos = read_all(data)
+    for run in runs:
+        (run / FOLDS).mkdir()
+        names = [photo.path.relative_to(data).as_posix() for photo in photos]
+        scores = module.keras_scores(run, photos).tolist()
+        stored = dict(zip(names, scores, strict=True))
+        (run / FOLDS / FOLD_SCORES).write_text(json.dumps(stored))
+    results = compare(runs, data, folds=True, samples=100)
+    assert results["split"] == "folds"
+    _, good, _ = results["recipes"]
+    assert good["runs"] == ["good", "good-2"]
+    assert good["lead"]["mean_auc"]["low"] > 0
+    truth = [photo.is_fake for photo in photos]
+    both = [roc_auc_score(truth, module.keras_scores(run, photos)) for run in runs[1:3]]
+    assert good["figures"]["mean_auc"]["value"] == pytest.approx(np.mean(both))
+    with pytest.raises(UserError, match="leave out --folds"):
+        compare(runs, data, folds=True, flip=True)
 
 
 def test_runs_of_other_data_are_refused(runs, data):

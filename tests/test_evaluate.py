@@ -10,10 +10,10 @@ from sklearn.metrics import roc_auc_score
 from space.detector import load_bundled
 from space.faces import load_face_finder
 from tests.serving import SPACE
-from training.config import CONFIG, SPLITS, PrepareConfig
-from training.dataset import prepare, read_report, read_split
+from training.config import CONFIG, PrepareConfig
+from training.dataset import prepare, read_all, read_report, read_split
 from training.errors import UserError
-from training.evaluate import evaluate, evaluate_folds, keras_scores, predictor
+from training.evaluate import evaluate, evaluate_folds, keras_scores, predictor, read_fold_scores
 from training.fit import FINAL, read_config, repeat_run
 from training.pipeline import PhotoBatches
 
@@ -69,7 +69,7 @@ def test_folds_test_every_photo_once_and_go_on_where_they_were(run, data, tmp_pa
     stored["settings"]["epochs"] = 1
     (copy / "config.json").write_text(json.dumps(stored))
     figures = evaluate_folds(copy, data, 2, samples=20)
-    photos = [photo for split in SPLITS for photo in read_split(data, split)]
+    photos = read_all(data)
     assert figures["photos"] == len(photos)
     assert figures["split"] == "2 folds"
     folders = sorted(path for path in (copy / "folds").iterdir() if path.is_dir())
@@ -79,6 +79,11 @@ def test_folds_test_every_photo_once_and_go_on_where_they_were(run, data, tmp_pa
     for folder in folders:
         repeat_run(copy, data, folder, {}, backbone_weights=None)
     assert {path: path.stat().st_mtime_ns for path in written} == written
+    truth = [photo.is_fake for photo in photos]
+    scores = read_fold_scores(copy, data, photos)
+    assert roc_auc_score(truth, scores) == pytest.approx(figures["roc_auc"]["value"])
+    with pytest.raises(UserError, match="not of the photos"):
+        read_fold_scores(copy, data, photos[1:])
 
 
 def test_folds_need_the_weights_of_the_run_and_its_data(run, data, tmp_path):

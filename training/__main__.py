@@ -110,6 +110,11 @@ def _add_measuring_verbs(add: Callable) -> None:
     compare.add_argument(
         "--flip", action="store_true", help="the first recipe with each photo mirrored as well"
     )
+    compare.add_argument(
+        "--folds",
+        action="store_true",
+        help="all photos, by the scores that `evaluate --folds` left in the runs",
+    )
     baselines = add(_baselines, "measure classical methods on the same split as a model")
     baselines.add_argument("--run", type=Path, help="folder of a run, measured beside them")
     baselines.add_argument("--model", type=Path, help="exported model, measured beside them")

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from training.config import RECIPES, SPLITS, complete_settings, read_config
-from training.dataset import Photo, read_report, read_source_pairs, read_split
+from training.config import RECIPES, complete_settings, read_config
+from training.dataset import Photo, read_all, read_report, read_source_pairs, read_split
 from training.errors import UserError
-from training.evaluate import keras_scores
+from training.evaluate import keras_scores, read_fold_scores
 from training.metrics import SAMPLES, estimate, paired_ranking, weighted_auc
 from training.report import markdown_table, show
 from training.stress import show_change
@@ -37,6 +37,7 @@ def compare(
     output: Path | None = None,
     *,
     flip: bool = False,
+    folds: bool = False,
     samples: int = SAMPLES,
 ) -> dict:
     """Write a JSON file, log its table and return the results.
@@ -47,30 +48,40 @@ def compare(
         split: whose photos they judge. Choose on `"validation"`, so that `"test"` stays unseen.
         output: file to write; `comparison.json` in the folder of the first run without it.
         flip: measure the first recipe once more with each photo judged mirrored as well.
+        folds: measure the runs' settings on all photos, by the scores that `evaluate --folds` left
+            in the runs, instead of the runs themselves on a split.
         samples: bootstrap samples of the intervals.
 
     Returns:
-        What JSON can hold: `split`, `data_fingerprint`, and `recipes`, each with `differs`
-        (settings other than the first recipe's, or the name of another recipe and what differs from
-        that), `runs` (their names), `figures`, and `lead`, the figures' differences from the first
-        recipe. The figures are `mean_auc` (over the sources), `auc_` of each source, and
-        `paired_ranking`, with intervals. A recipe that leaves a source out has `foreign`: `source`,
-        and `photos`, `fakes` and `figures` of all photos of it.
+        What JSON can hold: `split` (`"folds"` where these were asked for), `data_fingerprint`, and
+        `recipes`, each with `differs` (settings other than the first recipe's, or the name of
+        another recipe and what differs from that), `runs` (their names), `figures`, and `lead`, the
+        figures' differences from the first recipe. The figures are `mean_auc` (over the sources),
+        `auc_` of each source, and `paired_ranking`, with intervals. A recipe that leaves a source
+        out has `foreign`: `source`, and `photos`, `fakes` and `figures` of all photos of it.
 
     Raises:
-        UserError: a run is not finished, or was trained on other data.
+        UserError: a run is not finished, was trained on other data, or has no scores of folds; or
+            `flip` and `folds` are both asked for.
     """
-    photos = read_split(data, split)
+    if flip and folds:
+        raise UserError("--flip is measured on a split: leave out --folds.")
+    photos = read_all(data) if folds else read_split(data, split)
     recipes = _recipes(runs, data)
     first, of_first = recipes[0]
     described = [_describe(first, *recipe, data, samples) for recipe in recipes]
-    scores = [_scores(members, photos) for _, members in recipes]
+    scores = [
+        np.stack([read_fold_scores(run, data, photos) for run in members])
+        if folds
+        else _scores(members, photos)
+        for _, members in recipes
+    ]
     if flip:
         described.append({"differs": {FLIP: True}, "runs": described[0]["runs"]})
         scores.append(_scores(of_first, photos, flip=True))
     figures = _estimates(photos, read_source_pairs(data, photos), scores, samples)
     results = {
-        "split": split,
+        "split": "folds" if folds else split,
         "data_fingerprint": read_report(data)["fingerprint"],
         "recipes": [one | found for one, found in zip(described, figures, strict=True)],
     }
@@ -103,7 +114,7 @@ def leave_out_table(results: Mapping) -> str:
     the first, which left none out."""
     first = results["recipes"][0]
     head = ["source", "its photos of the split: trained with it", "without it", "difference"]
-    head += ["all of its photos (fakes)", "without it"]
+    head += ["all of its photos (fakes)", "without it", "paired ranking without it"]
     rows = []
     for recipe in results["recipes"]:
         foreign = recipe.get("foreign")
@@ -117,6 +128,7 @@ def leave_out_table(results: Mapping) -> str:
                     show_change(recipe["lead"][area]),
                     f"{foreign['photos']} ({foreign['fakes']})",
                     show(foreign["figures"][area]),
+                    show(foreign["figures"][RANKING]),
                 )
             )
     return markdown_table(head, rows)
@@ -143,9 +155,7 @@ def _describe(
 
 def _foreign(runs: Sequence[Path], data: Path, source: str, samples: int) -> dict:
     """Measure runs on all photos of a source that none of them has seen."""
-    photos = [
-        photo for split in SPLITS for photo in read_split(data, split) if photo.source == source
-    ]
+    photos = [photo for photo in read_all(data) if photo.source == source]
     pairs = read_source_pairs(data, photos)
     (found,) = _estimates(photos, pairs, [_scores(runs, photos)], samples)
     fakes = sum(photo.is_fake for photo in photos)

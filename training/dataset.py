@@ -228,6 +228,11 @@ def read_split(data: Path, split: str) -> list[Photo]:
     return [Photo(**vars(row), path=folder / row.file_name) for row in rows]
 
 
+def read_all(data: Path) -> list[Photo]:
+    """Return the photos of all splits of a prepared folder, checked as by `read_split`."""
+    return [photo for split in SPLITS for photo in read_split(data, split)]
+
+
 def read_source_pairs(data: Path, photos: Sequence[Photo]) -> list[tuple[int, int]]:
     """Return which fakes were made from which real photos, as far as that is certain; real photos
     that only lent a part are left out.

@@ -13,13 +13,21 @@ from tqdm import tqdm
 from space.detector import CONFIG_FILE, Detector, DetectorError, Prediction
 from space.faces import PhotoSource
 from training.config import CONFIG, SPLITS, read_config
-from training.dataset import Photo, load_finder, read_report, read_source_pairs, read_split
+from training.dataset import (
+    Photo,
+    load_finder,
+    read_all,
+    read_report,
+    read_source_pairs,
+    read_split,
+)
 from training.errors import UserError
 from training.metrics import SAMPLES, THRESHOLD, compute_metrics
 from training.report import write_report
 from training.splits import assign_folds
 
 METRICS = "metrics.json"
+FOLDS, FOLD_SCORES = "folds", "scores.json"  # folder in a run, and a file in it
 # Of a run, which brings no thresholds of its own.
 EVEN_THRESHOLDS = {"real": THRESHOLD, "fake": THRESHOLD}
 
@@ -72,7 +80,8 @@ def evaluate_folds(
     """Train with a run's settings once for each fold and measure the pooled out-of-fold scores.
 
     The networks stay below `run/folds`, so that a second call goes on where the first stopped.
-    Their scores are calibrated, each on its fold's validation split, before they are pooled.
+    Their scores are calibrated, each on its fold's validation split, before they are pooled, and
+    kept for `read_fold_scores`.
 
     Args:
         run: folder of a run, whose settings are used.
@@ -85,7 +94,7 @@ def evaluate_folds(
     Raises:
         UserError: the run or the data is not what it should be.
     """
-    photos = [photo for split in SPLITS for photo in read_split(data, split)]
+    photos = read_all(data)
     strata, groups = [photo.stratum for photo in photos], [photo.group for photo in photos]
     assigned = assign_folds(strata, groups, read_report(data)["seed"], folds)
     scores = np.empty(len(photos))
@@ -97,12 +106,30 @@ def evaluate_folds(
             for split in SPLITS
         }
         log.info("Fold %d of %d.", fold + 1, folds)
-        folder = Path(run) / "folds" / f"{fold + 1}-of-{folds}"
+        folder = Path(run) / FOLDS / f"{fold + 1}-of-{folds}"
         tested = np.array(split_of_photo) == "test"
         scores[tested] = _fold_scores(Path(run), data, folder, members, backbone_weights)
+    stored = dict(zip(_names(photos, data), scores.tolist(), strict=True))
+    (Path(run) / FOLDS / FOLD_SCORES).write_text(json.dumps(stored, indent=0) + "\n")
     figures = _figures(data, f"{folds} folds", photos, scores, EVEN_THRESHOLDS, samples)
-    _write(figures, photos, scores, Path(output or Path(run) / "folds"))
+    _write(figures, photos, scores, Path(output or Path(run) / FOLDS))
     return figures
+
+
+def read_fold_scores(run: Path, data: Path, photos: Sequence[Photo]) -> np.ndarray:
+    """Return the scores `[photos]` that `evaluate_folds` left in a run.
+
+    Raises:
+        UserError: there are none, or not those of these photos.
+    """
+    path = Path(run) / FOLDS / FOLD_SCORES
+    if not path.is_file():
+        raise UserError(f"{path} is missing: run `evaluate {run} --folds 5` first.")
+    stored = json.loads(path.read_text())
+    names = _names(photos, data)
+    if stored.keys() != set(names):
+        raise UserError(f"{path} is not of the photos of {data}: run `evaluate --folds` anew.")
+    return np.array([stored[name] for name in names])
 
 
 def score_photos(
@@ -189,6 +216,10 @@ def log_metrics(figures: dict, output: str | Path) -> None:
         figures["accuracy"]["value"],
         figures["majority_baseline"],
     )
+
+
+def _names(photos: Sequence[Photo], data: Path) -> list[str]:
+    return [photo.path.relative_to(data).as_posix() for photo in photos]
 
 
 def _warn_of_other_data(run: Path, data: Path) -> None:

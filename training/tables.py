@@ -129,6 +129,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "candidates": _of(comparison_table, RESULTS / "candidates.json"),
     "ablation": _of(comparison_table, RESULTS / "ablation.json"),
     "leave_out": _of(leave_out_table, RESULTS / "leave-out.json"),
+    "leave_out_no_composites": _of(leave_out_table, RESULTS / "leave-out-no-composites.json"),
     "data_curve": _of(comparison_table, RESULTS / "data-curve.json"),
     "degradation": _degradation_table,
     "explanation": _of(explanation_table, MODEL / "explanation.json"),
