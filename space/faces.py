@@ -41,7 +41,9 @@ MAX_PIXELS = 100_000_000  # decoded, 100 megapixels take 300 MB
 DECODING_ERRORS = (OSError, SyntaxError, ValueError, TypeError, LookupError, MemoryError)
 DECODING_ERRORS += (RuntimeError,)
 RESAMPLING = Image.Resampling.BICUBIC
-SEARCHED_GAP = 1.0  # of what faces are looked for in: blocks of px are averaged first, 3 x as fast
+# Pillow's `reducing_gap` where faces are looked for: it averages whole blocks of px as far as that
+# goes, and resamples the rest. From 2000 to 554 px that takes a third of the time of the usual 2.
+SEARCH_GAP = 1.0
 # px: the finest copy in which faces are looked for has no more.
 REDUCED_SIDE = 1440
 
@@ -721,7 +723,7 @@ class _View:
         part = photo.crop(box)
         if self.scale < 0.5:  # what is shrunk by more would alias
             size = tuple(max(1, round(side * 2 * self.scale)) for side in part.size)
-            part = part.resize(size, RESAMPLING, reducing_gap=SEARCHED_GAP)
+            part = part.resize(size, RESAMPLING, reducing_gap=SEARCH_GAP)
         self._picture = np.asarray(part)
         # From the photo's px to the picture's.
         self._ratio = np.array([part.width / (box[2] - box[0]), part.height / (box[3] - box[1])])
@@ -819,7 +821,7 @@ def _copies(photo: Image.Image, scales: list[float]) -> list[tuple[np.ndarray, f
     for scale in scales:
         size = tuple(max(1, round(side * scale)) for side in photo.size)
         if size != source.size:
-            source = source.resize(size, RESAMPLING, reducing_gap=SEARCHED_GAP)
+            source = source.resize(size, RESAMPLING, reducing_gap=SEARCH_GAP)
         copies.append((np.asarray(source), scale))
     return copies
 

@@ -1,4 +1,4 @@
-"""Gradio, imported in about half of the time, and without Matplotlib.
+"""Gradio, imported in about half of the time.
 
 Whenever a component's class is made, Gradio parses its source and renders a stub file for editors.
 That is nearly half of what its import takes, and a page has no editor. A class whose file is not
@@ -37,10 +37,10 @@ with _files_unknown("gradio"):
 
 
 def spare_matplotlib() -> None:
-    """Make Matplotlib seem not to be installed, for the rest of the process.
+    """Make Matplotlib seem not to be installed, as in a Space, for the rest of the process.
 
-    Gradio imports it when it is first asked anything, for plots that a page might draw; ours draws
-    none, and its first visitor would wait for that.
+    Where it is installed, as beside `training`, Gradio imports it when it is first asked anything,
+    for plots that a page might draw. Ours draws none, and its first visitor would wait for that.
     """
     sys.modules.setdefault("matplotlib", None)
 

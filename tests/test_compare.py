@@ -9,7 +9,8 @@ from training.compare import FLIP, compare, comparison_table, leave_out_table
 from training.config import CONFIG, RECIPES
 from training.dataset import read_all, read_report, read_split
 from training.errors import UserError
-from training.evaluate import FOLD_SCORES, FOLDS
+from training.evaluate import FOLD_SCORES, FOLDS_FOLDER
+from training.report import show
 
 SETTINGS = {"composites": 0.5, "input_size": 224, "seed": 1, "start_from": ""}
 
@@ -122,6 +123,13 @@ def test_a_source_that_was_left_out_is_measured_on_all_of_its_photos(runs, data)
     assert rows[0].startswith("| archive | 0.")
     assert f"| {foreign['photos']} ({foreign['fakes']}) | 0.0" in rows[0]
     assert rows[0].count("|") == head.count("|")
+    assert foreign["pairs"] == 0
+    assert rows[0].endswith("| no pairs |")
+    foreign["pairs"] = 3
+    foreign["figures"]["paired_ranking"] = foreign["figures"]["auc_archive"]
+    assert leave_out_table(results).endswith(
+        f"| {show(foreign['figures']['auc_archive'])}, 3 pairs |"
+    )
 
 
 def test_a_source_that_an_earlier_stage_saw_is_not_foreign(runs, data):
@@ -132,25 +140,34 @@ def test_a_source_that_an_earlier_stage_saw_is_not_foreign(runs, data):
 
 
 def test_settings_are_compared_by_the_scores_of_folds(runs, data):
-    with pytest.raises(UserError, match=r"run `evaluate .* --folds 5` first"):
+    with pytest.raises(UserError, match=r"run `.* --folds 5` first"):
         compare(runs[:2], data, folds=True, samples=10)
     photos = read_all(data)
-    for run in runs:
-        (run / FOLDS).mkdir()
-        names = [photo.path.relative_to(data).as_posix() for photo in photos]
-        scores = module.keras_scores(run, photos).tolist()
-        stored = dict(zip(names, scores, strict=True))
-        (run / FOLDS / FOLD_SCORES).write_text(json.dumps(stored))
+    truth = np.array([photo.is_fake for photo in photos])
+    rng = np.random.default_rng(4)
+    for run, quality in zip(runs, (2.0, -3.0, -4.0, 6.0), strict=True):  # other than on a split
+        scores = quality * truth + rng.normal(size=len(photos))
+        write_fold_scores(run, data, photos, scores)
     results = compare(runs, data, folds=True, samples=100)
-    assert results["split"] == "folds"
-    _, good, _ = results["recipes"]
-    assert good["runs"] == ["good", "good-2"]
-    assert good["lead"]["mean_auc"]["low"] > 0
-    truth = [photo.is_fake for photo in photos]
-    both = [roc_auc_score(truth, module.keras_scores(run, photos)) for run in runs[1:3]]
-    assert good["figures"]["mean_auc"]["value"] == pytest.approx(np.mean(both))
-    with pytest.raises(UserError, match="leave out --folds"):
-        compare(runs, data, folds=True, flip=True)
+    assert results["split"] == "5 folds"
+    _, worse, better = results["recipes"]
+    assert worse["runs"] == ["good", "good-2"]
+    assert worse["lead"]["mean_auc"]["high"] < 0 < better["lead"]["mean_auc"]["low"]
+    assert better["figures"]["mean_auc"]["value"] == roc_auc_score(truth, scores)
+    assert json.loads((runs[0] / FOLDS_FOLDER / "comparison.json").read_text()) == results
+    for option in ({"flip": True}, {"split": "test"}):
+        with pytest.raises(UserError, match="leave out --split and --flip"):
+            compare(runs, data, folds=True, **option)
+    write_fold_scores(runs[1], data, photos, scores, folds=2)
+    with pytest.raises(UserError, match=r"of \[2, 5\] folds"):
+        compare(runs, data, folds=True)
+
+
+def write_fold_scores(run, data, photos, scores, folds=5) -> None:
+    names = [photo.path.relative_to(data).as_posix() for photo in photos]
+    stored = {"folds": folds, "scores": dict(zip(names, scores.tolist(), strict=True))}
+    (run / FOLDS_FOLDER).mkdir(exist_ok=True)
+    (run / FOLDS_FOLDER / FOLD_SCORES).write_text(json.dumps(stored))
 
 
 def test_runs_of_other_data_are_refused(runs, data):

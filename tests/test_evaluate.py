@@ -80,10 +80,21 @@ def test_folds_test_every_photo_once_and_go_on_where_they_were(run, data, tmp_pa
         repeat_run(copy, data, folder, {}, backbone_weights=None)
     assert {path: path.stat().st_mtime_ns for path in written} == written
     truth = [photo.is_fake for photo in photos]
-    scores = read_fold_scores(copy, data, photos)
+    folds, scores = read_fold_scores(copy, data, photos)
+    assert folds == 2
     assert roc_auc_score(truth, scores) == pytest.approx(figures["roc_auc"]["value"])
+    assert read_fold_scores(copy, data, photos[::-1])[1].tolist() == scores[::-1].tolist()
     with pytest.raises(UserError, match="not of the photos"):
         read_fold_scores(copy, data, photos[1:])
+
+
+@pytest.mark.parametrize("part", [{"leave_out": "archive"}, {"train_share": 0.5}])
+def test_folds_are_of_all_photos(run, data, tmp_path, part):
+    stored = read_config(run)
+    stored["settings"] |= part
+    (tmp_path / "config.json").write_text(json.dumps(stored))
+    with pytest.raises(UserError, match="a part of the photos cannot be repeated"):
+        evaluate_folds(tmp_path, data, 2)
 
 
 def test_folds_need_the_weights_of_the_run_and_its_data(run, data, tmp_path):

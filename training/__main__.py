@@ -105,7 +105,7 @@ def _add_measuring_verbs(add: Callable) -> None:
         verb.add_argument("--output", type=Path, help="where figures go (default: MODEL)")
     compare = add(_compare, "measure runs on the same photos, each against the first")
     compare.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="folders of runs")
-    compare.add_argument("--split", choices=SPLITS, default="validation")
+    compare.add_argument("--split", choices=SPLITS, help="(default: validation)")
     compare.add_argument("--output", type=Path, help="file to write (default: in the first run)")
     compare.add_argument(
         "--flip", action="store_true", help="the first recipe with each photo mirrored as well"
@@ -244,12 +244,12 @@ def _evaluate(
     folds: int | None,
     backbone_weights: str | None,
 ) -> None:
-    from training.evaluate import evaluate, evaluate_folds, log_metrics
+    from training.evaluate import FOLDS_FOLDER, evaluate, evaluate_folds, log_metrics
 
     if folds is None:
         log_metrics(evaluate(model, data, split, output, faces=faces), output or model)
         return
-    output = output or Path(model) / "folds"
+    output = output or Path(model) / FOLDS_FOLDER
     figures = evaluate_folds(
         Path(model), data, folds, backbone_weights=backbone_weights, output=output
     )

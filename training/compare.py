@@ -1,8 +1,9 @@
 """Compare runs on the same photos: `python -m training compare RUN RUN ...`.
 
-Each ingredient of a recipe must earn its place: the runs are measured on one split, source by
-source, and their difference from the first is bootstrapped on the same photos. Runs that differ in
-nothing but their seed count as one recipe, whose figures are the mean over its runs.
+Each ingredient of a recipe must earn its place: the runs are measured on one split, or their
+settings out of fold on all photos, source by source, and their difference from the first is
+bootstrapped on the same photos. Runs that differ in nothing but their seed count as one recipe,
+whose figures are the mean over its runs.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 from training.config import RECIPES, complete_settings, read_config
 from training.dataset import Photo, read_all, read_report, read_source_pairs, read_split
 from training.errors import UserError
-from training.evaluate import keras_scores, read_fold_scores
+from training.evaluate import FOLDS_FOLDER, keras_scores, read_fold_scores
 from training.metrics import SAMPLES, estimate, paired_ranking, weighted_auc
 from training.report import markdown_table, show
 from training.stress import show_change
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 def compare(
     runs: Sequence[Path],
     data: Path,
-    split: str = "validation",
+    split: str | None = None,
     output: Path | None = None,
     *,
     flip: bool = False,
@@ -45,47 +46,48 @@ def compare(
     Args:
         runs: folders of finished runs; others are compared with the first.
         data: the prepared folder that they were trained on.
-        split: whose photos they judge. Choose on `"validation"`, so that `"test"` stays unseen.
-        output: file to write; `comparison.json` in the folder of the first run without it.
+        split: whose photos they judge, `"validation"` where it is not given. Choose on that, so
+            that `"test"` stays unseen.
+        output: file to write; `comparison.json` in the folder of the first run without it, or of
+            its folds.
         flip: measure the first recipe once more with each photo judged mirrored as well.
-        folds: measure the runs' settings on all photos, by the scores that `evaluate --folds` left
-            in the runs, instead of the runs themselves on a split.
+        folds: measure the runs' settings, not the runs, on all photos, by the scores that
+            `evaluate --folds` left in each.
         samples: bootstrap samples of the intervals.
 
     Returns:
-        What JSON can hold: `split` (`"folds"` where these were asked for), `data_fingerprint`, and
-        `recipes`, each with `differs` (settings other than the first recipe's, or the name of
-        another recipe and what differs from that), `runs` (their names), `figures`, and `lead`, the
-        figures' differences from the first recipe. The figures are `mean_auc` (over the sources),
-        `auc_` of each source, and `paired_ranking`, with intervals. A recipe that leaves a source
-        out has `foreign`: `source`, and `photos`, `fakes` and `figures` of all photos of it.
+        What JSON can hold: `split` (or the number of `folds`), `data_fingerprint`, and `recipes`,
+        each with `differs` (settings other than the first recipe's, or the name of another recipe
+        and what differs from that), `runs` (their names), `figures`, and `lead`, the figures'
+        differences from the first recipe. The figures are `mean_auc` (over the sources), `auc_` of
+        each source, and `paired_ranking`, with intervals. A recipe that leaves a source out has
+        `foreign`: `source`, and `photos`, `fakes`, `pairs` and `figures` of all photos of it.
 
     Raises:
-        UserError: a run is not finished, was trained on other data, or has no scores of folds; or
-            `flip` and `folds` are both asked for.
+        UserError: a run is not finished, was trained on other data, or has no scores of folds or
+            those of another number of folds; or `folds` is asked for with `split` or `flip`.
     """
-    if flip and folds:
-        raise UserError("--flip is measured on a split: leave out --folds.")
+    if folds and (split or flip):
+        raise UserError("--folds is of all photos: leave out --split and --flip.")
+    split = split or "validation"
     photos = read_all(data) if folds else read_split(data, split)
     recipes = _recipes(runs, data)
     first, of_first = recipes[0]
     described = [_describe(first, *recipe, data, samples) for recipe in recipes]
-    scores = [
-        np.stack([read_fold_scores(run, data, photos) for run in members])
-        if folds
-        else _scores(members, photos)
-        for _, members in recipes
-    ]
+    if folds:
+        split, scores = _fold_scores([members for _, members in recipes], data, photos)
+    else:
+        scores = [_scores(members, photos) for _, members in recipes]
     if flip:
         described.append({"differs": {FLIP: True}, "runs": described[0]["runs"]})
         scores.append(_scores(of_first, photos, flip=True))
     figures = _estimates(photos, read_source_pairs(data, photos), scores, samples)
     results = {
-        "split": "folds" if folds else split,
+        "split": split,
         "data_fingerprint": read_report(data)["fingerprint"],
         "recipes": [one | found for one, found in zip(described, figures, strict=True)],
     }
-    path = output or Path(runs[0]) / "comparison.json"
+    path = output or Path(runs[0]) / (FOLDS_FOLDER if folds else "") / "comparison.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results, indent=2) + "\n")
     log.info("%s\n%s", path, comparison_table(results))
@@ -114,12 +116,12 @@ def leave_out_table(results: Mapping) -> str:
     the first, which left none out."""
     first = results["recipes"][0]
     head = ["source", "its photos of the split: trained with it", "without it", "difference"]
-    head += ["all of its photos (fakes)", "without it", "paired ranking without it"]
+    head += ["all of its photos (fakes)", "AUC of all without it", "their paired ranking"]
     rows = []
     for recipe in results["recipes"]:
         foreign = recipe.get("foreign")
         if foreign and recipe is not first:
-            area = f"auc_{foreign['source']}"
+            area, pairs = f"auc_{foreign['source']}", foreign["pairs"]
             figures = (first["figures"][area], recipe["figures"][area])
             rows.append(
                 (
@@ -128,7 +130,7 @@ def leave_out_table(results: Mapping) -> str:
                     show_change(recipe["lead"][area]),
                     f"{foreign['photos']} ({foreign['fakes']})",
                     show(foreign["figures"][area]),
-                    show(foreign["figures"][RANKING]),
+                    f"{show(foreign['figures'][RANKING])}, {pairs} pairs" if pairs else "no pairs",
                 )
             )
     return markdown_table(head, rows)
@@ -137,6 +139,17 @@ def leave_out_table(results: Mapping) -> str:
 def _scores(runs: Sequence[Path], photos: Sequence[Photo], *, flip: bool = False) -> np.ndarray:
     """Return the runs' probabilities of fake `[runs, photos]`."""
     return np.stack([keras_scores(run, photos, flip=flip) for run in runs])
+
+
+def _fold_scores(
+    recipes: Sequence[Sequence[Path]], data: Path, photos: Sequence[Photo]
+) -> tuple[str, list[np.ndarray]]:
+    """Return how many folds the runs of recipes were trained for, and their scores."""
+    found = [[read_fold_scores(run, data, photos) for run in runs] for runs in recipes]
+    numbers = sorted({number for of_recipe in found for number, _ in of_recipe})
+    if len(numbers) > 1:
+        raise UserError(f"The runs have scores of {numbers} folds: compare those of as many.")
+    return f"{numbers[0]} folds", [np.stack([one for _, one in of_recipe]) for of_recipe in found]
 
 
 def _describe(
@@ -159,7 +172,7 @@ def _foreign(runs: Sequence[Path], data: Path, source: str, samples: int) -> dic
     pairs = read_source_pairs(data, photos)
     (found,) = _estimates(photos, pairs, [_scores(runs, photos)], samples)
     fakes = sum(photo.is_fake for photo in photos)
-    counts = {"source": source, "photos": len(photos), "fakes": fakes}
+    counts = {"source": source, "photos": len(photos), "fakes": fakes, "pairs": len(pairs)}
     return counts | {"figures": found["figures"]}
 
 

@@ -27,7 +27,7 @@ from training.report import write_report
 from training.splits import assign_folds
 
 METRICS = "metrics.json"
-FOLDS, FOLD_SCORES = "folds", "scores.json"  # folder in a run, and a file in it
+FOLDS_FOLDER, FOLD_SCORES = "folds", "scores.json"  # in a run, and a file in that
 # Of a run, which brings no thresholds of its own.
 EVEN_THRESHOLDS = {"real": THRESHOLD, "fake": THRESHOLD}
 
@@ -106,30 +106,40 @@ def evaluate_folds(
             for split in SPLITS
         }
         log.info("Fold %d of %d.", fold + 1, folds)
-        folder = Path(run) / FOLDS / f"{fold + 1}-of-{folds}"
+        folder = Path(run) / FOLDS_FOLDER / f"{fold + 1}-of-{folds}"
         tested = np.array(split_of_photo) == "test"
         scores[tested] = _fold_scores(Path(run), data, folder, members, backbone_weights)
-    stored = dict(zip(_names(photos, data), scores.tolist(), strict=True))
-    (Path(run) / FOLDS / FOLD_SCORES).write_text(json.dumps(stored, indent=0) + "\n")
+    _write_fold_scores(run, data, folds, photos, scores)
     figures = _figures(data, f"{folds} folds", photos, scores, EVEN_THRESHOLDS, samples)
-    _write(figures, photos, scores, Path(output or Path(run) / FOLDS))
+    _write(figures, photos, scores, Path(output or Path(run) / FOLDS_FOLDER))
     return figures
 
 
-def read_fold_scores(run: Path, data: Path, photos: Sequence[Photo]) -> np.ndarray:
-    """Return the scores `[photos]` that `evaluate_folds` left in a run.
+def read_fold_scores(run: Path, data: Path, photos: Sequence[Photo]) -> tuple[int, np.ndarray]:
+    """Return what `evaluate_folds` left in a run: the number of folds, and the scores `[photos]`.
 
     Raises:
-        UserError: there are none, or not those of these photos.
+        UserError: there is nothing, or not of these photos.
     """
-    path = Path(run) / FOLDS / FOLD_SCORES
+    path = Path(run) / FOLDS_FOLDER / FOLD_SCORES
+    advice = f"run `python -m training evaluate {run} --folds 5`"
     if not path.is_file():
-        raise UserError(f"{path} is missing: run `evaluate {run} --folds 5` first.")
+        raise UserError(f"{path} is missing: {advice} first.")
     stored = json.loads(path.read_text())
     names = _names(photos, data)
-    if stored.keys() != set(names):
-        raise UserError(f"{path} is not of the photos of {data}: run `evaluate --folds` anew.")
-    return np.array([stored[name] for name in names])
+    if stored["scores"].keys() != set(names):
+        raise UserError(f"{path} is not of the photos of {data}: {advice} anew.")
+    return stored["folds"], np.array([stored["scores"][name] for name in names])
+
+
+def _write_fold_scores(
+    run: Path, data: Path, folds: int, photos: Sequence[Photo], scores: np.ndarray
+) -> None:
+    by_name = dict(zip(_names(photos, data), scores.tolist(), strict=True))
+    path = Path(run) / FOLDS_FOLDER / FOLD_SCORES
+    partial = path.with_name(f"partial-{FOLD_SCORES}")
+    partial.write_text(json.dumps({"folds": folds, "scores": by_name}, indent=0) + "\n")
+    partial.replace(path)
 
 
 def score_photos(

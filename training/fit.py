@@ -177,6 +177,8 @@ def _repeat(
     """Train with stored settings, and before that the stage that they started from."""
     if settings.get("teacher"):
         raise UserError("A run with teachers cannot be repeated: they saw the photos of all folds.")
+    if settings.get("leave_out") or settings.get("train_share", 1) < 1:
+        raise UserError("A run on a part of the photos cannot be repeated: folds deal out all.")
     settings = settings | {"backbone_weights": backbone_weights}
     if settings["start_from"]:
         earlier = folder / "before"
