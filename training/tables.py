@@ -128,6 +128,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "stress_sources": _of_several(stress_sources_table, MODEL / "stress.json"),
     "candidates": _of(comparison_table, RESULTS / "candidates.json"),
     "ablation": _of(comparison_table, RESULTS / "ablation.json"),
+    "folds_sources": _of(comparison_table, RESULTS / "folds-sources.json"),
     "leave_out": _of(leave_out_table, RESULTS / "leave-out.json"),
     "leave_out_no_composites": _of(leave_out_table, RESULTS / "leave-out-no-composites.json"),
     "data_curve": _of(comparison_table, RESULTS / "data-curve.json"),
