@@ -24,6 +24,12 @@ def test_the_untrained_network_is_like_the_bundled_one():
     assert flops(model) == pytest.approx(2 * 0.39e9 * (side / 224) ** 2, rel=0.1)
 
 
+def test_weights_are_the_same_every_time():
+    once, again = build_like_bundled().get_weights(), build_like_bundled().get_weights()
+    assert all(map(np.array_equal, once, again))
+    assert np.ptp(once[-2]) > 0
+
+
 def test_all_photos_of_a_batch_are_judged():
     side = load_bundled().config.input_size
     pixels = np.random.default_rng(0).uniform(0, 255, (3, side, side, 3)).astype(np.float32)
