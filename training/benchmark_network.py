@@ -107,8 +107,8 @@ def time_training(runs: int) -> dict[str, float]:
 
 
 def build_like_bundled() -> keras.Model:
-    """Return a network of the bundled model's layout with random weights, the same every time: with
-    some that chance may draw, the int8 graph is one that LiteRT refuses to run."""
+    """Return a network of the bundled model's layout with random weights, the same every time, as
+    LiteRT once refused to run a graph that was quantised from others."""
     keras.utils.set_random_seed(SEED)
     detector = Detector(BUNDLED)
     side = detector.config.input_size
