@@ -1,15 +1,18 @@
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
 import training.compare as module
+from space.detector import Detector
 from training.compare import FLIP, compare, comparison_table, leave_out_table
 from training.config import CONFIG, RECIPES
-from training.dataset import read_all, read_report, read_split
+from training.dataset import open_framed, read_all, read_report, read_split
 from training.errors import UserError
-from training.evaluate import FOLD_SCORES, FOLDS_FOLDER
+from training.evaluate import FOLD_SCORES, FOLDS_FOLDER, METRICS
 from training.report import show
 
 SETTINGS = {"composites": 0.5, "input_size": 224, "seed": 1, "start_from": ""}
@@ -168,6 +171,28 @@ def write_fold_scores(run, data, photos, scores, folds=5) -> None:
     stored = {"folds": folds, "scores": dict(zip(names, scores.tolist(), strict=True))}
     (run / FOLDS_FOLDER).mkdir(exist_ok=True)
     (run / FOLDS_FOLDER / FOLD_SCORES).write_text(json.dumps(stored))
+
+
+def test_exported_model_is_compared_as_it_is_served(runs, data, exported, tmp_path):
+    model = Path(shutil.copytree(exported, tmp_path / "model"))
+    photos = read_split(data, "validation")
+    detector = Detector(model)
+    scores = [
+        detector.predict(open_framed(photo, detector.config.crop_margin)).probability
+        for photo in photos
+    ]
+    served, run = compare([model, runs[1]], data, samples=100)["recipes"]
+    assert (served["differs"], served["runs"]) == ({"model": str(model)}, ["model"])
+    truth = [photo.is_fake for photo in photos]
+    assert served["figures"]["mean_auc"]["value"] == pytest.approx(roc_auc_score(truth, scores))
+    assert run["lead"]["mean_auc"]["value"] == pytest.approx(1 - roc_auc_score(truth, scores))
+    assert comparison_table({"recipes": [served, run]}).splitlines()[2].startswith("| model ")
+    assert compare([runs[1], model], data, samples=10)["recipes"][1]["differs"] == served["differs"]
+    with pytest.raises(UserError, match="--flip is of the first run"):
+        compare([model, runs[1]], data, flip=True)
+    (model / METRICS).unlink()
+    with pytest.raises(UserError, match="is missing, which names the model's data"):
+        compare([model, runs[1]], data)
 
 
 def test_runs_of_other_data_are_refused(runs, data):

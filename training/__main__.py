@@ -104,7 +104,9 @@ def _add_measuring_verbs(add: Callable) -> None:
         verb.add_argument("model", metavar="MODEL", type=Path, help="folder of an exported model")
         verb.add_argument("--output", type=Path, help="where figures go (default: MODEL)")
     compare = add(_compare, "measure runs on the same photos, each against the first")
-    compare.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="folders of runs")
+    compare.add_argument(
+        "runs", metavar="RUN", type=Path, nargs="+", help="folders of runs or exported models"
+    )
     compare.add_argument("--split", choices=SPLITS, help="(default: validation)")
     compare.add_argument("--output", type=Path, help="file to write (default: in the first run)")
     compare.add_argument(

@@ -3,7 +3,8 @@
 Each ingredient of a recipe must earn its place: the runs are measured on one split, or their
 settings out of fold on all photos, source by source, and their difference from the first is
 bootstrapped on the same photos. Runs that differ in nothing but their seed count as one recipe,
-whose figures are the mean over its runs.
+whose figures are the mean over its runs. A RUN may be an exported model as well: is a new run
+better than what is served?
 """
 
 from __future__ import annotations
@@ -15,16 +16,24 @@ from pathlib import Path
 
 import numpy as np
 
+from space.detector import CONFIG_FILE
 from training.config import RECIPES, complete_settings, read_config
 from training.dataset import Photo, read_all, read_report, read_source_pairs, read_split
 from training.errors import UserError
-from training.evaluate import FOLDS_FOLDER, keras_scores, read_fold_scores
+from training.evaluate import (
+    FOLDS_FOLDER,
+    METRICS,
+    exported_scores,
+    keras_scores,
+    read_fold_scores,
+)
 from training.metrics import SAMPLES, estimate, paired_ranking, weighted_auc
 from training.report import markdown_table, show
 from training.stress import show_change
 
 MEAN_AUC, RANKING = "mean_auc", "paired_ranking"
 FLIP = "test_time_flip"
+MODEL = "model"  # the only setting that is known of an exported one: its folder
 MAX_NAMED = 6  # settings in a table; a recipe that differs in more goes by the names of its runs
 IGNORED = ("seed", "start_from", "backbone_weights")  # they make no other recipe
 
@@ -44,7 +53,7 @@ def compare(
     """Write a JSON file, log its table and return the results.
 
     Args:
-        runs: folders of finished runs; others are compared with the first.
+        runs: folders of finished runs or of exported models; others are compared with the first.
         data: the prepared folder that they were trained on.
         split: whose photos they judge, `"validation"` where it is not given. Choose on that, so
             that `"test"` stays unseen.
@@ -65,10 +74,13 @@ def compare(
 
     Raises:
         UserError: a run is not finished, was trained on other data, or has no scores of folds or
-            those of another number of folds; or `folds` is asked for with `split` or `flip`.
+            those of another number of folds; or `folds` is asked for with `split` or `flip`, or
+            `flip` of an exported model.
     """
     if folds and (split or flip):
         raise UserError("--folds is of all photos: leave out --split and --flip.")
+    if flip and _is_exported(runs[0]):
+        raise UserError("--flip is of the first run, which is an exported model: name a run first.")
     split = split or "validation"
     photos = read_all(data) if folds else read_split(data, split)
     recipes = _recipes(runs, data)
@@ -137,8 +149,14 @@ def leave_out_table(results: Mapping) -> str:
 
 
 def _scores(runs: Sequence[Path], photos: Sequence[Photo], *, flip: bool = False) -> np.ndarray:
-    """Return the runs' probabilities of fake `[runs, photos]`."""
+    """Return the probabilities of fake `[runs, photos]` of runs, or of an exported model."""
+    if _is_exported(runs[0]):
+        return np.stack([exported_scores(model, photos) for model in runs])
     return np.stack([keras_scores(run, photos, flip=flip) for run in runs])
+
+
+def _is_exported(folder: Path) -> bool:
+    return (Path(folder) / CONFIG_FILE).is_file()
 
 
 def _fold_scores(
@@ -160,7 +178,7 @@ def _describe(
         "differs": _differences(first, settings),
         "runs": [Path(run).name for run in runs],
     }
-    source = settings["leave_out"]
+    source = settings.get("leave_out")
     if source and all(of == source for name, of in settings.items() if name.endswith("leave_out")):
         described["foreign"] = _foreign(runs, data, source, samples)
     return described
@@ -180,12 +198,23 @@ def _recipes(runs: Sequence[Path], data: Path) -> list[tuple[dict, list[Path]]]:
     """Return the settings of each recipe and its runs, in the order in which they came."""
     recipes: dict[str, list[Path]] = {}
     for run in runs:
-        stored = read_config(run)
-        if stored["data"]["fingerprint"] != read_report(data)["fingerprint"]:
+        settings, fingerprint = _read_run(run)
+        if fingerprint != read_report(data)["fingerprint"]:
             raise UserError(f"{data} is not the data that {run} was trained on: give its --data.")
-        settings = json.dumps(_settings(stored["settings"]), sort_keys=True)
-        recipes.setdefault(settings, []).append(run)
+        recipes.setdefault(json.dumps(settings, sort_keys=True), []).append(run)
     return [(json.loads(settings), members) for settings, members in recipes.items()]
+
+
+def _read_run(run: Path) -> tuple[dict, str]:
+    """Return what makes the recipe of a run or of an exported model, and the fingerprint of the
+    data that it was trained on, or measured on by its export."""
+    if not _is_exported(run):
+        stored = read_config(run)
+        return _settings(stored["settings"]), stored["data"]["fingerprint"]
+    path = Path(run) / METRICS
+    if not path.is_file():
+        raise UserError(f"{path} is missing, which names the model's data: export it anew.")
+    return {MODEL: str(run)}, json.loads(path.read_text())["data_fingerprint"]
 
 
 def _settings(stored: Mapping) -> dict:
@@ -200,7 +229,9 @@ def _settings(stored: Mapping) -> dict:
 
 def _differences(first: Mapping, other: Mapping) -> dict:
     """Return how settings differ from the first, or from another recipe, which is then named, where
-    that is shorter to say."""
+    that is shorter to say; of an exported model, which it is."""
+    if MODEL in other:
+        return dict(other)
     named = [
         {"recipe": name} | _difference(_recipe_settings(stages), other)
         for name, stages in RECIPES.items()

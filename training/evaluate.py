@@ -16,6 +16,7 @@ from training.config import CONFIG, SPLITS, read_config
 from training.dataset import (
     Photo,
     load_finder,
+    open_framed,
     read_all,
     read_report,
     read_source_pairs,
@@ -198,6 +199,22 @@ def keras_scores(run: Path, photos: Sequence[Photo], *, flip: bool = False) -> n
         mirrored = keras.ops.flip(model.input, axis=2)
         model = keras.Model(model.input, (model.output + model(mirrored)) / 2)
     return model.predict(batches)[:, 1]
+
+
+def exported_scores(model: Path, photos: Sequence[Photo]) -> np.ndarray:
+    """Return an exported model's probabilities of fake for the faces that `prepare` found
+    `[photos]`: by the code that serves it, but of what `keras_scores` looks at.
+
+    Args:
+        model: its folder.
+        photos: the photos.
+
+    Raises:
+        UserError: it cannot be loaded.
+    """
+    detector = load_detector(model)
+    crops = [open_framed(photo, detector.config.crop_margin) for photo in photos]
+    return np.array([prediction.probability for prediction in detector.predict(crops)])
 
 
 def load_detector(model: str | Path) -> Detector:
