@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from training.compare import FLIP, compare, comparison_table, leave_out_table
 from training.config import CONFIG, RECIPES
 from training.dataset import open_framed, read_all, read_report, read_split
 from training.errors import UserError
-from training.evaluate import FOLD_SCORES, FOLDS_FOLDER, METRICS
+from training.evaluate import FOLD_SCORES, FOLDS_FOLDER, METRICS, exported_scores
 from training.report import show
 
 SETTINGS = {"composites": 0.5, "input_size": 224, "seed": 1, "start_from": ""}
@@ -174,25 +175,44 @@ def write_fold_scores(run, data, photos, scores, folds=5) -> None:
 
 
 def test_exported_model_is_compared_as_it_is_served(runs, data, exported, tmp_path):
-    model = Path(shutil.copytree(exported, tmp_path / "model"))
-    photos = read_split(data, "validation")
-    detector = Detector(model)
-    scores = [
-        detector.predict(open_framed(photo, detector.config.crop_margin)).probability
-        for photo in photos
-    ]
-    served, run = compare([model, runs[1]], data, samples=100)["recipes"]
-    assert (served["differs"], served["runs"]) == ({"model": str(model)}, ["model"])
+    photos, detector = read_split(data, "validation"), Detector(exported)
+    margin = detector.config.crop_margin
+    scores = [detector.predict(open_framed(photo, margin)).probability for photo in photos]
     truth = [photo.is_fake for photo in photos]
+    output = tmp_path / "comparison.json"
+    served, run = compare([exported, runs[1]], data, output=output, samples=100)["recipes"]
+    assert (served["differs"], served["runs"]) == ({"model": str(exported)}, [exported.name])
     assert served["figures"]["mean_auc"]["value"] == pytest.approx(roc_auc_score(truth, scores))
     assert run["lead"]["mean_auc"]["value"] == pytest.approx(1 - roc_auc_score(truth, scores))
-    assert comparison_table({"recipes": [served, run]}).splitlines()[2].startswith("| model ")
-    assert compare([runs[1], model], data, samples=10)["recipes"][1]["differs"] == served["differs"]
+    table = comparison_table({"recipes": [served, run]}).splitlines()
+    assert table[2].startswith(f"| model {exported} | 1 |")
+    behind = compare([runs[1], exported], data, samples=10)["recipes"][1]
+    assert behind["differs"] == served["differs"]
+
+
+def test_exported_model_is_scored_on_the_faces(data, exported):
+    photo = read_split(data, "validation")[0]
+    framed = [replace(photo, face=face) for face in ("", "8 8 24 24")]
+    whole, cropped = exported_scores(exported, framed)
+    assert abs(whole - cropped) > 1e-3
+
+
+def test_what_is_not_to_be_had_of_an_exported_model(runs, data, exported, tmp_path):
+    model = Path(shutil.copytree(exported, tmp_path / "model"))
+    output = tmp_path / "comparison.json"
     with pytest.raises(UserError, match="--flip is of the first run"):
-        compare([model, runs[1]], data, flip=True)
-    (model / METRICS).unlink()
-    with pytest.raises(UserError, match="is missing, which names the model's data"):
+        compare([model, runs[1]], data, output=output, flip=True)
+    with pytest.raises(UserError, match="leave out exported models"):
+        compare([runs[1], model], data, folds=True)
+    with pytest.raises(UserError, match="give --output"):
         compare([model, runs[1]], data)
+    for figures, message in (
+        ({"data_fingerprint": "other"}, "is not the data that"),
+        ({}, "does not name the data"),
+    ):
+        (model / METRICS).write_text(json.dumps(figures))
+        with pytest.raises(UserError, match=message):
+            compare([model, runs[1]], data, output=output)
 
 
 def test_runs_of_other_data_are_refused(runs, data):

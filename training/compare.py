@@ -58,7 +58,7 @@ def compare(
         split: whose photos they judge, `"validation"` where it is not given. Choose on that, so
             that `"test"` stays unseen.
         output: file to write; `comparison.json` in the folder of the first run without it, or of
-            its folds.
+            its folds. Not in that of an exported model, which is pushed and served as it is.
         flip: measure the first recipe once more with each photo judged mirrored as well.
         folds: measure the runs' settings, not the runs, on all photos, by the scores that
             `evaluate --folds` left in each.
@@ -74,13 +74,12 @@ def compare(
 
     Raises:
         UserError: a run is not finished, was trained on other data, or has no scores of folds or
-            those of another number of folds; or `folds` is asked for with `split` or `flip`, or
-            `flip` of an exported model.
+            those of another number of folds; or `folds` is asked for with `split` or `flip`; or
+            an exported model with `folds`, or first with `flip` or without `output`.
     """
     if folds and (split or flip):
         raise UserError("--folds is of all photos: leave out --split and --flip.")
-    if flip and _is_exported(runs[0]):
-        raise UserError("--flip is of the first run, which is an exported model: name a run first.")
+    _check_exported(runs, output, flip=flip, folds=folds)
     split = split or "validation"
     photos = read_all(data) if folds else read_split(data, split)
     recipes = _recipes(runs, data)
@@ -159,6 +158,16 @@ def _is_exported(folder: Path) -> bool:
     return (Path(folder) / CONFIG_FILE).is_file()
 
 
+def _check_exported(runs: Sequence[Path], output: Path | None, *, flip: bool, folds: bool) -> None:
+    """Refuse what is not to be had of exported models."""
+    if folds and any(map(_is_exported, runs)):
+        raise UserError("--folds trains a run's settings anew: leave out exported models.")
+    if _is_exported(runs[0]) and flip:
+        raise UserError("--flip is of the first run, which is an exported model: name a run first.")
+    if _is_exported(runs[0]) and not output:
+        raise UserError(f"{runs[0]} is an exported model, where no comparison goes: give --output.")
+
+
 def _fold_scores(
     recipes: Sequence[Sequence[Path]], data: Path, photos: Sequence[Photo]
 ) -> tuple[str, list[np.ndarray]]:
@@ -207,14 +216,15 @@ def _recipes(runs: Sequence[Path], data: Path) -> list[tuple[dict, list[Path]]]:
 
 def _read_run(run: Path) -> tuple[dict, str]:
     """Return what makes the recipe of a run or of an exported model, and the fingerprint of the
-    data that it was trained on, or measured on by its export."""
+    data that it was trained on, or measured on last, as the export does."""
     if not _is_exported(run):
         stored = read_config(run)
         return _settings(stored["settings"]), stored["data"]["fingerprint"]
     path = Path(run) / METRICS
-    if not path.is_file():
-        raise UserError(f"{path} is missing, which names the model's data: export it anew.")
-    return {MODEL: str(run)}, json.loads(path.read_text())["data_fingerprint"]
+    fingerprint = path.is_file() and json.loads(path.read_text()).get("data_fingerprint")
+    if not fingerprint:
+        raise UserError(f"{path} does not name the data of the model: export it anew.")
+    return {MODEL: str(run)}, fingerprint
 
 
 def _settings(stored: Mapping) -> dict:
