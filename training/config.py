@@ -219,7 +219,7 @@ _PAIRS = {
 _COARSE = _PAIRS | {"input_size": 160, "epochs": 9, "epoch_photos": 8000, "learning_rate": 4e-4}
 RECIPES: dict[str, tuple[dict, ...]] = {
     "plain": ({},),
-    # The bundled model's. Twice as fast in use as two stages.
+    # The bundled model's. Half the arithmetic of two stages in use.
     "one-stage": (_COARSE,),
     "two-stage": (
         _COARSE,
