@@ -106,7 +106,7 @@ def test_gate_takes_the_fastest_that_passes_and_names_both_figures(caplog):
     variants = [variant("slow", 9, 0.701), variant("good", 5, 0.696), variant("bad", 3, 0.667)]
     with caplog.at_level(logging.INFO):
         assert choose_variant(variants, keras_auc=0.700).name == "good"
-    assert "bad is refused: validation AUC 0.6670" in caplog.text
+    assert "bad is refused: mean validation AUC 0.6670" in caplog.text
     assert "0.7000" in caplog.text
     with pytest.raises(UserError, match="No format is as good"):
         choose_variant(variants[2:], keras_auc=0.700)

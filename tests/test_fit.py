@@ -24,9 +24,8 @@ def small_network(monkeypatch) -> None:
         keras.utils.set_random_seed(seed)
         layers = keras.layers
         photos = keras.Input((input_size, input_size, 3))
-        features = layers.Conv2D(4, 16, strides=16, activation="relu")(
-            layers.Rescaling(1 / 255)(photos)
-        )
+        normalised = layers.Normalization()(layers.Rescaling(1 / 255)(photos))
+        features = layers.Conv2D(4, 16, strides=16, activation="relu")(normalised)
         evidence = layers.Conv2D(1, 1, name="evidence")(features)
         pooled = layers.GlobalAveragePooling2D()(evidence)
         return keras.Model(photos, layers.Dense(2, activation="softmax")(pooled))

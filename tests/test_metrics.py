@@ -11,6 +11,7 @@ from training.metrics import (
     calibration_error,
     compute_metrics,
     estimate,
+    mean_auc,
     weighted_auc,
 )
 
@@ -206,6 +207,16 @@ def test_weighted_auc_is_that_of_the_library():
     assert own((sources == "two").astype(int)) == pytest.approx(
         roc_auc_score(truth[150:], scores[150:])
     )
+
+
+def test_mean_auc_counts_each_source_once():
+    rng = np.random.default_rng(6)
+    truth, scores = rng.integers(0, 2, 100), rng.random(100)
+    sources = np.repeat(["large", "one label", "small"], [70, 20, 10])
+    truth[70:90] = 1
+    own = [roc_auc_score(truth[of], scores[of]) for of in (slice(70), slice(90, None))]
+    assert mean_auc(truth, scores, sources.tolist()) == pytest.approx(np.mean(own))
+    assert np.isnan(mean_auc(truth[70:90], scores[70:90], ["one label"] * 20))
 
 
 def test_one_label_and_few_photos_are_refused():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from training.errors import UserError
-from training.model import build_model
+from training.model import build_model, copy_weights
 
 PROJECT = Path(__file__).parents[1]
 SMALL = {"input_size": 64, "hidden_units": 16}
@@ -80,17 +80,22 @@ def test_wrong_weights_are_one_sentence(tmp_path):
 
 LOAD_IMAGENET = """
 import sys
+import keras
 import numpy as np
 import keras.src.applications.efficientnet as efficientnet
 from training.errors import UserError
-from training.model import build_model
+from training.model import build_model, copy_weights
 
 if len(sys.argv) > 1:  # the file of the test has another hash than Keras' own
     hashes = efficientnet.WEIGHTS_HASHES["b0"]
     efficientnet.WEIGHTS_HASHES["b0"] = (hashes[0], sys.argv[1])
 try:
     model = build_model(backbone_weights="imagenet", trainable_layers=20, input_size=64)
-    print(float(np.abs(model.get_layer("top_conv").kernel).sum()))
+    of_keras = keras.applications.EfficientNetB0(include_top=False, input_shape=(64, 64, 3))
+    photos = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3))
+    features = keras.Model(model.input, model.get_layer("top_activation").output)
+    difference = np.abs(features.predict(photos) - of_keras.predict(photos)).max()
+    print(float(np.abs(model.get_layer("top_conv").kernel).sum()), float(difference))
 except UserError as error:
     print("UserError:", error)
 """
@@ -112,12 +117,46 @@ def load_imagenet(keras_home: Path, *arguments: str) -> str:
 
 def test_imagenet_weights_come_from_keras_home(tmp_path):
     backbone = keras.applications.EfficientNetB0(include_top=False, weights=None)
+    norm = backbone.get_layer("normalization")  # as the file has it that Keras downloads
+    norm.set_weights(
+        [np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]), np.array(0)]
+    )
     path = tmp_path / "models" / "efficientnetb0_notop.h5"
     path.parent.mkdir()
     backbone.save(path)
     printed = load_imagenet(tmp_path, hashlib.md5(path.read_bytes()).hexdigest())
+    kernels, difference = map(float, printed.split())
     expected = float(np.abs(backbone.get_layer("top_conv").kernel).sum())
-    assert float(printed) == pytest.approx(expected, rel=1e-5)
+    assert kernels == pytest.approx(expected, rel=1e-5)
+    assert difference < 1e-4  # although it lacks a layer of Keras' network
+
+
+def normalising_network(side: int, scale: float | None) -> keras.Model:
+    """Return a network that normalises photos, with or without a rescaling behind."""
+    layers = keras.layers
+    photos = keras.Input((side, side, 3))
+    normalised = layers.Normalization()(layers.Rescaling(1 / 255)(photos))
+    scaled = layers.Rescaling([scale, 1.0, 2 * scale])(normalised) if scale else normalised
+    kernel = keras.initializers.RandomNormal(seed=1)
+    return keras.Model(photos, layers.Conv2D(4, 3, kernel_initializer=kernel)(scaled))
+
+
+@pytest.mark.parametrize("scale", [None, 3.0])
+def test_copied_weights_normalise_photos_alike(scale, tmp_path):
+    source = normalising_network(16, scale)
+    source.layers[2].set_weights(
+        [np.array([0.4, 0.5, 0.6]), np.array([0.2, 0.3, 0.1]), np.array(0)]
+    )
+    source.save(tmp_path / "source.keras")
+    source = keras.models.load_model(tmp_path / "source.keras")
+    photos = np.random.default_rng(0).uniform(0, 255, (2, 16, 16, 3))
+    expected = source.predict(photos, verbose=0)
+    larger = np.tile(photos, (1, 2, 2, 1))
+    target, other = normalising_network(32, None), normalising_network(32, None)
+    copy_weights(source, target)
+    found = target.predict(larger, verbose=0)[:, :14, :14]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert np.abs(other.predict(larger, verbose=0)[:, :14, :14] - expected).max() > 0.1
 
 
 def test_no_network_for_the_imagenet_weights_is_one_sentence(tmp_path):

@@ -71,6 +71,10 @@ def _add_making_verbs(add: Callable) -> None:
     export.add_argument("--data", **DATA)
     export.add_argument("--output", type=Path, help="folder to write (default: RUN/export)")
     export.add_argument("--faces", **FACES)
+    recover = add(_recover, "take the network out of an exported model, to train it on")
+    recover.add_argument("model", metavar="MODEL", type=Path, help="folder of an exported model")
+    recover.add_argument("--data", **DATA)
+    recover.add_argument("--run", type=Path, required=True, help="folder to write")
     run = add(_run, "prepare, train, evaluate and export in turn")
     _add_flags(run, PrepareConfig, without=("output", "seed"))
     for verb in (train, run):
@@ -262,6 +266,12 @@ def _export(run: Path, data: Path, output: Path | None, faces: bool) -> None:
     from training.export import export
 
     export(run, data, output or run / "export", faces=faces)
+
+
+def _recover(**options) -> None:
+    from training.recover import recover
+
+    recover(**options)
 
 
 def _run(resume: bool, recipe: str, **flags) -> None:

@@ -22,7 +22,7 @@ from training.dataset import Photo, read_all, read_report, read_source_pairs, re
 from training.errors import UserError
 from training.evaluate import (
     FOLDS_FOLDER,
-    METRICS,
+    exported_fingerprint,
     exported_scores,
     keras_scores,
     read_fold_scores,
@@ -215,20 +215,17 @@ def _recipes(runs: Sequence[Path], data: Path) -> list[tuple[dict, list[Path]]]:
 
 
 def _read_run(run: Path) -> tuple[dict, str]:
-    """Return what makes the recipe of a run or of an exported model, and the fingerprint of the
-    data that it was trained on, or measured on last, as the export does."""
+    """Return what makes the recipe of a run or of an exported model, and its data's fingerprint."""
     if not _is_exported(run):
         stored = read_config(run)
         return _settings(stored["settings"]), stored["data"]["fingerprint"]
-    path = Path(run) / METRICS
-    fingerprint = path.is_file() and json.loads(path.read_text()).get("data_fingerprint")
-    if not fingerprint:
-        raise UserError(f"{path} does not name the data of the model: export it anew.")
-    return {MODEL: str(run)}, fingerprint
+    return {MODEL: str(run)}, exported_fingerprint(run)
 
 
 def _settings(stored: Mapping) -> dict:
     """Return what makes a recipe of stored settings, those of earlier stages under their names."""
+    if "recovered_from" in stored:  # how that was trained, nobody noted
+        return {MODEL: f"recovered from {stored['recovered_from'][:12]}"}
     complete = complete_settings(stored)
     settings = {name: value for name, value in complete.items() if name not in IGNORED}
     if stored.get("start_from"):

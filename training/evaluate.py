@@ -217,6 +217,20 @@ def exported_scores(model: Path, photos: Sequence[Photo]) -> np.ndarray:
     return np.array([prediction.probability for prediction in detector.predict(crops)])
 
 
+def exported_fingerprint(model: Path) -> str:
+    """Return the fingerprint of the data that an exported model was trained on, or measured on
+    last, as the export does.
+
+    Raises:
+        UserError: it does not say.
+    """
+    path = Path(model) / METRICS
+    fingerprint = path.is_file() and json.loads(path.read_text()).get("data_fingerprint")
+    if not fingerprint:
+        raise UserError(f"{path} does not name the data of the model: export it anew.")
+    return fingerprint
+
+
 def load_detector(model: str | Path) -> Detector:
     """Load an exported model for a verb.
 

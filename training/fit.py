@@ -35,7 +35,7 @@ from training.devices import on_devices
 from training.distillation import check_teachers
 from training.errors import UserError
 from training.fit_pairs import Validation, fit_pairs
-from training.model import JIT_COMPILE, build_model
+from training.model import JIT_COMPILE, build_model, copy_weights
 from training.pipeline import PhotoBatches, build_augmentation
 from training.report import plot_curves
 
@@ -177,6 +177,8 @@ def _repeat(
     """Train with stored settings, and before that the stage that they started from."""
     if settings.get("teacher"):
         raise UserError("A run with teachers cannot be repeated: they saw the photos of all folds.")
+    if settings.get("recovered_from"):
+        raise UserError("What began with a recovered network cannot be repeated: it saw all folds.")
     if settings.get("leave_out") or settings.get("train_share", 1) < 1:
         raise UserError("A run on a part of the photos cannot be repeated: folds deal out all.")
     settings = settings | {"backbone_weights": backbone_weights}
@@ -382,7 +384,7 @@ def _build(config: TrainConfig) -> keras.Model:
     if not path.is_file():
         raise UserError(f"--start-from {config.start_from} holds no {FINAL}: finish it first.")
     try:
-        model.set_weights(keras.models.load_model(path, compile=False).get_weights())
+        copy_weights(keras.models.load_model(path, compile=False), model)
     except ValueError as error:
         raise UserError(f"{path} is a network with another head: give its --head.") from error
     return model

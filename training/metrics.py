@@ -165,6 +165,20 @@ def roc_auc(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = 
     return float(metrics.roc_auc_score(truth, scores, sample_weight=weights))
 
 
+def mean_auc(truth: np.ndarray, scores: np.ndarray, sources: Sequence[str]) -> float:
+    """Return the mean over the sources of the ROC AUC of each, NaN where none has both labels.
+
+    Args:
+        truth: labels `[photos]`, 1 = fake.
+        scores: any scores `[photos]` that are higher for fake.
+        sources: of each photo. One that has photos of one label only is left out.
+    """
+    names = np.asarray(sources)
+    aucs = [roc_auc(truth[names == name], scores[names == name]) for name in np.unique(names)]
+    defined = [auc for auc in aucs if not np.isnan(auc)]
+    return float(np.mean(defined)) if defined else float("nan")
+
+
 def weighted_auc(
     truth: np.ndarray, scores: np.ndarray, sources: Sequence[str] | None = None
 ) -> Callable[[np.ndarray], float]:

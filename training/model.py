@@ -147,9 +147,48 @@ def _pool_evidence(evidence):
     )(pooled)
 
 
+def copy_weights(source: keras.Model, target: keras.Model) -> None:
+    """Give a network the weights of another that is built alike but for the side of its photos.
+
+    What photos are normalised by is among them. Keras takes that over only when told to, and has
+    one more rescaling in a network that began with `imagenet`, which a normalisation can hold.
+
+    Raises:
+        ValueError: the networks have different layers.
+    """
+    target.set_weights(source.get_weights())
+    norm = photo_normalization(target)
+    scale = _scale_after_normalization(source) / _scale_after_normalization(target)
+    norm.adapt_variance.assign(norm.adapt_variance / scale.reshape(norm.adapt_variance.shape) ** 2)
+    norm.finalize_state()
+
+
+def photo_normalization(network: keras.Model) -> keras.layers.Normalization:
+    """Return the layer by which a network normalises photos, after their rescaling to 0 to 1."""
+    kind = keras.layers.Normalization
+    return next(layer for layer in network.layers if isinstance(layer, kind))
+
+
+def _scale_after_normalization(network: keras.Model) -> np.ndarray:
+    """Return what each channel of normalised photos is multiplied by before the first convolution,
+    `[3]`."""
+    following = network.layers[network.layers.index(photo_normalization(network)) + 1]
+    scale = following.scale if isinstance(following, keras.layers.Rescaling) else 1.0
+    return np.broadcast_to(np.asarray(scale, np.float32), 3)
+
+
 def _load_backbone(weights: str, input_size: int) -> keras.Model:
-    # With "imagenet" Keras builds one more rescaling layer than with a path, because its own file
-    # expects it.
+    loaded = _load_as_keras(weights, input_size)
+    if weights != "imagenet":
+        return loaded
+    # For its own file Keras builds one more rescaling than for any other. Without it all networks
+    # are built alike, and each can start from each.
+    backbone = _load_as_keras("none", input_size)
+    copy_weights(loaded, backbone)
+    return backbone
+
+
+def _load_as_keras(weights: str, input_size: int) -> keras.Model:
     named = {"imagenet": "imagenet", "none": None}
     if weights not in named and not Path(weights).is_file():
         raise UserError(

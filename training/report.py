@@ -229,7 +229,7 @@ def formats_table(report: Mapping) -> str:
         )
         for variant in report["variants"]
     ]
-    return markdown_table(("format", "size", "time", "validation AUC", "passed"), rows)
+    return markdown_table(("format", "size", "time", "mean validation AUC", "passed"), rows)
 
 
 def show(estimate: Mapping[str, float | None]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import keras
 
-from training.model import EVIDENCE
+from training.model import EVIDENCE, copy_weights
 
 
 class GradCam(keras.layers.Layer):
@@ -207,7 +207,7 @@ def enlarge(model: keras.Model, factor: int = 2) -> keras.Model:
     rows, columns, channels = model.input_shape[1:]
     photos = keras.Input((factor * rows, factor * columns, channels))
     larger = keras.models.clone_model(model, input_tensors=photos)
-    larger.set_weights(model.get_weights())
+    copy_weights(model, larger)
     return larger
 
 
