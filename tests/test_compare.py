@@ -141,6 +141,9 @@ def test_a_source_that_an_earlier_stage_saw_is_not_foreign(runs, data):
     stored["settings"] |= {"leave_out": "archive", "start_from": SETTINGS}
     (runs[3] / CONFIG).write_text(json.dumps(stored))
     assert "foreign" not in compare([runs[0], runs[3]], data, samples=10)["recipes"][1]
+    stored["settings"]["start_from"] = {"recovered_from": "0" * 64}
+    (runs[3] / CONFIG).write_text(json.dumps(stored))
+    assert "foreign" not in compare([runs[0], runs[3]], data, samples=10)["recipes"][1]
 
 
 def test_settings_are_compared_by_the_scores_of_folds(runs, data):

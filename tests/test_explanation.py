@@ -38,7 +38,8 @@ def tiny_network(input_size: int, **_) -> keras.Model:
     """Return a network whose last layers are named and connected like the real one's."""
     layers = keras.layers
     photos = keras.Input((input_size, input_size, 3))
-    features = layers.Conv2D(4, 3, strides=16, padding="same")(layers.Rescaling(1 / 255)(photos))
+    normalised = layers.Normalization()(layers.Rescaling(1 / 255)(photos))
+    features = layers.Conv2D(4, 3, strides=16, padding="same")(normalised)
     convolved = layers.Conv2D(8, 1, use_bias=False, name="top_conv")(features)
     top = layers.Activation("swish")(layers.BatchNormalization(name="top_bn")(convolved))
     pooled = layers.GlobalAveragePooling2D(name="pooled")(top)

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from scipy.special import expit
+from sklearn.metrics import roc_auc_score
 
 from space.detector import Calibration, Detector
 from tests.conftest import FACES
@@ -15,8 +16,8 @@ from tests.test_evaluate import REPORT_FILES
 from training.dataset import read_split
 from training.errors import UserError
 from training.evaluate import evaluate, score_photos
-from training.export import Variant, choose_variant, export
-from training.quantize import HEAD, GraphQuantizer, log_odds
+from training.export import Variant, _auc, choose_variant, export
+from training.quantize import BLOCKS, HEAD, GraphQuantizer, log_odds
 from training.saliency import with_heatmap
 
 
@@ -102,6 +103,19 @@ def variant(name: str, milliseconds: float, auc: float) -> Variant:
     return Variant(name, 5.0, milliseconds, auc, passed=auc >= 0.700 - 0.005)
 
 
+def test_gate_counts_each_source_once(data):
+    photos = read_split(data, "validation")
+    photos = [
+        dataclasses.replace(photo, source=str(number % 4 == 0))
+        for number, photo in enumerate(photos)
+    ]
+    scores = np.random.default_rng(3).random(len(photos))
+    fake = np.array([photo.is_fake for photo in photos])
+    small = np.array([photo.source == "True" for photo in photos])
+    expected = [roc_auc_score(fake[of], scores[of]) for of in (small, ~small)]
+    assert _auc(photos, scores) == pytest.approx(np.mean(expected))
+
+
 def test_gate_takes_the_fastest_that_passes_and_names_both_figures(caplog):
     variants = [variant("slow", 9, 0.701), variant("good", 5, 0.696), variant("bad", 3, 0.667)]
     with caplog.at_level(logging.INFO):
@@ -130,6 +144,35 @@ def test_int8_keeps_the_blocks_in_float_that_it_is_told(quantizer):
     error_spared = np.abs(log_odds(spared, quantizer._photos) - exact).mean()
     assert error_spared < error_whole
     assert len(whole) < len(spared) < len(quantizer.graph)
+
+
+@pytest.mark.parametrize(
+    ("enough", "kept"),
+    [
+        ({"stem", "block1a"}, ["stem", "block1a"]),
+        ({"block6a", "top"}, ["top", "block6a"]),
+        (set(), []),
+    ],
+)
+def test_first_or_worst_blocks_stay_in_float_whichever_are_fewer(enough, kept, monkeypatch):
+    """Of a graph that agrees once some blocks are in float, and whose last are the worst alone."""
+    exact = np.linspace(-2, 2, 9)
+    monkeypatch.setattr("training.quantize.log_odds", lambda graph, photos: graph)
+    quantizer = GraphQuantizer(exact, [])
+    worst_first = ["top", "block6a", *BLOCKS[:-6]]
+    errors = {block: -worst_first.index(block) for block in worst_first}
+    monkeypatch.setattr(quantizer, "_error_of", lambda block: errors.get(block, -100))
+    tried = []
+
+    def int8(float_blocks):
+        tried.append(float_blocks)
+        return exact if enough <= set(float_blocks) else np.roll(exact, 3)
+
+    monkeypatch.setattr(quantizer, "int8", int8)
+    graph, blocks = quantizer.int8_selective()
+    assert blocks == kept
+    assert np.array_equal(graph, exact)
+    assert all(float_blocks[0] == HEAD for float_blocks in tried)
 
 
 def test_selective_int8_agrees_better_than_int8_alone(quantizer):

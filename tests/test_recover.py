@@ -10,13 +10,16 @@ from space.detector import Detector
 from space.faces import model_input
 from tests.drawing import draw_face
 from tests.serving import SPACE
+from training import card
 from training.compare import compare
 from training.config import TrainConfig, read_config
-from training.dataset import read_report
+from training.dataset import draw_inputs, read_report
 from training.distillation import check_teachers
 from training.errors import UserError
-from training.fit import repeat_run
-from training.recover import _photos, read_constants, recover
+from training.fit import repeat_run, train, train_recipe
+from training.hub import push
+from training.recover import _normalise_photos, read_constants, recover
+from training.saliency import with_heatmap
 
 BUNDLED = SPACE / "model"
 
@@ -33,7 +36,9 @@ def model(data, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def recovered(model, data, tmp_path_factory) -> Path:
-    return recover(model, data, tmp_path_factory.mktemp("recovered") / "run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.recover.MEASURED", 32)
+        return recover(model, data, tmp_path_factory.mktemp("recovered") / "run")
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +54,8 @@ def photos() -> np.ndarray:
 def test_recovered_network_judges_and_points_as_the_model_does(network, model, photos):
     probabilities, heatmaps = Detector(model).run(photos)
     np.testing.assert_allclose(network.predict(photos, verbose=0), probabilities, atol=0.06)
-    evidence = keras.Model(network.input, network.get_layer("evidence").output)
-    own = evidence.predict(photos, verbose=0)[..., 0]
-    assert np.corrcoef(own.clip(own.mean()).ravel(), heatmaps.ravel())[0, 1] > 0.8
+    own = with_heatmap(network).predict(photos, verbose=0)["heatmap"]
+    assert np.corrcoef(own.ravel(), heatmaps.ravel())[0, 1] > 0.9
     assert np.ptp(probabilities[:, 1]) > 0.1  # or anything would agree
 
 
@@ -59,8 +63,8 @@ def test_activations_are_distributed_as_the_normalisations_say(network, data):
     norms = [one for one in network.layers if isinstance(one, keras.layers.BatchNormalization)]
     taps = keras.Model(network.input, [norm.input for norm in norms])
     assert len(norms) == 50
-    # The photos that they were measured on.
-    inputs = taps.predict(_photos(data, 160, Detector(BUNDLED).config.crop_margin), verbose=0)
+    measured = draw_inputs(data, 32, 160, Detector(BUNDLED).config.crop_margin)
+    inputs = taps.predict(measured, verbose=0)
     for norm, values in zip(norms, inputs, strict=True):
         mean, variance = np.asarray(norm.moving_mean), np.asarray(norm.moving_variance)
         close = {"rtol": 1e-2, "atol": 1e-2}
@@ -77,8 +81,29 @@ def test_run_can_be_learned_from_and_compared_but_not_repeated(recovered, model,
     assert first["differs"] == {"model": f"recovered from {digest[:12]}"}
     assert second["differs"] == {"model": str(model)}
     assert read_config(recovered)["settings"]["recovered_from"] == digest
-    with pytest.raises(UserError, match="cannot be repeated"):
-        repeat_run(recovered, data, tmp_path / "again", {}, "none")
+    with pytest.raises(UserError, match="saw the photos of all folds"):
+        repeat_run(recovered, data, tmp_path / "again", {}, None)
+    for resume in (False, True):
+        with pytest.raises(UserError, match="go on from it with --start-from"):
+            train_recipe("one-stage", {"run": recovered, "data": data}, resume=resume)
+    with pytest.raises(UserError, match="no training"):
+        push(recovered, "someone/detector", data=data)
+
+
+def test_training_goes_on_from_it(recovered, network, data, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("training.fit._fit", lambda model, *_: model.save(tmp_path / "began.keras"))
+    monkeypatch.setattr("training.fit._finish", lambda run: None)
+    settings = {"head": "evidence", "input_size": 160, "batch_size": 8}
+    train(TrainConfig(data=data, run=tmp_path / "run", start_from=str(recovered), **settings))
+    began = keras.models.load_model(tmp_path / "began.keras")
+    expected = network.predict(photos, verbose=0)
+    np.testing.assert_allclose(began.predict(photos, verbose=0), expected, atol=1e-5)
+    assert "the network of an exported file" in _backbone_on_card(tmp_path / "run")
+
+
+def _backbone_on_card(run: Path) -> str:
+    (run / "history.csv").write_text("epoch\n0\n")
+    return card._training(run)["backbone"]
 
 
 def test_what_cannot_be_recovered_is_one_sentence(model, recovered, exported, data, tmp_path):
@@ -122,3 +147,7 @@ def test_normalised_photos_are_recovered(photos, tmp_path):
     expected = (photos / 255 - mean) / np.sqrt(variance)
     np.testing.assert_allclose(photos * factor + shift, expected, atol=1e-4)
     assert set(found) == {"photos", "stem_conv"}
+    bare = layers.Normalization()
+    other = keras.Model(image, bare(layers.Rescaling(1 / 255)(image)))
+    _normalise_photos(other, factor, shift)
+    np.testing.assert_allclose(other.predict(photos, verbose=0), expected, atol=1e-3)

@@ -33,7 +33,7 @@ from training.stress import show_change
 
 MEAN_AUC, RANKING = "mean_auc", "paired_ranking"
 FLIP = "test_time_flip"
-MODEL = "model"  # the only setting that is known of an exported one: its folder
+MODEL = "model"  # what is known of an exported one, its folder, or of a recovered one, its file
 MAX_NAMED = 6  # settings in a table; a recipe that differs in more goes by the names of its runs
 IGNORED = ("seed", "start_from", "backbone_weights")  # they make no other recipe
 
@@ -224,8 +224,8 @@ def _read_run(run: Path) -> tuple[dict, str]:
 
 def _settings(stored: Mapping) -> dict:
     """Return what makes a recipe of stored settings, those of earlier stages under their names."""
-    if "recovered_from" in stored:  # how that was trained, nobody noted
-        return {MODEL: f"recovered from {stored['recovered_from'][:12]}"}
+    if "recovered_from" in stored:  # what it was trained on, nobody noted
+        return {MODEL: f"recovered from {stored['recovered_from'][:12]}", "leave_out": ""}
     complete = complete_settings(stored)
     settings = {name: value for name, value in complete.items() if name not in IGNORED}
     if stored.get("start_from"):
@@ -236,9 +236,9 @@ def _settings(stored: Mapping) -> dict:
 
 def _differences(first: Mapping, other: Mapping) -> dict:
     """Return how settings differ from the first, or from another recipe, which is then named, where
-    that is shorter to say; of an exported model, which it is."""
+    that is shorter to say; of an exported or recovered model, which it is."""
     if MODEL in other:
-        return dict(other)
+        return {MODEL: other[MODEL]}
     named = [
         {"recipe": name} | _difference(_recipe_settings(stages), other)
         for name, stages in RECIPES.items()

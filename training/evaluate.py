@@ -28,6 +28,7 @@ from training.report import write_report
 from training.splits import assign_folds
 
 METRICS = "metrics.json"
+EXPORT_REPORT = "export_report.json"  # in an exported model's folder
 FOLDS_FOLDER, FOLD_SCORES = "folds", "scores.json"  # in a run, and a file in that
 # Of a run, which brings no thresholds of its own.
 EVEN_THRESHOLDS = {"real": THRESHOLD, "fake": THRESHOLD}
@@ -218,17 +219,17 @@ def exported_scores(model: Path, photos: Sequence[Photo]) -> np.ndarray:
 
 
 def exported_fingerprint(model: Path) -> str:
-    """Return the fingerprint of the data that an exported model was trained on, or measured on
-    last, as the export does.
+    """Return the fingerprint of the data that an exported model was trained on; of an older export,
+    which does not say, of that which it was measured on last.
 
     Raises:
-        UserError: it does not say.
+        UserError: neither is known.
     """
-    path = Path(model) / METRICS
-    fingerprint = path.is_file() and json.loads(path.read_text()).get("data_fingerprint")
-    if not fingerprint:
-        raise UserError(f"{path} does not name the data of the model: export it anew.")
-    return fingerprint
+    for path in (Path(model) / EXPORT_REPORT, Path(model) / METRICS):
+        stored = json.loads(path.read_text()) if path.is_file() else {}
+        if "data_fingerprint" in stored:
+            return stored["data_fingerprint"]
+    raise UserError(f"{path} does not name the data of the model: export it anew.")
 
 
 def load_detector(model: str | Path) -> Detector:

@@ -20,12 +20,19 @@ import keras
 import numpy as np
 
 from space.detector import MODEL_FILE, Calibration, Detector, DetectorConfig
-from space.faces import model_input
 from training.calibrate import calibrate, choose_thresholds, describe_scores
 from training.config import read_config
-from training.dataset import CROP_MARGIN, LABELS, Photo, open_framed, read_report, read_split
+from training.dataset import (
+    CROP_MARGIN,
+    LABELS,
+    Photo,
+    draw_inputs,
+    open_framed,
+    read_report,
+    read_split,
+)
 from training.errors import UserError
-from training.evaluate import evaluate, keras_scores, log_metrics, score_photos
+from training.evaluate import EXPORT_REPORT, evaluate, keras_scores, log_metrics, score_photos
 from training.fit import FINAL, package_versions
 from training.folders import check_replaceable, replaced_folder
 from training.metrics import SAMPLES, mean_auc
@@ -34,7 +41,7 @@ from training.saliency import with_heatmap
 from training.sources import describe_training
 from training.timing import time_in_turn
 
-REPORT, VARIANTS = "export_report.json", "variants"
+VARIANTS = "variants"
 MAX_AUC_LOSS = 0.005  # on the validation split, mean over its sources, against Keras
 CALIBRATION_PHOTOS = 100
 SUMMARY = ("photos", "roc_auc", "average_precision", "accuracy", "balanced_accuracy")
@@ -53,14 +60,14 @@ class Variant:
         name: of the format.
         megabytes: size of the file.
         milliseconds: median time of one prediction on this machine, decoding left out.
-        auc: mean over the sources of the ROC AUC on the validation split.
+        mean_auc: mean over the sources of the ROC AUC on the validation split.
         passed: whether that is good enough.
     """
 
     name: str
     megabytes: float
     milliseconds: float
-    auc: float
+    mean_auc: float
     passed: bool
 
 
@@ -85,7 +92,7 @@ def export(
     Raises:
         UserError: the run is not finished, the data is other than the run's, or no format passes.
     """
-    check_replaceable(output, REPORT)
+    check_replaceable(output, EXPORT_REPORT)
     config = read_config(run)
     if config["data"]["fingerprint"] != read_report(data)["fingerprint"]:
         raise UserError(f"{data} is not the data that {run} was trained on: give its --data.")
@@ -100,17 +107,18 @@ def export(
         variants = _measure(folders, photos, margin, keras_auc)
         chosen = choose_variant(variants, keras_auc)
         report = {
-            "keras_validation_auc": keras_auc,
+            "data_fingerprint": config["data"]["fingerprint"],
+            "keras_mean_validation_auc": keras_auc,
             "variants": [asdict(variant) for variant in variants],
             "int8_selective_keeps_in_float16": float_blocks,
         }
         contents = {folder.name: (folder / MODEL_FILE).read_bytes() for folder in folders}
-    with replaced_folder(output, REPORT) as folder:
+    with replaced_folder(output, EXPORT_REPORT) as folder:
         _write_model(folder, contents.pop(chosen.name), chosen.name, description)
         _write_others(folder / VARIANTS, contents)
         _give_meaning(folder, photos, faces)
         figures = _measure_served(folder, data, samples, faces)
-        (folder / REPORT).write_text(json.dumps(report, indent=2) + "\n")
+        (folder / EXPORT_REPORT).write_text(json.dumps(report, indent=2) + "\n")
     log_metrics(figures, output)
     log.info("%s: %s, %.1f MB.", output / MODEL_FILE, chosen.name, chosen.megabytes)
     return output
@@ -127,7 +135,7 @@ def choose_variant(variants: list[Variant], keras_auc: float) -> Variant:
             log.info(
                 "%s is refused: mean validation AUC %.4f, more than %.3f below Keras' %.4f.",
                 variant.name,
-                variant.auc,
+                variant.mean_auc,
                 MAX_AUC_LOSS,
                 keras_auc,
             )
@@ -157,8 +165,8 @@ def _write_variants(
     log.info("Converting to LiteRT; this takes a minute.")
     graph = export_graph(keras.models.load_model(run / FINAL))
     margin = read_config(run)["settings"].get("crop_margin", 0.0)
-    photos = _calibration_photos(data, description.input_size, margin)
-    quantizer = GraphQuantizer(graph, photos)
+    photos = draw_inputs(data, CALIBRATION_PHOTOS, description.input_size, margin)
+    quantizer = GraphQuantizer(graph, [photo[None] for photo in photos])
     selective, float_blocks = quantizer.int8_selective()
     contents = {
         "float16": quantizer.float16(),
@@ -170,13 +178,6 @@ def _write_variants(
         (folder / name).mkdir()
         _write_model(folder / name, content, name, description)
     return [folder / name for name in contents], float_blocks
-
-
-def _calibration_photos(data: Path, size: int, margin: float) -> list[np.ndarray]:
-    """Return training photos `[1, size, size, 3]` drawn by lot."""
-    photos = read_split(data, "train")
-    chosen = np.random.default_rng(0).permutation(len(photos))[:CALIBRATION_PHOTOS]
-    return [model_input(open_framed(photos[index], margin), size)[None] for index in chosen]
 
 
 def _description(config: dict, photos: list[Photo]) -> DetectorConfig:
@@ -229,7 +230,7 @@ def _measure(
             name=folder.name,
             megabytes=(folder / MODEL_FILE).stat().st_size / 1e6,
             milliseconds=milliseconds,
-            auc=auc,
+            mean_auc=auc,
             passed=auc >= keras_auc - MAX_AUC_LOSS,
         )
         for folder, milliseconds, auc in zip(folders, times, aucs, strict=True)

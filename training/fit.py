@@ -157,6 +157,8 @@ def repeat_run(
     stored = read_config(run)
     if stored["data"]["fingerprint"] != read_report(data)["fingerprint"]:
         raise UserError(f"{data} is not the data that {run} was trained on: give its --data.")
+    if _is_recovered(stored["settings"]):
+        raise UserError(f"{run} began with a recovered network, which saw the photos of all folds.")
     if backbone_weights is None:
         backbone_weights = stored["settings"]["backbone_weights"]
     if isinstance(backbone_weights, dict):
@@ -165,6 +167,13 @@ def repeat_run(
             "--backbone-weights."
         )
     return _repeat(stored["settings"], data, folder, photos, backbone_weights)
+
+
+def _is_recovered(settings: Mapping) -> bool:
+    """Return whether a run's first stage is a recovered network."""
+    while settings.get("start_from"):
+        settings = settings["start_from"]
+    return "recovered_from" in settings
 
 
 def _repeat(
@@ -177,8 +186,6 @@ def _repeat(
     """Train with stored settings, and before that the stage that they started from."""
     if settings.get("teacher"):
         raise UserError("A run with teachers cannot be repeated: they saw the photos of all folds.")
-    if settings.get("recovered_from"):
-        raise UserError("What began with a recovered network cannot be repeated: it saw all folds.")
     if settings.get("leave_out") or settings.get("train_share", 1) < 1:
         raise UserError("A run on a part of the photos cannot be repeated: folds deal out all.")
     settings = settings | {"backbone_weights": backbone_weights}
@@ -203,6 +210,11 @@ def read_history(run: Path) -> list[dict[str, float]]:
         return []
     with path.open(newline="") as file:
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def describe_data(report: Mapping) -> dict:
+    """Return what a run notes of the report of the prepared folder that it is trained on."""
+    return {name: report[name] for name in ("fingerprint", "size", "seed", "counts")}
 
 
 def package_versions() -> dict[str, str]:
@@ -255,6 +267,8 @@ class _Replay(keras.callbacks.Callback):
 def _holds_run(run: Path, resume: bool) -> bool:
     """Return whether a folder holds a run; if it does, somebody must have asked to resume it."""
     started = (run / CONFIG).exists()
+    if started and "recovered_from" in read_config(run)["settings"]:
+        raise UserError(f"{run} holds a recovered network: go on from it with --start-from.")
     if started and not resume:
         raise UserError(f"{run} holds a run already: add --resume to go on, or give another --run.")
     return started
@@ -322,11 +336,10 @@ def _sha256(path: Path) -> str:
 
 
 def _description(config: TrainConfig, data: dict) -> dict:
-    keep = ("fingerprint", "size", "seed", "counts")
     return {
         "settings": _settings(config),
         "devices": config.devices,  # another machine may have others
-        "data": {key: data[key] for key in keep},
+        "data": describe_data(data),
         "versions": package_versions(),
     }
 

@@ -166,7 +166,8 @@ def roc_auc(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = 
 
 
 def mean_auc(truth: np.ndarray, scores: np.ndarray, sources: Sequence[str]) -> float:
-    """Return the mean over the sources of the ROC AUC of each, NaN where none has both labels.
+    """Return the mean over the sources of the ROC AUC of each, or that of all photos together where
+    no source has both labels.
 
     Args:
         truth: labels `[photos]`, 1 = fake.
@@ -176,7 +177,7 @@ def mean_auc(truth: np.ndarray, scores: np.ndarray, sources: Sequence[str]) -> f
     names = np.asarray(sources)
     aucs = [roc_auc(truth[names == name], scores[names == name]) for name in np.unique(names)]
     defined = [auc for auc in aucs if not np.isnan(auc)]
-    return float(np.mean(defined)) if defined else float("nan")
+    return float(np.mean(defined)) if defined else roc_auc(truth, scores)
 
 
 def weighted_auc(

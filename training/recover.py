@@ -5,7 +5,7 @@ gives a run to go on from (`train --start-from`), to learn from (`--teacher`) or
 
 An export holds batch normalisation within the convolutions, so that how the activations are
 distributed is lost: it is measured anew on training photos, and leaves the answers as they are.
-Weights of eight bits stay as coarse as they were.
+Weights of eight bits stay as coarse as they were, and of dropout nothing is known.
 """
 
 from __future__ import annotations
@@ -14,23 +14,24 @@ import json
 import logging
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import keras
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+from tqdm import tqdm
 
 from space.detector import MODEL_FILE, Detector
-from space.faces import model_input
 from training.config import CONFIG, FINAL
-from training.dataset import open_framed, read_report, read_split
+from training.dataset import draw_inputs, read_report
 from training.errors import UserError
 from training.evaluate import exported_fingerprint, load_detector
-from training.fit import package_versions
+from training.fit import describe_data, package_versions
+from training.folders import check_replaceable, replaced_folder
 from training.model import EVIDENCE, build_model, photo_normalization
 
 MEASURED = 256  # photos of the training split, that activations are measured on
-BATCH = 32
 MAX_DIFFERENCE = 0.05  # of the probabilities, on average: the export's activations may be int8
 KERNELS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 NORM = "evidence_norm"  # the only batch normalisation that no convolution comes right before
@@ -44,41 +45,43 @@ def recover(model: Path, data: Path, run: Path) -> Path:
     """Write a run's folder with the network of an exported model, and return it.
 
     Args:
-        model: folder of an exported model with the head `evidence`.
+        model: folder of an exported model with the head `evidence`, trained on faces that were
+            cropped as it crops them.
         data: the prepared folder that it was trained on.
         run: folder to write, with `deepfake_cnn.keras` and `config.json`.
 
     Raises:
         UserError: there is a run already, the data is other than the model's, the model has the
-            other head, or what comes out does not judge as the model does.
+            other head or another layout, or what comes out does not judge as it does.
     """
     if (run / CONFIG).exists():
         raise UserError(f"{run} holds a run already: give another --run.")
-    detector = load_detector(model)
-    fingerprint = read_report(data)["fingerprint"]
-    if exported_fingerprint(model) != fingerprint:
+    check_replaceable(run, CONFIG)
+    detector, report = load_detector(model), read_report(data)
+    if exported_fingerprint(model) != report["fingerprint"]:
         raise UserError(f"{data} is not the data that {model} was trained on: give its --data.")
     constants = read_constants((Path(model) / MODEL_FILE).read_bytes())
-    if EVIDENCE not in constants:
+    if not {EVIDENCE, NORM} <= constants.keys():
         raise UserError(f"{model} has not the head `evidence`, and no other can be recovered.")
-    settings = {
-        "head": EVIDENCE,
-        "input_size": detector.config.input_size,
-        "crop_margin": detector.config.crop_margin,
-        "hidden_units": len(constants[NORM][0]),
-    }
-    network = _build(settings, constants)
-    photos = _photos(data, settings["input_size"], settings["crop_margin"])
+    size, margin = detector.config.input_size, detector.config.crop_margin
+    network = _build(constants, size)
+    photos = draw_inputs(data, MEASURED, size, margin)
     _measure_activations(network, photos)
     _check(network, detector, photos)
     description = {
-        "settings": settings | {"recovered_from": detector.config.sha256},
-        "data": {"fingerprint": fingerprint},
+        "settings": {
+            "head": EVIDENCE,
+            "input_size": size,
+            "crop_margin": margin,
+            "hidden_units": len(constants[NORM][0]),
+            "recovered_from": detector.config.sha256,
+        },
+        "data": describe_data(report),
         "versions": package_versions(),
     }
-    run.mkdir(parents=True, exist_ok=True)
-    network.save(run / FINAL)
-    (run / CONFIG).write_text(json.dumps(description, indent=2) + "\n")
+    with replaced_folder(run, CONFIG) as folder:
+        network.save(folder / FINAL)
+        (folder / CONFIG).write_text(json.dumps(description, indent=2) + "\n")
     return run
 
 
@@ -103,7 +106,7 @@ def read_constants(graph: bytes) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         constants = [_value(graph, model, tensor) for tensor in tensors]
         if not constants or constants[0] is None:
             continue
-        if kind in KERNELS:
+        if kind in KERNELS and len(constants) > 1:
             name = _layer(tensors[0].name, main.tensors[operator.outputs[0]].name)
             found[name] = constants[0], constants[1]
         elif kind in ("MUL", "ADD", "SUB"):
@@ -126,6 +129,7 @@ def _kind(model: schema.ModelT, operator: schema.OperatorT) -> str:
     return _names(schema.BuiltinOperator)[max(code.builtinCode, code.deprecatedBuiltinCode)]
 
 
+@cache
 def _names(enumeration: type) -> dict[int, str]:
     """Return the names of a schema's enumeration, which is a class of integers, by their value."""
     return {value: name for name, value in vars(enumeration).items() if isinstance(value, int)}
@@ -137,7 +141,7 @@ def _layer(*names: bytes) -> str:
     They hold `MODEL_1/LAYER_1/OPERATION`, and after semicolons the same of what was folded in.
     """
     layers = re.findall(r"\w+/(\w+?)(?:_\d+)?/", ";".join(name.decode() for name in names))
-    return next(name for name in layers if not re.search("(bn|pad|norm)$", name))
+    return next((name for name in layers if not re.search("(bn|pad|norm)$", name)), "")
 
 
 def _value(graph: bytes, model: schema.ModelT, tensor: schema.TensorT) -> np.ndarray | None:
@@ -146,7 +150,8 @@ def _value(graph: bytes, model: schema.ModelT, tensor: schema.TensorT) -> np.nda
     kind = TYPES.get(_names(schema.TensorType)[tensor.type])
     buffer = model.buffers[tensor.buffer]
     # What the quantizer writes lies behind the part of the file that the schema describes.
-    content = graph[buffer.offset :][: buffer.size] if buffer.data is None else buffer.data
+    behind = graph[buffer.offset : buffer.offset + buffer.size]
+    content = behind if buffer.data is None else buffer.data
     if kind is None or not len(content):
         return None
     value = np.frombuffer(content, kind).astype(np.float32).reshape(tensor.shape)
@@ -159,14 +164,27 @@ def _value(graph: bytes, model: schema.ModelT, tensor: schema.TensorT) -> np.nda
     return (value - zero.reshape(along)) * scale.reshape(along)
 
 
-def _build(settings: Mapping, constants: Mapping[str, tuple]) -> keras.Model:
-    shape = {name: settings[name] for name in ("head", "input_size", "hidden_units")}
-    network = build_model(backbone_weights="none", trainable_layers=0, **shape)
-    left = dict(constants)
-    _normalise_photos(network, *left.pop(PHOTOS))
-    factor, shift = left.pop(NORM)
+def _build(constants: Mapping[str, tuple], input_size: int) -> keras.Model:
+    """Return a network that computes with a graph's constants.
+
+    Raises:
+        UserError: a layer is missing, or there are others.
+    """
+    kernels = dict(constants)
+    scaling, (factor, shift) = kernels.pop(PHOTOS), kernels.pop(NORM)
+    network = build_model(
+        backbone_weights="none",
+        trainable_layers=0,
+        head=EVIDENCE,
+        input_size=input_size,
+        hidden_units=len(factor),
+    )
+    differing = kernels.keys() ^ {one.name for one in network.layers if hasattr(one, "kernel")}
+    if differing:
+        raise UserError(f"The model has other layers than an export: {', '.join(differing)}.")
+    _normalise_photos(network, *scaling)
     _set_norm(network.get_layer(NORM), factor=factor, shift=shift)
-    for name, (kernel, bias) in left.items():
+    for name, (kernel, bias) in kernels.items():
         layer = network.get_layer(name)
         order = (1, 0) if kernel.ndim == 2 else (1, 2, 3, 0)
         weights = [kernel.transpose(order).reshape(layer.kernel.shape)]
@@ -195,11 +213,9 @@ def _measure_activations(network: keras.Model, photos: np.ndarray) -> None:
     norms = [layer for layer in network.layers if isinstance(layer, kind)]
     taps = keras.Model(network.input, [norm.input for norm in norms])
     moments = []
-    for start in range(0, len(photos), BATCH):
-        batch = [
-            np.asarray(one, np.float64) for one in taps.predict_on_batch(photos[start:][:BATCH])
-        ]
-        moments.append([(one.mean((0, 1, 2)), (one**2).mean((0, 1, 2))) for one in batch])
+    for photo in tqdm(photos, desc="Measuring activations", unit="photo"):
+        values = [np.asarray(one, np.float64) for one in taps.predict_on_batch(photo[None])]
+        moments.append([(one.mean((0, 1, 2)), (one**2).mean((0, 1, 2))) for one in values])
     for norm, of_norm in zip(norms, zip(*moments, strict=True), strict=True):
         mean, square = np.mean(of_norm, axis=0)
         gamma, beta, _, variance = norm.get_weights()
@@ -212,14 +228,6 @@ def _set_norm(norm, *, factor, shift, mean=0.0, variance=1.0) -> None:
     mean, variance = (np.broadcast_to(value, shift.shape) for value in (mean, variance))
     gamma = factor * np.sqrt(variance + norm.epsilon)
     norm.set_weights([gamma, shift + factor * mean, mean, variance])
-
-
-def _photos(data: Path, size: int, margin: float) -> np.ndarray:
-    """Return training photos `[photos, size, size, 3]` drawn by lot, whole batches of them."""
-    photos = read_split(data, "train")
-    chosen = np.random.default_rng(0).permutation(len(photos))[:MEASURED]
-    chosen = chosen[: max(1, len(chosen) // BATCH) * BATCH]
-    return np.stack([model_input(open_framed(photos[index], margin), size) for index in chosen])
 
 
 def _check(network: keras.Model, detector: Detector, photos: np.ndarray) -> None:

@@ -127,6 +127,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "stress": _of(stress_table, MODEL / "stress.json"),
     "stress_sources": _of_several(stress_sources_table, MODEL / "stress.json"),
     "candidates": _of(comparison_table, RESULTS / "candidates.json"),
+    "candidates_again": _of(comparison_table, RESULTS / "candidates-again.json"),
     "larger_photos": _of(comparison_table, RESULTS / "larger-photos.json"),
     "ablation": _of(comparison_table, RESULTS / "ablation.json"),
     "ablation_more": _of(comparison_table, RESULTS / "ablation-more.json"),
