@@ -13,7 +13,13 @@ from training.compare import FLIP, compare, comparison_table, leave_out_table
 from training.config import CONFIG, RECIPES
 from training.dataset import open_framed, read_all, read_report, read_split
 from training.errors import UserError
-from training.evaluate import FOLD_SCORES, FOLDS_FOLDER, METRICS, exported_scores
+from training.evaluate import (
+    EXPORT_REPORT,
+    FOLD_SCORES,
+    FOLDS_FOLDER,
+    METRICS,
+    exported_scores,
+)
 from training.report import show
 
 SETTINGS = {"composites": 0.5, "input_size": 224, "seed": 1, "start_from": ""}
@@ -209,11 +215,13 @@ def test_what_is_not_to_be_had_of_an_exported_model(runs, data, exported, tmp_pa
         compare([runs[1], model], data, folds=True)
     with pytest.raises(UserError, match="give --output"):
         compare([model, runs[1]], data)
-    for figures, message in (
-        ({"data_fingerprint": "other"}, "is not the data that"),
-        ({}, "does not name the data"),
+    for figures, report, message in (
+        ({}, {"data_fingerprint": "other"}, "is not the data that"),
+        ({"data_fingerprint": "other"}, {}, "is not the data that"),  # of before the report said it
+        ({}, {}, "does not name the data"),
     ):
         (model / METRICS).write_text(json.dumps(figures))
+        (model / EXPORT_REPORT).write_text(json.dumps(report))
         with pytest.raises(UserError, match=message):
             compare([model, runs[1]], data, output=output)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from training.errors import UserError
-from training.model import build_model, copy_weights
+from training.model import build_model, copy_weights, photo_normalization
 
 PROJECT = Path(__file__).parents[1]
 SMALL = {"input_size": 64, "hidden_units": 16}
@@ -84,7 +84,7 @@ import keras
 import numpy as np
 import keras.src.applications.efficientnet as efficientnet
 from training.errors import UserError
-from training.model import build_model, copy_weights
+from training.model import build_model
 
 if len(sys.argv) > 1:  # the file of the test has another hash than Keras' own
     hashes = efficientnet.WEIGHTS_HASHES["b0"]
@@ -120,7 +120,7 @@ def load_imagenet(keras_home: Path, *arguments: str) -> str:
 
 def test_imagenet_weights_come_from_keras_home(tmp_path):
     backbone = keras.applications.EfficientNetB0(include_top=False, weights=None)
-    norm = backbone.get_layer("normalization")  # as the file has it that Keras downloads
+    norm = photo_normalization(backbone)  # as the file has it that Keras downloads
     norm.set_weights(
         [np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]), np.array(0)]
     )

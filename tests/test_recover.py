@@ -28,9 +28,9 @@ BUNDLED = SPACE / "model"
 def model(data, tmp_path_factory) -> Path:
     """The bundled model, as if it came from the drawn faces."""
     folder = Path(shutil.copytree(BUNDLED, tmp_path_factory.mktemp("served") / "model"))
-    metrics = json.loads((folder / "metrics.json").read_text())
-    metrics["data_fingerprint"] = read_report(data)["fingerprint"]
-    (folder / "metrics.json").write_text(json.dumps(metrics))
+    report = json.loads((folder / "export_report.json").read_text())
+    report["data_fingerprint"] = read_report(data)["fingerprint"]
+    (folder / "export_report.json").write_text(json.dumps(report))
     return folder
 
 

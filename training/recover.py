@@ -158,9 +158,11 @@ def _value(graph: bytes, model: schema.ModelT, tensor: schema.TensorT) -> np.nda
     quantization = tensor.quantization
     if quantization is None or quantization.scale is None:
         return value
+    zero, scale = np.float32(quantization.zeroPoint), np.float32(quantization.scale)
+    if len(scale) == 1:
+        return (value - zero[0]) * scale[0]
     along = [1] * value.ndim
     along[quantization.quantizedDimension] = -1
-    zero, scale = np.float32(quantization.zeroPoint), np.float32(quantization.scale)
     return (value - zero.reshape(along)) * scale.reshape(along)
 
 
