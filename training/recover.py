@@ -1,6 +1,6 @@
 """Take a network out of an exported model: `python -m training recover MODEL --run RUN`.
 
-What is served can be asked, not trained. Where the run behind it is gone, or was never here, this
+What is served can be asked, not trained. Where the run behind it is gone and its data is not, this
 gives a run to go on from (`train --start-from`), to learn from (`--teacher`) or to export anew.
 
 An export holds batch normalisation within the convolutions, so that how the activations are
@@ -35,7 +35,7 @@ MEASURED = 256  # photos of the training split, that activations are measured on
 MAX_DIFFERENCE = 0.05  # of the probabilities, on average: the export's activations may be int8
 KERNELS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 NORM = "evidence_norm"  # the only batch normalisation that no convolution comes right before
-PHOTOS = "photos"
+PHOTOS = "photos"  # named like a layer: what they meet before the first one
 TYPES = {"FLOAT32": np.float32, "FLOAT16": np.float16, "INT8": np.int8, "INT32": np.int32}
 
 log = logging.getLogger(__name__)
