@@ -205,7 +205,6 @@ _PAIRS = {
     "crop_margin": 1.2,
     "head": "evidence",
     "sampling": "pairs",
-    "composites": 0.15,
     "erasing": 0.5,
     "mask_weight": 1.0,
     "batch_size": 32,
@@ -219,7 +218,7 @@ _PAIRS = {
 _COARSE = _PAIRS | {"input_size": 160, "epochs": 9, "epoch_photos": 8000, "learning_rate": 4e-4}
 RECIPES: dict[str, tuple[dict, ...]] = {
     "plain": ({},),
-    # The bundled model's. Half the arithmetic of two stages in use.
+    # Half the arithmetic of two stages in use.
     "one-stage": (_COARSE,),
     "two-stage": (
         _COARSE,
