@@ -132,6 +132,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "ablation": _of(comparison_table, RESULTS / "ablation.json"),
     "ablation_more": _of(comparison_table, RESULTS / "ablation-more.json"),
     "folds_sources": _of(comparison_table, RESULTS / "folds-sources.json"),
+    "folds_default": _of(comparison_table, RESULTS / "folds-default.json"),
     "leave_out": _of(leave_out_table, RESULTS / "leave-out.json"),
     "leave_out_no_composites": _of(leave_out_table, RESULTS / "leave-out-no-composites.json"),
     "data_curve": _of(comparison_table, RESULTS / "data-curve.json"),
