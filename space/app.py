@@ -14,7 +14,7 @@ from pathlib import Path
 from detector import DetectorError, load_bundled, load_detector
 from faces import FaceFinderError, load_face_finder
 from guard import RefuseAddresses
-from lean_gradio import gr, spare_matplotlib
+from lean_gradio import gr
 from service import Service
 from starlette.middleware import Middleware
 from video import MAX_BYTES, MAX_SECONDS
@@ -154,5 +154,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    spare_matplotlib()
     sys.exit(main())

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 import training.compare as module
 from space.detector import Detector
-from training.compare import FLIP, compare, comparison_table, leave_out_table
+from training.compare import compare, comparison_table, leave_out_table
 from training.config import CONFIG, RECIPES
 from training.dataset import open_framed, read_all, read_report, read_split
 from training.errors import UserError
@@ -22,19 +22,18 @@ from training.evaluate import (
 )
 from training.report import show
 
-SETTINGS = {"composites": 0.5, "input_size": 224, "seed": 1, "start_from": ""}
+SETTINGS = {"composites": 0.5, "input_size": 224, "seed": 1}
 
 
 @pytest.fixture
 def runs(data, tmp_path, monkeypatch) -> list:
     """Runs whose scores are given by their names' quality: the first is fair, the next two (seeds
     of one recipe) are good, the last is blind."""
-    earlier = {"composites": 0.5, "input_size": 160, "seed": 1, "start_from": ""}
     changes = [
-        {"start_from": earlier},
-        {"composites": 0.0, "start_from": earlier | {"composites": 0.0}},
-        {"composites": 0.0, "start_from": earlier | {"composites": 0.0, "seed": 2}, "seed": 2},
-        {"start_from": earlier | {"input_size": 128}},
+        {},
+        {"composites": 0.0},
+        {"composites": 0.0, "seed": 2},
+        {"input_size": 128},
     ]
     for name, change in zip(("fair", "good", "good-2", "blind"), changes, strict=True):
         (tmp_path / name).mkdir()
@@ -42,10 +41,10 @@ def runs(data, tmp_path, monkeypatch) -> list:
         (tmp_path / name / CONFIG).write_text(json.dumps(stored))
     quality = {"fair": 0.5, "good": 6.0, "good-2": 5.0, "blind": -6.0}
 
-    def scores(run, photos, *, flip=False):
+    def scores(run, photos):
         rng = np.random.default_rng(3)
         truth = np.array([photo.is_fake for photo in photos])
-        return (quality[run.name] + 5 * flip) * truth + rng.normal(size=len(photos))
+        return quality[run.name] * truth + rng.normal(size=len(photos))
 
     monkeypatch.setattr(module, "keras_scores", scores)
     return [tmp_path / name for name in quality]
@@ -55,8 +54,8 @@ def test_seeds_are_one_recipe_and_the_rest_is_set_against_the_first(runs, data):
     results = compare(runs, data, samples=100)
     first, good, blind = results["recipes"]
     assert first["differs"] == {}
-    assert good["differs"] == {"composites": 0.0}  # in both stages, named once
-    assert blind["differs"] == {"before.input_size": 128}
+    assert good["differs"] == {"composites": 0.0}
+    assert blind["differs"] == {"input_size": 128}
     assert good["runs"] == ["good", "good-2"]
     assert first["lead"]["mean_auc"]["value"] == 0
     assert good["lead"]["mean_auc"]["low"] > 0
@@ -72,7 +71,17 @@ def test_seeds_are_one_recipe_and_the_rest_is_set_against_the_first(runs, data):
 
 
 def test_runs_from_before_a_setting_existed_had_its_default(runs, data):
-    for run, settings in ((runs[0], {}), (runs[1], {"mixup": 0.0}), (runs[2], {"mixup": 0.5})):
+    for run, settings in zip(runs, ({}, {"erasing": 0.0}, {"erasing": 0.5}), strict=False):
+        stored = json.loads((run / CONFIG).read_text())
+        stored["settings"] = SETTINGS | settings
+        (run / CONFIG).write_text(json.dumps(stored))
+    first, other = compare(runs[:3], data, samples=10)["recipes"]
+    assert first["runs"] == ["fair", "good"]
+    assert other["differs"] == {"erasing": 0.5}
+
+
+def test_a_setting_whose_code_is_gone_makes_a_recipe_where_it_was_on(runs, data):
+    for run, settings in zip(runs, ({}, module.GONE, {"mixup": 0.5}), strict=False):
         stored = json.loads((run / CONFIG).read_text())
         stored["settings"] = SETTINGS | settings
         (run / CONFIG).write_text(json.dumps(stored))
@@ -97,26 +106,16 @@ def differs(first: dict, other: dict) -> dict:
 
 def test_what_differs_is_said_in_few_words():
     one, short = RECIPES["one-stage"][0], RECIPES["short"][0]
-    before, last = RECIPES["two-stage"]
-    two = last | {"start_from": before}
-    assert differs(one, two) == {"recipe": "two-stage"}
-    assert differs(two, one) == {"recipe": "one-stage"}
-    assert differs(short, short | {"mixup": 0.5}) == {"mixup": 0.5}
+    assert differs(one, short) == {"recipe": "short"}
+    assert differs(short, one) == {"recipe": "one-stage"}
+    assert differs(short, short | {"erasing": 0.5}) == {"erasing": 0.5}
     longer = {"epochs": 22, "input_size": 160}
     assert differs(short, short | longer) == longer
 
 
-def test_mirrored_photos_are_judged_once_more_for_the_first(runs, data):
-    results = compare(runs, data, flip=True, samples=100)
-    *others, flipped = results["recipes"]
-    assert len(others) == 3
-    assert (flipped["differs"], flipped["runs"]) == ({FLIP: True}, ["fair"])
-    assert flipped["lead"]["mean_auc"]["low"] > 0
-
-
 def test_a_source_that_was_left_out_is_measured_on_all_of_its_photos(runs, data):
     stored = json.loads((runs[3] / CONFIG).read_text())
-    stored["settings"]["leave_out"] = stored["settings"]["start_from"]["leave_out"] = "archive"
+    stored["settings"]["leave_out"] = "archive"
     (runs[3] / CONFIG).write_text(json.dumps(stored))
     results = compare([runs[0], runs[3]], data, samples=100)
     foreign = results["recipes"][1]["foreign"]
@@ -125,9 +124,8 @@ def test_a_source_that_was_left_out_is_measured_on_all_of_its_photos(runs, data)
     assert foreign["fakes"] == sum(photo.is_fake for photo in photos)
     assert foreign["figures"]["auc_archive"]["value"] < 0.1  # it is the blind one
     assert "foreign" not in results["recipes"][0]
-    flipped = compare([runs[3]], data, flip=True, samples=10)
-    assert "foreign" not in flipped["recipes"][1]
-    assert len(leave_out_table(flipped).splitlines()) == 2  # there is nothing to set it against
+    alone = compare([runs[3]], data, samples=10)
+    assert len(leave_out_table(alone).splitlines()) == 2  # there is nothing to set it against
     head, _, *rows = leave_out_table(results).splitlines()
     assert len(rows) == 1
     assert rows[0].startswith("| archive | 0.")
@@ -140,16 +138,6 @@ def test_a_source_that_was_left_out_is_measured_on_all_of_its_photos(runs, data)
     assert leave_out_table(results).endswith(
         f"| {show(foreign['figures']['auc_archive'])}, 3 pairs |"
     )
-
-
-def test_a_source_that_an_earlier_stage_saw_is_not_foreign(runs, data):
-    stored = json.loads((runs[3] / CONFIG).read_text())
-    stored["settings"] |= {"leave_out": "archive", "start_from": SETTINGS}
-    (runs[3] / CONFIG).write_text(json.dumps(stored))
-    assert "foreign" not in compare([runs[0], runs[3]], data, samples=10)["recipes"][1]
-    stored["settings"]["start_from"] = {"recovered_from": "0" * 64}
-    (runs[3] / CONFIG).write_text(json.dumps(stored))
-    assert "foreign" not in compare([runs[0], runs[3]], data, samples=10)["recipes"][1]
 
 
 def test_settings_are_compared_by_the_scores_of_folds(runs, data):
@@ -168,9 +156,8 @@ def test_settings_are_compared_by_the_scores_of_folds(runs, data):
     assert worse["lead"]["mean_auc"]["high"] < 0 < better["lead"]["mean_auc"]["low"]
     assert better["figures"]["mean_auc"]["value"] == roc_auc_score(truth, scores)
     assert json.loads((runs[0] / FOLDS_FOLDER / "comparison.json").read_text()) == results
-    for option in ({"flip": True}, {"split": "test"}):
-        with pytest.raises(UserError, match="leave out --split and --flip"):
-            compare(runs, data, folds=True, **option)
+    with pytest.raises(UserError, match="leave out --split"):
+        compare(runs, data, folds=True, split="test")
     write_fold_scores(runs[1], data, photos, scores, folds=2)
     with pytest.raises(UserError, match=r"of \[2, 5\] folds"):
         compare(runs, data, folds=True)
@@ -209,8 +196,6 @@ def test_exported_model_is_scored_on_the_faces(data, exported):
 def test_what_is_not_to_be_had_of_an_exported_model(runs, data, exported, tmp_path):
     model = Path(shutil.copytree(exported, tmp_path / "model"))
     output = tmp_path / "comparison.json"
-    with pytest.raises(UserError, match="--flip is of the first run"):
-        compare([model, runs[1]], data, output=output, flip=True)
     with pytest.raises(UserError, match="leave out exported models"):
         compare([runs[1], model], data, folds=True)
     with pytest.raises(UserError, match="give --output"):

@@ -1,8 +1,6 @@
 import json
 import shutil
 
-import keras
-import numpy as np
 import pytest
 from PIL import Image
 from sklearn.metrics import roc_auc_score
@@ -10,12 +8,11 @@ from sklearn.metrics import roc_auc_score
 from space.detector import load_bundled
 from space.faces import load_face_finder
 from tests.serving import SPACE
-from training.config import CONFIG, PrepareConfig
+from training.config import PrepareConfig
 from training.dataset import prepare, read_all, read_report, read_split
 from training.errors import UserError
 from training.evaluate import evaluate, evaluate_folds, keras_scores, predictor, read_fold_scores
-from training.fit import FINAL, read_config, repeat_run
-from training.pipeline import PhotoBatches
+from training.fit import read_config, repeat_run
 
 REPORT_FILES = {"metrics.json", "report.md", "confusion.png", "roc.png"}
 REPORT_FILES |= {"reliability.png", "scores.png", "mistakes.png"}
@@ -32,21 +29,6 @@ def test_run_is_measured_with_keras(run, data, tmp_path):
     )
     assert figures["split"] == "train"
     assert figures["data_fingerprint"] == read_report(data)["fingerprint"]
-
-
-def test_mirrored_photos_are_judged_as_well_where_that_is_asked(data, tmp_path):
-    seen = keras.Input((8, 8, 3))
-    left = keras.layers.Cropping2D(((0, 0), (0, 4)))(seen)
-    means = keras.layers.GlobalAveragePooling2D()(left)
-    model = keras.Model(seen, keras.layers.Dense(2, use_bias=False)(means))
-    model.set_weights([np.full((3, 2), 1 / 3)])
-    model.save(tmp_path / FINAL)
-    (tmp_path / CONFIG).write_text(json.dumps({"settings": {}}))
-    photos = read_split(data, "test")
-    pixels = next(iter(PhotoBatches(photos, batch_size=len(photos), input_size=8)))[0]
-    once, both = (keras_scores(tmp_path, photos, flip=flip) for flip in (False, True))
-    np.testing.assert_allclose(once, pixels[:, :, :4].mean(axis=(1, 2, 3)), rtol=1e-4)
-    np.testing.assert_allclose(both, pixels.mean(axis=(1, 2, 3)), rtol=1e-4)
 
 
 def test_what_is_no_model_is_one_sentence(data, tmp_path):

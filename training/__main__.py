@@ -71,10 +71,6 @@ def _add_making_verbs(add: Callable) -> None:
     export.add_argument("--data", **DATA)
     export.add_argument("--output", type=Path, help="folder to write (default: RUN/export)")
     export.add_argument("--faces", **FACES)
-    recover = add(_recover, "take the network out of an exported model, to train it on")
-    recover.add_argument("model", metavar="MODEL", type=Path, help="folder of an exported model")
-    recover.add_argument("--data", **DATA)
-    recover.add_argument("--run", type=Path, required=True, help="folder to write")
     run = add(_run, "prepare, train, evaluate and export in turn")
     _add_flags(run, PrepareConfig, without=("output", "seed"))
     for verb in (train, run):
@@ -113,9 +109,6 @@ def _add_measuring_verbs(add: Callable) -> None:
     )
     compare.add_argument("--split", choices=SPLITS, help="(default: validation)")
     compare.add_argument("--output", type=Path, help="file to write (default: in the first run)")
-    compare.add_argument(
-        "--flip", action="store_true", help="the first recipe with each photo mirrored as well"
-    )
     compare.add_argument(
         "--folds",
         action="store_true",
@@ -266,12 +259,6 @@ def _export(run: Path, data: Path, output: Path | None, faces: bool) -> None:
     from training.export import export
 
     export(run, data, output or run / "export", faces=faces)
-
-
-def _recover(**options) -> None:
-    from training.recover import recover
-
-    recover(**options)
 
 
 def _run(resume: bool, recipe: str, **flags) -> None:

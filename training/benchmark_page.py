@@ -41,12 +41,9 @@ TITLES = {
     "burst_seconds": "page, 50 photos sent at once: until the last answer",
     "burst_megabytes": "page, largest resident memory of all that",
 }
-# What a page looks like that serves the same network the usual way; it finds no faces. As ours, it
-# does without Matplotlib, which a Space does not have, and which Gradio would import here.
+# What a page looks like that serves the same network the usual way; it finds no faces.
 KERAS_PAGE = """
 import sys
-
-sys.modules["matplotlib"] = None
 
 import gradio as gr
 import keras

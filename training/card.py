@@ -194,9 +194,6 @@ def _model(config: DetectorConfig) -> dict[str, object]:
 
 def _training(run: Path) -> dict[str, object]:
     config = read_config(run)
-    first = config["settings"]  # of all stages
-    while first.get("start_from"):
-        first = first["start_from"]
     history = (run / "history.csv").read_text().splitlines()
     return {
         "settings": config["settings"],
@@ -204,7 +201,7 @@ def _training(run: Path) -> dict[str, object]:
         "size": config["data"]["size"],
         "fake_share": _fake_share(config["data"]["counts"]["validation"]),
         "epochs": len(history) - 1,
-        **_describe_origin(first),
+        **_describe_origin(config["settings"]["backbone_weights"]),
     }
 
 
@@ -212,14 +209,8 @@ def _fake_share(counts: Mapping[str, int]) -> str:
     return f"{100 * counts['fake'] / sum(counts.values()):.0f} %"
 
 
-def _describe_origin(settings: Mapping) -> dict[str, str]:
-    """Return what the first stage of a training began with."""
-    if "recovered_from" in settings:
-        return {
-            "backbone": f"the network of an exported file, sha256 `{settings['recovered_from']}`",
-            "backbone_terms": "The exported network: the terms of whoever made it.",
-        }
-    weights = settings["backbone_weights"]
+def _describe_origin(weights: str | Mapping[str, str]) -> dict[str, str]:
+    """Return what a training began with, from the setting `backbone_weights`."""
     if isinstance(weights, Mapping):
         return {
             "backbone": f"the weights file `{weights['file']}`, sha256 `{weights['sha256']}`",

@@ -32,10 +32,11 @@ from training.report import markdown_table, show
 from training.stress import show_change
 
 MEAN_AUC, RANKING = "mean_auc", "paired_ranking"
-FLIP = "test_time_flip"
-MODEL = "model"  # what is known of an exported one, its folder, or of a recovered one, its file
+MODEL = "model"  # what is known of an exported one: its folder
 MAX_NAMED = 6  # settings in a table; a recipe that differs in more goes by the names of its runs
-IGNORED = ("seed", "start_from", "backbone_weights")  # they make no other recipe
+IGNORED = ("seed", "backbone_weights")  # they make no other recipe
+# Settings of older runs, at the values by which they were off: they make none either.
+GONE = {"start_from": "", "teacher": [], "teacher_share": 0.7, "mixup": 0.0, "layer_decay": 1.0}
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,6 @@ def compare(
     split: str | None = None,
     output: Path | None = None,
     *,
-    flip: bool = False,
     folds: bool = False,
     samples: int = SAMPLES,
 ) -> dict:
@@ -59,7 +59,6 @@ def compare(
             that `"test"` stays unseen.
         output: file to write; `comparison.json` in the folder of the first run without it, or of
             its folds. Not in that of an exported model, which is pushed and served as it is.
-        flip: measure the first recipe once more with each photo judged mirrored as well.
         folds: measure the runs' settings, not the runs, on all photos, by the scores that
             `evaluate --folds` left in each.
         samples: bootstrap samples of the intervals.
@@ -74,24 +73,20 @@ def compare(
 
     Raises:
         UserError: a run is not finished, was trained on other data, or has no scores of folds or
-            those of another number of folds; or `folds` is asked for with `split` or `flip`; or
-            an exported model with `folds`, or first with `flip` or without `output`.
+            those of another number of folds; or `folds` is asked for with `split`; or an exported
+            model with `folds`, or first without `output`.
     """
-    if folds and (split or flip):
-        raise UserError("--folds is of all photos: leave out --split and --flip.")
-    _check_exported(runs, output, flip=flip, folds=folds)
+    if folds and split:
+        raise UserError("--folds is of all photos: leave out --split.")
+    _check_exported(runs, output, folds=folds)
     split = split or "validation"
     photos = read_all(data) if folds else read_split(data, split)
     recipes = _recipes(runs, data)
-    first, of_first = recipes[0]
-    described = [_describe(first, *recipe, data, samples) for recipe in recipes]
+    described = [_describe(recipes[0][0], *recipe, data, samples) for recipe in recipes]
     if folds:
         split, scores = _fold_scores([members for _, members in recipes], data, photos)
     else:
         scores = [_scores(members, photos) for _, members in recipes]
-    if flip:
-        described.append({"differs": {FLIP: True}, "runs": described[0]["runs"]})
-        scores.append(_scores(of_first, photos, flip=True))
     figures = _estimates(photos, read_source_pairs(data, photos), scores, samples)
     results = {
         "split": split,
@@ -147,23 +142,21 @@ def leave_out_table(results: Mapping) -> str:
     return markdown_table(head, rows)
 
 
-def _scores(runs: Sequence[Path], photos: Sequence[Photo], *, flip: bool = False) -> np.ndarray:
+def _scores(runs: Sequence[Path], photos: Sequence[Photo]) -> np.ndarray:
     """Return the probabilities of fake `[runs, photos]` of runs, or of an exported model."""
     if _is_exported(runs[0]):
         return np.stack([exported_scores(model, photos) for model in runs])
-    return np.stack([keras_scores(run, photos, flip=flip) for run in runs])
+    return np.stack([keras_scores(run, photos) for run in runs])
 
 
 def _is_exported(folder: Path) -> bool:
     return (Path(folder) / CONFIG_FILE).is_file()
 
 
-def _check_exported(runs: Sequence[Path], output: Path | None, *, flip: bool, folds: bool) -> None:
+def _check_exported(runs: Sequence[Path], output: Path | None, *, folds: bool) -> None:
     """Refuse what is not to be had of exported models."""
     if folds and any(map(_is_exported, runs)):
         raise UserError("--folds trains a run's settings anew: leave out exported models.")
-    if _is_exported(runs[0]) and flip:
-        raise UserError("--flip is of the first run, which is an exported model: name a run first.")
     if _is_exported(runs[0]) and not output:
         raise UserError(f"{runs[0]} is an exported model, where no comparison goes: give --output.")
 
@@ -182,13 +175,12 @@ def _fold_scores(
 def _describe(
     first: Mapping, settings: Mapping, runs: Sequence[Path], data: Path, samples: int
 ) -> dict:
-    """Return what a recipe is, and its figures of a source that all of its stages left out."""
+    """Return what a recipe is, and its figures of a source that it left out."""
     described = {
         "differs": _differences(first, settings),
         "runs": [Path(run).name for run in runs],
     }
-    source = settings.get("leave_out")
-    if source and all(of == source for name, of in settings.items() if name.endswith("leave_out")):
+    if source := settings.get("leave_out"):
         described["foreign"] = _foreign(runs, data, source, samples)
     return described
 
@@ -223,47 +215,33 @@ def _read_run(run: Path) -> tuple[dict, str]:
 
 
 def _settings(stored: Mapping) -> dict:
-    """Return what makes a recipe of stored settings, those of earlier stages under their names."""
-    if "recovered_from" in stored:  # what it was trained on, nobody noted
-        return {MODEL: f"recovered from {stored['recovered_from'][:12]}", "leave_out": ""}
-    complete = complete_settings(stored)
-    settings = {name: value for name, value in complete.items() if name not in IGNORED}
-    if stored.get("start_from"):
-        earlier = _settings(stored["start_from"])
-        settings |= {f"before.{name}": value for name, value in earlier.items()}
-    return json.loads(json.dumps(settings))  # with lists for tuples, as they are stored
+    """Return what makes a recipe of stored settings."""
+    settings = json.loads(json.dumps(complete_settings(stored)))  # with lists for tuples
+    return {
+        name: value
+        for name, value in settings.items()
+        if name not in IGNORED and not (name in GONE and value == GONE[name])
+    }
 
 
 def _differences(first: Mapping, other: Mapping) -> dict:
     """Return how settings differ from the first, or from another recipe, which is then named, where
-    that is shorter to say; of an exported or recovered model, which it is."""
+    that is shorter to say; of an exported model, which it is."""
     if MODEL in other:
         return {MODEL: other[MODEL]}
     named = [
-        {"recipe": name} | _difference(_recipe_settings(stages), other)
+        {"recipe": name} | _difference(_settings(stages[-1]), other)
         for name, stages in RECIPES.items()
     ]
     return min(_difference(first, other), *named, key=len)
 
 
-def _recipe_settings(stages: Sequence[Mapping]) -> dict:
-    settings: Mapping = {}
-    for stage in stages:
-        settings = {**stage, "start_from": settings}
-    return _settings(settings)
-
-
 def _difference(first: Mapping, other: Mapping) -> dict:
-    """Return the settings in which a recipe differs; what both stages share is named once."""
-    changed = {
+    """Return the settings in which a recipe differs."""
+    return {
         name: other.get(name)
         for name in sorted({*first, *other})
         if other.get(name) != first.get(name)
-    }
-    return {
-        name: value
-        for name, value in changed.items()
-        if not name.startswith("before.") or changed.get(name.removeprefix("before.")) != value
     }
 
 

@@ -168,14 +168,13 @@ def predictor(detector: Detector, *, faces: bool) -> Callable[[PhotoSource], Pre
     return predict
 
 
-def keras_scores(run: Path, photos: Sequence[Photo], *, flip: bool = False) -> np.ndarray:
+def keras_scores(run: Path, photos: Sequence[Photo]) -> np.ndarray:
     """Return a run's probabilities of fake for each photo `[photos]`, computed by Keras on what the
     run was trained on: whole photos, or crops of the faces that `prepare` found.
 
     Args:
         run: its folder.
         photos: the photos.
-        flip: judge each mirrored as well, and take the mean.
 
     Raises:
         UserError: the run is not finished.
@@ -196,9 +195,6 @@ def keras_scores(run: Path, photos: Sequence[Photo], *, flip: bool = False) -> n
     batches = PhotoBatches(
         photos, batch_size=32, input_size=model.input_shape[1], crop_margin=margin
     )
-    if flip:
-        mirrored = keras.ops.flip(model.input, axis=2)
-        model = keras.Model(model.input, (model.output + model(mirrored)) / 2)
     return model.predict(batches)[:, 1]
 
 

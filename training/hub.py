@@ -147,8 +147,6 @@ def model_upload(
         UserError: the run is not finished, or not exported.
     """
     export = run / "export"
-    if "recovered_from" in read_config(run)["settings"]:
-        raise UserError(f"{run} holds a recovered network, no training: train on, and push that.")
     for path in (run / NETWORKS[0], export / CONFIG_FILE):
         if not path.is_file():
             raise UserError(f"{path} is missing: train and export the run first.")
