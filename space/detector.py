@@ -24,34 +24,26 @@ import numpy as np
 from PIL import Image
 
 if __package__:  # imported by the training code as `space.detector`
-    from .faces import (
+    from .crops import crop_face, crop_landmarks
+    from .faces import Face, FaceFinder, FaceFinderError, load_face_finder
+    from .photos import (
         MIN_SIDE,
-        Face,
-        FaceFinder,
-        FaceFinderError,
         PhotoError,
         PhotoSource,
-        crop_face,
-        crop_landmarks,
         crop_square,
-        load_face_finder,
         model_input,
         open_photo,
         open_reduced,
         resize_square,
     )
 else:  # run from this folder, as a Space does
-    from faces import (
+    from crops import crop_face, crop_landmarks
+    from faces import Face, FaceFinder, FaceFinderError, load_face_finder
+    from photos import (
         MIN_SIDE,
-        Face,
-        FaceFinder,
-        FaceFinderError,
         PhotoError,
         PhotoSource,
-        crop_face,
-        crop_landmarks,
         crop_square,
-        load_face_finder,
         model_input,
         open_photo,
         open_reduced,

@@ -17,6 +17,7 @@ from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
 from space import detector as detector_module
+from space.crops import crop_face
 from space.detector import (
     BATCH,
     BUNDLED,
@@ -29,7 +30,8 @@ from space.detector import (
     ScoreBin,
     load_bundled,
 )
-from space.faces import Face, PhotoError, crop_face, open_photo
+from space.faces import Face
+from space.photos import PhotoError, open_photo
 from tests.drawing import draw_face
 from tests.hub_server import COMMIT, Hub, serve_hub
 

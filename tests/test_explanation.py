@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from space.detector import CONFIG_FILE, Prediction
-from space.faces import open_photo
+from space.photos import open_photo
 from training import explanation
 from training.dataset import METADATA, PARTS
 from training.errors import UserError

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from space.detector import BUNDLED, DetectorError, load_bundled
-from space.faces import PhotoError
 from space.handler import MAX_BYTES, EndpointHandler
+from space.photos import PhotoError
 from tests.drawing import draw_face
 
 

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut
 
+from space.crops import crop_face
 from space.detector import (
     BATCH,
     BUNDLED,
@@ -22,7 +23,7 @@ from space.detector import (
     Prediction,
     load_bundled,
 )
-from space.faces import Face, FaceFinder, crop_face, load_face_finder
+from space.faces import Face, FaceFinder, load_face_finder
 from space.people import Person
 from space.video import (
     MAX_BYTES,

@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from space.detector import CONFIG_FILE, Detector, DetectorError, Prediction
-from space.faces import PhotoSource
+from space.photos import PhotoSource
 from training.config import CONFIG, SPLITS, read_config
 from training.dataset import (
     Photo,

@@ -13,7 +13,8 @@ import fsspec
 import pyarrow as pa
 
 from space.detector import Detector, DetectorConfig, DetectorError, Judgement, load_bundled
-from space.faces import FaceFinder, FaceFinderError, PhotoError, load_face_finder
+from space.faces import FaceFinder, FaceFinderError, load_face_finder
+from space.photos import PhotoError
 from training.errors import UserError
 from training.score_inputs import Photo
 

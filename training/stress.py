@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from space.detector import Prediction
-from space.faces import open_photo
+from space.photos import open_photo
 from training import degrade
 from training.dataset import LABELS, Photo, read_report, read_split
 from training.errors import UserError
