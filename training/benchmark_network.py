@@ -19,7 +19,8 @@ import keras
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from space.detector import BATCH, BUNDLED, MODEL_FILE, Detector
+from space.contract import MODEL_FILE
+from space.detector import BATCH, BUNDLED, Detector
 from training.export import export_graph
 from training.model import EVIDENCE, EVIDENCE_STEP, build_model
 from training.report import markdown_table
