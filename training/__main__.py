@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import get_args, get_type_hints
@@ -199,6 +199,8 @@ def _add_flags(parser: argparse.ArgumentParser, config: type, without: tuple = (
             how = {"action": argparse.BooleanOptionalAction}
         elif kind == tuple[str, ...]:
             how = {"action": "append"}
+        elif kind == Path | None:
+            how = {"type": Path, "metavar": "FILE"}
         parser.add_argument(
             f"--{field.name.replace('_', '-')}",
             default=argparse.SUPPRESS,
@@ -207,13 +209,13 @@ def _add_flags(parser: argparse.ArgumentParser, config: type, without: tuple = (
         )
 
 
-def _default(field: Field, recipes: Mapping[str, Sequence[dict]]) -> str:
+def _default(field: Field, recipes: Mapping[str, dict]) -> str:
     """Return a setting's default, and that of every recipe that has another."""
     texts = [f"default: {field.default}"]
-    for name, stages in recipes.items():
-        values = [str(stage.get(field.name, field.default)) for stage in stages]
-        if set(values) != {str(field.default)}:
-            texts.append(f"{name}: {', then '.join(dict.fromkeys(values))}")
+    for name, settings in recipes.items():
+        value = settings.get(field.name, field.default)
+        if value != field.default:
+            texts.append(f"{name}: {value}")
     return "; ".join(texts)
 
 
@@ -269,9 +271,9 @@ def _run(resume: bool, recipe: str, **flags) -> None:
     if "data" in flags:
         prepare_flags["output"] = flags["data"]
     train_flags = {name: flags[name] for name in flags.keys() - (prepare_names - {"seed"})}
-    config = TrainConfig(**{**RECIPES[recipe][-1], **train_flags})
+    config = TrainConfig(**{**RECIPES[recipe], **train_flags})
     # Before the data is made anew; and a run that was interrupted earlier than that starts here.
-    resume = is_started(recipe, config.run, resume)
+    resume = is_started(config.run, resume)
     _prepare(**prepare_flags)
     _train(resume, recipe, **train_flags)
     test = {"split": "test", "output": None, "faces": False}

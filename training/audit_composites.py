@@ -96,7 +96,7 @@ class _RecordedPairs(PairBatches):
     """Training's batches, which tell the base of each pair too."""
 
     def __init__(self, photos: Sequence[Photo], seed: int) -> None:
-        config = TrainConfig(**RECIPES[DEFAULT_RECIPE][-1])
+        config = TrainConfig(**RECIPES[DEFAULT_RECIPE])
         names = [field.name for field in fields(Variation)]
         super().__init__(
             photos,
@@ -107,7 +107,6 @@ class _RecordedPairs(PairBatches):
             input_size=config.input_size,
             epoch_photos=0,
             composites=1.0,
-            mixup=0.0,
             erasing=0.0,
             masks=False,
             seed=seed,

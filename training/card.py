@@ -10,7 +10,7 @@ import jinja2
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from space.contract import DetectorConfig
-from training.calibrate import MAX_MISTAKES
+from training.calibrate import MAX_FAKE_CALLED_REAL, MAX_REAL_CALLED_FAKE
 from training.config import read_config
 from training.errors import UserError
 from training.pointing import PRIOR, SERVED
@@ -183,7 +183,8 @@ def _model(config: DetectorConfig) -> dict[str, object]:
         "input_size": config.input_size,
         "crop_margin": config.crop_margin,
         "thresholds": config.thresholds,
-        "max_mistakes": f"{MAX_MISTAKES:.0%}".replace("%", " %"),
+        "max_real_called_fake": f"{100 * MAX_REAL_CALLED_FAKE:.0f} %",
+        "max_fake_called_real": f"{100 * MAX_FAKE_CALLED_REAL:.0f} %",
         "calibration": config.calibration,
         "trained_on": config.trained_on,
         "variant": config.variant,

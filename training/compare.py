@@ -230,8 +230,8 @@ def _differences(first: Mapping, other: Mapping) -> dict:
     if MODEL in other:
         return {MODEL: other[MODEL]}
     named = [
-        {"recipe": name} | _difference(_settings(stages[-1]), other)
-        for name, stages in RECIPES.items()
+        {"recipe": name} | _difference(_settings(settings), other)
+        for name, settings in RECIPES.items()
     ]
     return min(_difference(first, other), *named, key=len)
 

@@ -49,6 +49,10 @@ class PrepareConfig:
         "WHERE or NAME=WHERE, any number of times; WHERE is `kaggle`, `kaggle:OWNER/NAME`, "
         "`hf:NS/NAME` or a folder with real and fake photos",
     ] = ("kaggle",)
+    splits: Annotated[
+        Path | None,
+        "CSV file (`source,file,split`) that says which photo is in which split; others are dealt",
+    ] = None
     output: Annotated[Path, "folder to write"] = Path("data/faces")
     size: Annotated[int, "side of the written photos in px", Within(32, 4096)] = 256
     crop: Annotated[
@@ -76,21 +80,13 @@ class TrainConfig:
     data: Annotated[Path, "folder that `prepare` wrote"] = Path("data/faces")
     run: Annotated[Path, "folder to write"] = Path("runs/efficientnetb0")
     backbone_weights: Annotated[
-        str, "`imagenet`, `none` or the path of a weights file of EfficientNetB0 without top"
+        str,
+        "`imagenet`, `none`, a weights file of EfficientNetB0 without top, or a `.keras` network "
+        "that `train` made, to go on from",
     ] = "imagenet"
     trainable_layers: Annotated[
         int, "layers at the backbone's end that train (238 are all)", Within(0, 238)
     ] = 20
-    start_from: Annotated[
-        str, "run whose weights are taken at the start, in place of the backbone's"
-    ] = ""
-    teacher: Annotated[
-        tuple[str, ...],
-        "pairs: finished run whose answers are learned beside the labels, any number of times",
-    ] = ()
-    teacher_share: Annotated[
-        float, "pairs: weight of what teachers answer, that of the labels being the rest", SHARE
-    ] = 0.7
     leave_out: Annotated[
         str, "source whose photos are neither trained nor validated on, to be tested as foreign"
     ] = ""
@@ -121,9 +117,6 @@ class TrainConfig:
     composites: Annotated[
         float, "pairs: share whose fake is made from the real photo while training", SHARE
     ] = 0.0
-    mixup: Annotated[
-        float, "pairs: share, at most, that is mixed with another pair, real with real", SHARE
-    ] = 0.0
     erasing: Annotated[
         float, "pairs: share, at most, that loses the same rectangle of both photos", SHARE
     ] = 0.0
@@ -138,11 +131,6 @@ class TrainConfig:
     learning_rate: Annotated[
         float, "of Adam: at the start, or after the warm-up of pairs", Within(0, 1)
     ] = 3e-4
-    layer_decay: Annotated[
-        float,
-        "pairs: what the rate is multiplied by from each of the backbone's blocks to that below it",
-        Within(0.01, 1),
-    ] = 1.0
     weight_average: Annotated[
         float,
         "momentum of the moving average of the weights that is kept; 0: none",
@@ -180,60 +168,50 @@ class TrainConfig:
     seed: Annotated[int, "of weights, order and augmentation", SEED] = 7
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "teacher", tuple(self.teacher))  # JSON and flags make it a list
         _check_ranges(self)
         if self.sampling not in ("photos", "pairs"):
             raise UserError(f"--sampling {self.sampling} is neither `photos` nor `pairs`.")
         if self.mask_weight and self.head != "evidence":
             raise UserError("--mask-weight needs --head evidence: another head has no map to fit.")
-        if self.teacher and not self.mask_weight:
-            raise UserError(
-                "--teacher needs --mask-weight: the teachers' maps are learned as well."
-            )
-        if self.teacher_share != TrainConfig.teacher_share and not self.teacher:
-            raise UserError("--teacher-share needs --teacher.")
-        of_pairs = ("teacher", "composites", "mixup", "erasing", "mask_weight", "epoch_photos")
-        for name in (*of_pairs, "layer_decay", "weight_average", "devices"):
+        of_pairs = ("composites", "erasing", "mask_weight", "epoch_photos")
+        for name in (*of_pairs, "weight_average", "devices"):
             if self.sampling == "photos" and getattr(self, name) != getattr(TrainConfig, name):
                 raise UserError(f"--{name.replace('_', '-')} needs --sampling pairs.")
 
 
-# What a recipe's stages do differently from the defaults. Each stage starts from the one before.
+# What a recipe does differently from the defaults.
 _PAIRS = {
     # All but the first 37, up to the middle of block2b, which would cost a third of the time.
     "trainable_layers": 200,
     "crop_margin": 1.2,
     "head": "evidence",
     "sampling": "pairs",
-    "erasing": 0.5,
-    "mask_weight": 1.0,
+    "mask_weight": 0.5,
     "batch_size": 32,
     "weight_average": 0.998,
-    "label_smoothing": 0.05,
+    "label_smoothing": 0.03,
     "class_weights": False,
     "dropout": 0.2,
-    # The rate falls to 0 with the last epoch, and the best one is among the last.
-    "stop_patience": 9,
 }
-_COARSE = _PAIRS | {"input_size": 160, "epochs": 9, "epoch_photos": 8000, "learning_rate": 4e-4}
-RECIPES: dict[str, tuple[dict, ...]] = {
-    "plain": ({},),
-    # Half the arithmetic of two stages in use.
-    "one-stage": (_COARSE,),
-    "two-stage": (
-        _COARSE,
-        # Short, so that the average of the weights must not reach back far.
-        _PAIRS
-        | {"input_size": 224, "epochs": 5, "epoch_photos": 5000, "learning_rate": 2e-4}
-        | {"weight_average": 0.98},
-    ),
+RECIPES: dict[str, dict] = {
+    "plain": {},
+    "one-stage": _PAIRS
+    | {
+        "input_size": 160,
+        "composites": 0.2,
+        "epochs": 50,
+        # Short, as a run that was killed goes on at the start of an epoch.
+        "epoch_photos": 8000,
+        "learning_rate": 4e-4,
+        # The rate falls to 0 with the last epoch, and the best one is among the last.
+        "stop_patience": 50,
+    },
     # To compare ingredients and data, in fewer and smaller photos than the others. The ingredients
     # are those of the first model of this kind, that figures stay comparable.
-    "short": (
-        _PAIRS
-        | {"input_size": 128, "epochs": 4, "epoch_photos": 4000, "learning_rate": 4e-4}
-        | {"weight_average": 0.98, "composites": 0.5, "erasing": 0.0, "stop_patience": 3},
-    ),
+    "short": _PAIRS
+    | {"input_size": 128, "epochs": 4, "epoch_photos": 4000, "learning_rate": 4e-4}
+    | {"weight_average": 0.98, "composites": 0.5, "stop_patience": 3}
+    | {"mask_weight": 1.0, "label_smoothing": 0.05},
 }
 DEFAULT_RECIPE = "one-stage"
 

@@ -13,7 +13,7 @@ import logging
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import chain, count
@@ -50,7 +50,7 @@ REPORT, METADATA, PAIRS = "prepare_report.json", "metadata.csv", "source_pairs.c
 CROP_MARGIN = 1.33
 # One table for all, without chroma subsampling, which would blur colour seams.
 JPEG = {"format": "JPEG", "quality": 92, "subsampling": 0}
-FORMAT = 4  # raise it when the same input gives other output, so that old folders are made anew
+FORMAT = 5  # raise it when the same input gives other output, so that old folders are made anew
 WORKERS = 4
 MIN_SOURCE = 20  # photos of each label from which on a source is split by itself
 CARD_TEMPLATE = Path(__file__).with_name("dataset_card.md")
@@ -146,20 +146,54 @@ def prepare(config: PrepareConfig) -> Path:
     output = config.output
     check_replaceable(output, REPORT)
     photos = [photo for source in config.source for photo in _find(source)]
+    _check_labels(photos)
+    given = read_given_splits(config.splits, photos) if config.splits else {}
     hashes = [_hash(photo.path) for photo in tqdm(photos, desc="Reading", unit="photo")]
     finder = load_finder()
-    fingerprint = _fingerprint(photos, hashes, config, finder.name)
+    fingerprint = _fingerprint(photos, hashes, given, config, finder.name)
     report = read_report(output) if (output / REPORT).is_file() else {}
     if report.get("fingerprint") == fingerprint:
         log.info("%s is already prepared from these photos.", output)
     else:
         with replaced_folder(output, REPORT) as folder:
-            report = _fill(folder, photos, hashes, config, finder)
+            report = _fill(folder, photos, hashes, given, config, finder)
             report |= {"fingerprint": fingerprint}
             (folder / REPORT).write_text(json.dumps(report, indent=2) + "\n")
             _verify(folder, report["counts"])
     log.info(_last_line(output, report))
     return output
+
+
+def read_given_splits(path: Path, photos: Sequence[SourcePhoto]) -> dict[SourcePhoto, str]:
+    """Return the split of each photo that a CSV file names by `source` and `file` (its path below
+    the folder that holds its real or fake folder); rows of sources that are not prepared are left
+    out.
+
+    Raises:
+        UserError: the file cannot be read, has other columns, or names photos or splits that do not
+            exist.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            reader = csv.DictReader(file)
+            if not {"source", "file", "split"} <= set(reader.fieldnames or ()):
+                raise UserError(f"{path} has no columns `source`, `file` and `split`: add them.")
+            rows = list(reader)
+    except OSError as error:
+        raise UserError(f"--splits {path} cannot be read ({error.strerror}).") from error
+    found = {(photo.source, photo.place): photo for photo in photos}
+    sources = {photo.source for photo in photos}
+    rows = [row for row in rows if row["source"] in sources]
+    missing = [row for row in rows if (row["source"], row["file"]) not in found]
+    if missing:
+        raise UserError(
+            f"{path} names {len(missing)} photos that are not there, the first {missing[0]['file']}"
+            f" of {missing[0]['source']}: give all places of that source, or remove the lines."
+        )
+    wrong = [row for row in rows if row["split"] not in SPLITS]
+    if wrong:
+        raise UserError(f"{path} has the split {wrong[0]['split']!r}: give {', '.join(SPLITS)}.")
+    return {found[row["source"], row["file"]]: row["split"] for row in rows}
 
 
 def open_framed(photo: Photo, margin: float) -> Image.Image:
@@ -269,7 +303,8 @@ def read_source_pairs(data: Path, photos: Sequence[Photo]) -> list[tuple[int, in
 
 
 def _is_base(row: dict[str, str]) -> bool:
-    return int(row["inliers"]) >= CERTAIN_INLIERS and float(row["extent"]) >= BASE_EXTENT
+    named = int(row["inliers"]) == 0  # see `_named_pairs`
+    return named or (int(row["inliers"]) >= CERTAIN_INLIERS and float(row["extent"]) >= BASE_EXTENT)
 
 
 def features():
@@ -312,6 +347,15 @@ def parse_name(photo: SourcePhoto) -> dict:
     return {"difficulty": difficulty, **unknown, "malformed": photo.named_parts}
 
 
+def _check_labels(photos: Sequence[SourcePhoto]) -> None:
+    missing = set(LABELS) - {photo.label for photo in photos}
+    if missing:
+        raise UserError(
+            f"No {missing.pop()} photos in any --source: a detector needs both labels, from one "
+            "source or several."
+        )
+
+
 def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -326,10 +370,17 @@ def _find(source: str) -> list[SourcePhoto]:
 
 
 def _fingerprint(
-    photos: list[SourcePhoto], hashes: list[str], config: PrepareConfig, finder: str
+    photos: list[SourcePhoto],
+    hashes: list[str],
+    given: Mapping[SourcePhoto, str],
+    config: PrepareConfig,
+    finder: str,
 ) -> str:
     """Stand for everything that decides what is written; where the photos lie does not."""
-    listing = [(p.label, p.source, p.path.name, h) for p, h in zip(photos, hashes, strict=True)]
+    listing = [
+        (photo.label, photo.source, photo.path.name, digest, given.get(photo, ""))
+        for photo, digest in zip(photos, hashes, strict=True)
+    ]
     settings = [FORMAT, JPEG, PIL.__version__, config.size, config.seed, config.group_by]
     settings += [config.crop, finder]
     return hashlib.sha256(json.dumps([settings, listing]).encode()).hexdigest()
@@ -339,6 +390,7 @@ def _fill(
     folder: Path,
     photos: list[SourcePhoto],
     hashes: list[str],
+    given: Mapping[SourcePhoto, str],
     config: PrepareConfig,
     finder: FaceFinder,
 ) -> dict:
@@ -352,10 +404,10 @@ def _fill(
     strata = [photos[index].label + parsed[index]["difficulty"] for index in readable]
     members = [photos[index] for index in readable]
     readable_hashes = [hashes[index] for index in readable]
-    pairs = _pairs_by_source(members, readable_hashes)
+    pairs = _pairs_by_source(members, readable_hashes) + _named_pairs(members)
     together = pairs + _same_original(members) if config.group_by == "sources" else []
     groups = group_by_source(readable_hashes, together)
-    splits = _split_by_source(members, strata, groups, config.seed)
+    splits = _split_by_source(members, strata, groups, given, config.seed)
     _check_splits([photos[index].label for index in readable], splits)
     rows: dict[str, list[PhotoRow]] = {split: [] for split in SPLITS}
     malformed, written = [], []
@@ -419,10 +471,12 @@ def load_finder() -> FaceFinder:
 
 
 def _pairs_by_source(photos: Sequence[SourcePhoto], hashes: Sequence[str]) -> list[SourcePair]:
-    """Return the pairs that share a source photo, looked for within each source: others have none,
-    and the search stays short."""
+    """Return the pairs that share a source photo, looked for within each source that may have some:
+    between sources there are none, and the search stays short."""
     pairs = []
     for source in sorted({photo.source for photo in photos}):
+        if not lookup(source).shares_photos:
+            continue
         members = [index for index, photo in enumerate(photos) if photo.source == source]
         found = find_source_pairs(
             [photos[index].path for index in members], [hashes[index] for index in members]
@@ -434,31 +488,91 @@ def _pairs_by_source(photos: Sequence[SourcePhoto], hashes: Sequence[str]) -> li
 
 
 def _split_by_source(
-    photos: Sequence[SourcePhoto], strata: Sequence[str], groups: Sequence[str], seed: int
+    photos: Sequence[SourcePhoto],
+    strata: Sequence[str],
+    groups: Sequence[str],
+    given: Mapping[SourcePhoto, str],
+    seed: int,
 ) -> list[str]:
     """Split each source by itself: another source beside it moves none of its photos, but for those
-    that both hold. Sources too small for that are dealt with the largest one."""
-    splits = [""] * len(photos)
-    decided: dict[str, str] = {}
+    that both hold. Sources too small for that are dealt with the largest one. What a split was
+    given stays there, and its group with it."""
+    decided = _decided(photos, groups, given)
+    splits = [given.get(photo, "") for photo in photos]
     sizes = Counter((photo.source, photo.label) for photo in photos)
     sources = sorted({photo.source for photo in photos})
     smaller = {source: min(sizes[source, label] for label in LABELS) for source in sources}
     largest = max(sources, key=smaller.__getitem__)
     dealt_with = {name: name if smaller[name] >= MIN_SOURCE else largest for name in sources}
     for pool in sorted(set(dealt_with.values())):
-        members = [index for index, photo in enumerate(photos) if dealt_with[photo.source] == pool]
+        members = [
+            index
+            for index, photo in enumerate(photos)
+            if dealt_with[photo.source] == pool and not splits[index]
+        ]
+        if all(groups[index] in decided for index in members):
+            for index in members:
+                splits[index] = decided[groups[index]]
+            continue
         dealt = assign_splits([strata[i] for i in members], [groups[i] for i in members], seed)
         for index, split in zip(members, dealt, strict=True):
             splits[index] = decided.setdefault(groups[index], split)
     return splits
 
 
+def _decided(
+    photos: Sequence[SourcePhoto], groups: Sequence[str], given: Mapping[SourcePhoto, str]
+) -> dict[str, str]:
+    """Return the split of every group of which a photo was given one.
+
+    Raises:
+        UserError: a group was given two.
+    """
+    first: dict[str, SourcePhoto] = {}
+    for photo, group in zip(photos, groups, strict=True):
+        if photo not in given:
+            continue
+        other = first.setdefault(group, photo)
+        if given[other] != given[photo]:
+            raise UserError(
+                f"{other.source} {other.place} and {photo.source} {photo.place} share a source, but"
+                f" --splits puts them into {given[other]} and {given[photo]}: give both one split."
+            )
+    return {group: given[photo] for group, photo in first.items()}
+
+
+def _named_pairs(photos: Sequence[SourcePhoto]) -> list[SourcePair]:
+    """Return pairs of a fake and the real photo that it was made from, where its name tells:
+    `VIDEO__OTHER` and `VIDEO__VIDEO` of one source, or `SOURCE__NAME` and NAME of that source.
+
+    Nothing was compared to find them: they have no inliers, and the whole frame as their extent.
+    """
+    reals = {
+        (photo.source, photo.path.stem): index
+        for index, photo in enumerate(photos)
+        if photo.label == "real"
+    }
+    pairs = []
+    for index, photo in enumerate(photos):
+        if photo.label == "fake" and photo.original:
+            rest = photo.path.stem.removeprefix(f"{photo.original}__")
+            names = [(photo.original, rest), (photo.source, f"{photo.original}__{photo.original}")]
+            found = [reals[name] for name in names if name in reals]
+            pairs += [
+                SourcePair(min(index, real), max(index, real), inliers=0, extent=1.0)
+                for real in found[:1]
+            ]
+    return pairs
+
+
 def _same_original(photos: Sequence[SourcePhoto]) -> list[SourcePair]:
     """Return pairs of photos whose names tell that they come from one video."""
     latest: dict[tuple[str, str], int] = {}
     pairs = []
+    names = {photo.source for photo in photos}
     for index, photo in enumerate(photos):
-        if photo.original:
+        # What stands before may name another source, or say nothing about the photo.
+        if photo.original not in {"", *names} and lookup(photo.source).named_groups:
             key = (photo.source, photo.original)
             if key in latest:
                 pairs.append(SourcePair(latest[key], index, inliers=0, extent=0.0))

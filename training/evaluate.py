@@ -305,6 +305,7 @@ def _fold_scores(
         np.array([photo.is_fake for photo in validation], dtype=int),
         scores[: len(validation)],
         [photo.group for photo in validation],
+        [photo.source for photo in validation],
     )
     return np.array([calibration.apply(score) for score in scores[len(validation) :]])
 

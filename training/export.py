@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -21,7 +22,7 @@ import numpy as np
 
 from space.contract import MODEL_FILE, Calibration, DetectorConfig
 from space.detector import Detector
-from training.calibrate import calibrate, choose_thresholds, describe_scores
+from training.calibrate import bound, calibrate, choose_thresholds, describe_scores
 from training.config import read_config
 from training.dataset import (
     CROP_MARGIN,
@@ -243,14 +244,15 @@ def _give_meaning(folder: Path, photos: list[Photo], faces: bool) -> None:
     config = Detector(folder).config
     scores = score_photos(Detector(folder), photos, "validation", faces=faces)
     truth = np.array([photo.is_fake for photo in photos], dtype=int)
-    calibration = calibrate(truth, scores, [photo.group for photo in photos])
+    sources = [photo.source for photo in photos]
+    calibration = calibrate(truth, scores, [photo.group for photo in photos], sources)
     probabilities = np.array([calibration.apply(score) for score in scores])
-    thresholds = choose_thresholds(truth, probabilities, [photo.source for photo in photos])
+    thresholds = choose_thresholds(truth, probabilities, sources)
     replace(
         config,
         calibration=calibration,
         thresholds=thresholds,
-        score_bins=describe_scores(truth, probabilities),
+        score_bins=describe_scores(truth, probabilities, sources),
     ).save(folder)
     log.info(
         "Calibration: %s. Fake from %.3f, real below %.3f.",
@@ -258,6 +260,28 @@ def _give_meaning(folder: Path, photos: list[Photo], faces: bool) -> None:
         thresholds["fake"],
         thresholds["real"],
     )
+    _log_mistakes(truth, probabilities, sources, thresholds)
+
+
+def _log_mistakes(
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    sources: Sequence[str],
+    thresholds: Mapping[str, float],
+) -> None:
+    """Log of each source how many real photos are called fake and fakes real, and the bounds."""
+    wrong = np.where(
+        truth == 0, probabilities >= thresholds["fake"], probabilities < thresholds["real"]
+    )
+    names = np.asarray(sources)
+    for name in np.unique(names):
+        for label, mistaken in enumerate(("real called fake", "fake called real")):
+            own = wrong[(names == name) & (truth == label)]
+            if len(own):
+                limit = 100 * bound(int(own.sum()), len(own))
+                log.info(
+                    "%s: %d of %d %s (up to %.1f %%).", name, own.sum(), len(own), mistaken, limit
+                )
 
 
 def _measure_served(folder: Path, data: Path, samples: int, faces: bool) -> dict:

@@ -32,14 +32,12 @@ from training.config import (
 )
 from training.dataset import LABELS, Photo, read_report, read_source_pairs, read_split
 from training.devices import on_devices
-from training.distillation import check_teachers
 from training.errors import UserError
 from training.fit_pairs import Validation, fit_pairs
-from training.model import JIT_COMPILE, build_model, copy_weights
+from training.model import JIT_COMPILE, build_model
 from training.pipeline import PhotoBatches, build_augmentation
 from training.report import plot_curves
 
-STAGE = "stage-{}"  # folder, in that of a run, of a stage before the last
 BEST, LEGACY = "best_model.keras", "deepfake_cnn.h5"
 HISTORY, CURVES, BACKUP = "history.csv", "curves.png", "backup"
 
@@ -47,44 +45,20 @@ log = logging.getLogger(__name__)
 
 
 def train_recipe(recipe: str, flags: Mapping[str, object], *, resume: bool = False) -> Path:
-    """Train all stages of a recipe, each from the weights of the one before, and return the run's
-    folder; stages before the last lie in it.
+    """Train by a recipe and return the run's folder.
 
     Args:
         recipe: a name of `training.config.RECIPES`.
-        flags: settings of `TrainConfig` that differ from the recipe's, in all stages.
+        flags: settings of `TrainConfig` that differ from the recipe's.
         resume: go on with a run that was interrupted.
 
     Raises:
         UserError: there is no such recipe, or as for `train`.
     """
-    run, before = Path(flags.get("run", TrainConfig.run)), flags.get("start_from", "")
-    if not is_started(recipe, run, resume):
-        if resume:
-            read_config(run)  # which says that there is none
-        for stage in RECIPES[recipe]:  # before the first of them takes its hours
-            check_teachers(TrainConfig(**{**stage, **flags}))
-    given = frozenset(flags) - {"run", "start_from"}
-    for stage, folder in zip(RECIPES[recipe], _stage_folders(recipe, run), strict=True):
-        config = TrainConfig(**{**stage, **flags, "run": folder, "start_from": str(before)})
-        before = train(config, resume=(folder / CONFIG).exists(), given=given)
-    return run
-
-
-def is_started(recipe: str, run: Path, resume: bool) -> bool:
-    """Return whether a folder holds a run of a recipe, finished or not.
-
-    Raises:
-        UserError: it does, and nobody asked to resume it; or there is no such recipe.
-    """
     if recipe not in RECIPES:
         raise UserError(f"--recipe {recipe} is none of {', '.join(RECIPES)}.")
-    return any([_holds_run(folder, resume) for folder in _stage_folders(recipe, run)])
-
-
-def _stage_folders(recipe: str, run: Path) -> list[Path]:
-    early = len(RECIPES[recipe]) - 1
-    return [*(run / STAGE.format(number + 1) for number in range(early)), run]
+    config = TrainConfig(**{**RECIPES[recipe], **flags})
+    return train(config, resume=resume, given=frozenset(flags) - {"run"})
 
 
 def train(
@@ -119,7 +93,6 @@ def train(
         if (run / FINAL).is_file():
             log.info("%s is finished already.", run)
             return run
-    check_teachers(config)
     keras.utils.set_random_seed(config.seed)
     epochs_done = _epochs_done(run)
     photos = photos or {split: _read_photos(config, split) for split in SPLITS}
@@ -157,8 +130,6 @@ def repeat_run(
     stored = read_config(run)
     if stored["data"]["fingerprint"] != read_report(data)["fingerprint"]:
         raise UserError(f"{data} is not the data that {run} was trained on: give its --data.")
-    if _is_recovered(stored["settings"]):
-        raise UserError(f"{run} began with a recovered network, which saw the photos of all folds.")
     if backbone_weights is None:
         backbone_weights = stored["settings"]["backbone_weights"]
     if isinstance(backbone_weights, dict):
@@ -169,13 +140,6 @@ def repeat_run(
     return _repeat(stored["settings"], data, folder, photos, backbone_weights)
 
 
-def _is_recovered(settings: Mapping) -> bool:
-    """Return whether a run's first stage is a recovered network."""
-    while settings.get("start_from"):
-        settings = settings["start_from"]
-    return "recovered_from" in settings
-
-
 def _repeat(
     settings: dict,
     data: Path,
@@ -183,20 +147,12 @@ def _repeat(
     photos: Mapping[str, Sequence[Photo]],
     backbone_weights: str,
 ) -> Path:
-    """Train with stored settings, and before that the stage that they started from."""
-    if settings.get("teacher"):
-        raise UserError("A run with teachers cannot be repeated: they saw the photos of all folds.")
+    """Train with stored settings."""
     if settings.get("leave_out") or settings.get("train_share", 1) < 1:
         raise UserError("A run on a part of the photos cannot be repeated: folds deal out all.")
-    settings = settings | {"backbone_weights": backbone_weights}
-    if settings["start_from"]:
-        earlier = folder / "before"
-        settings["start_from"] = str(
-            _repeat(settings["start_from"], data, earlier, photos, backbone_weights)
-        )
-    config = TrainConfig(data=data, run=folder, **settings)
+    settings = complete_settings(settings) | {"backbone_weights": backbone_weights}
     return train(
-        config,
+        TrainConfig(data=data, run=folder, **settings),
         resume=(folder / CONFIG).exists(),
         given=frozenset({"backbone_weights"}),
         photos=photos,
@@ -264,18 +220,16 @@ class _Replay(keras.callbacks.Callback):
         self.model.optimizer.learning_rate = rate
 
 
-def _holds_run(run: Path, resume: bool) -> bool:
+def is_started(run: Path, resume: bool) -> bool:
     """Return whether a folder holds a run; if it does, somebody must have asked to resume it."""
     started = (run / CONFIG).exists()
-    if started and "recovered_from" in read_config(run)["settings"]:
-        raise UserError(f"{run} holds a recovered network: go on from it with --start-from.")
     if started and not resume:
         raise UserError(f"{run} holds a run already: add --resume to go on, or give another --run.")
     return started
 
 
 def _read_stored(run: Path, resume: bool) -> dict | None:
-    started = _holds_run(run, resume)
+    started = is_started(run, resume)
     return read_config(run) if started or resume else None
 
 
@@ -294,10 +248,6 @@ def _merge(
                 f"{here[name]}: leave the flag out or give another --run."
             )
     weights = stored["settings"].pop("backbone_weights")
-    if stored["settings"].pop("teacher") and not config.teacher:
-        raise UserError(f"{config.run} has teachers: give them with --teacher.")
-    if stored["settings"].pop("start_from") and not config.start_from:
-        raise UserError(f"{config.run} was started from another run: give it with --start-from.")
     if "backbone_weights" in given:
         weights = config.backbone_weights
     elif isinstance(weights, dict) and (config.run / FINAL).is_file():
@@ -317,20 +267,13 @@ def _settings(config: TrainConfig) -> dict:
     """Return the settings that decide the result; a weights file by name and hash, as paths differ
     by machine."""
     settings = {name: value for name, value in asdict(config).items() if name not in UNSTORED}
-    settings["teacher"] = [
-        f"{Path(run).name} {_sha256(Path(run) / FINAL)[:12]}" for run in config.teacher
-    ]
     weights = Path(config.backbone_weights)
     if weights.is_file():
         settings["backbone_weights"] = {"file": weights.name, "sha256": _sha256(weights)}
-    if config.start_from:
-        settings["start_from"] = read_config(Path(config.start_from))["settings"]
     return settings
 
 
 def _sha256(path: Path) -> str:
-    if not path.is_file():
-        raise UserError(f"{path} is missing: finish that run first.")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -390,17 +333,7 @@ def _batches(
 def _build(config: TrainConfig) -> keras.Model:
     names = ("trainable_layers", "head", "input_size", "hidden_units", "l2", "dropout", "seed")
     settings = {name: getattr(config, name) for name in names}
-    if not config.start_from:
-        return build_model(backbone_weights=config.backbone_weights, **settings)
-    model = build_model(backbone_weights="none", **settings)
-    path = Path(config.start_from) / FINAL
-    if not path.is_file():
-        raise UserError(f"--start-from {config.start_from} holds no {FINAL}: finish it first.")
-    try:
-        copy_weights(keras.models.load_model(path, compile=False), model)
-    except ValueError as error:
-        raise UserError(f"{path} is a network with another head: give its --head.") from error
-    return model
+    return build_model(backbone_weights=config.backbone_weights, **settings)
 
 
 def _fit(

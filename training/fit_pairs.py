@@ -7,26 +7,23 @@ of its rise comes late.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 
 import keras
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
 from training.config import TrainConfig
-from training.dataset import LABELS, Photo, read_source_pairs
-from training.distillation import Distillation, load_teachers
-from training.metrics import paired_ranking
+from training.dataset import Photo, read_source_pairs
+from training.metrics import mean_auc, paired_ranking, source_aucs
 from training.model import EVIDENCE, JIT_COMPILE
 from training.pairs import UNKNOWN, PairBatches, Variation, pair_batches
 from training.pipeline import PhotoBatches
 
 WARM_UP = 0.05  # of the steps: the rate rises from 0
-WEIGHT_DECAY = 0.01
-LAST_BLOCK = 7  # of EfficientNet
+WEIGHT_DECAY = 0.02
+CLIP_NORM = 2.0  # of all gradients together
 
 
 def evidence_loss(masks, evidence):
@@ -65,9 +62,8 @@ class Validation(keras.callbacks.Callback):
     """Measures every source after each epoch, keeps the best network so far, and stops the training
     where it has not become better for `stop_patience` epochs.
 
-    Adds to the epoch's figures `val_auc` (ROC AUC, mean over the sources, each by the square root
-    of its size, as it is drawn in training), that of each source, `val_paired_ranking`, `val_loss`
-    and `val_accuracy`. Where the optimizer averages the weights,
+    Adds to the epoch's figures `val_auc` (`training.metrics.mean_auc`), that of each source,
+    `val_paired_ranking`, `val_loss` and `val_accuracy`. Where the optimizer averages the weights,
     the averages are what is measured and kept.
 
     Args:
@@ -145,20 +141,14 @@ def validation_figures(
         scores: probabilities of fake `[photos]`.
         pairs: positions of fakes and their originals.
     """
-    truth = np.array([photo.is_fake for photo in photos])
-    sources = np.array([photo.source for photo in photos])
-    members = {name: sources == name for name in sorted(set(sources.tolist()))}
-    # A small source may have photos of one label only here, and no AUC.
-    members = {name: own for name, own in members.items() if len(set(truth[own])) == len(LABELS)}
+    truth = np.array([photo.is_fake for photo in photos], dtype=int)
+    sources = [photo.source for photo in photos]
     by_source = {
-        f"val_auc_{name}": float(roc_auc_score(truth[own], scores[own]))
-        for name, own in members.items()
+        f"val_auc_{name}": auc for name, auc in source_aucs(truth, scores, sources).items()
     }
-    sizes = [own.sum() for own in members.values()]
     likely = np.where(truth, scores, 1 - scores).clip(1e-7)
     figures = {
-        # A plain mean would follow the chance hits of the smallest source.
-        "val_auc": float(np.average(list(by_source.values()), weights=np.sqrt(sizes))),
+        "val_auc": mean_auc(truth, scores, sources),
         "val_loss": float(-np.log(likely).mean()),
         "val_accuracy": float(np.mean((scores >= 0.5) == truth)),
     }
@@ -166,45 +156,6 @@ def validation_figures(
         weights = np.ones(len(photos))
         figures["val_paired_ranking"] = paired_ranking(scores, pairs, weights)
     return figures | (by_source if len(by_source) > 1 else {})
-
-
-class BlockwiseAdamW(keras.optimizers.AdamW):
-    """AdamW that changes the blocks of EfficientNet the less the further they are from the head
-    (layer-wise learning-rate decay; Howard and Ruder 2018, https://arxiv.org/abs/1801.06146).
-
-    Args:
-        learning_rate: of the head and of the backbone's last block.
-        layer_decay: what the rate is multiplied by from each block to the one below.
-        weight_decay: share of a weight that a step takes away, times its rate.
-        options: others of AdamW.
-    """
-
-    def __init__(self, learning_rate, *, layer_decay: float, weight_decay: float, **options):
-        super().__init__(learning_rate, weight_decay=0.0, **options)  # which knows one rate only
-        self.layer_decay, self.scaled_decay = layer_decay, weight_decay
-
-    def build(self, variables) -> None:
-        """Note the factor of each variable, by the block that its path names."""
-        super().build(variables)
-        blocks = [re.search(r"(?:^|/)(?:block(\d)|stem)", variable.path) for variable in variables]
-        self._factors = [
-            self.layer_decay ** (LAST_BLOCK - int(block[1] or 0)) if block else 1.0
-            for block in blocks
-        ]
-        self._decayed = [self._use_weight_decay(variable) for variable in variables]
-
-    def update_step(self, gradient, variable, learning_rate) -> None:
-        """Change a variable at the rate of its block."""
-        index = self._get_variable_index(variable)
-        rate = keras.ops.cast(learning_rate * self._factors[index], variable.dtype)
-        if self._decayed[index]:
-            self.assign_sub(variable, variable * (self.scaled_decay * rate))
-        super().update_step(gradient, variable, rate)
-
-    def get_config(self) -> dict:
-        """Return the arguments that make this optimizer again."""
-        own = {"layer_decay": self.layer_decay, "weight_decay": self.scaled_decay}
-        return super().get_config() | own
 
 
 def fit_pairs(
@@ -236,16 +187,13 @@ def fit_pairs(
 
 
 def build_trainer(model: keras.Model, config: TrainConfig, steps: int) -> keras.Model:
-    """Return a network of `training.model`, compiled with all that it learns from: labels, masks
-    and teachers.
+    """Return a network of `training.model`, compiled with all that it learns from: labels and
+    masks.
 
     Args:
         model: the network, which the result shares its weights with.
         config: of the run.
         steps: of all epochs together.
-
-    Raises:
-        UserError: a teacher cannot be loaded.
     """
     outputs = {"probabilities": model.output}
     losses = {
@@ -253,15 +201,10 @@ def build_trainer(model: keras.Model, config: TrainConfig, steps: int) -> keras.
             label_smoothing=config.label_smoothing
         )
     }
-    of_labels = 1 - config.teacher_share if config.teacher else 1.0
-    weights = {"probabilities": of_labels}
+    weights = {"probabilities": 1.0}
     if config.mask_weight:
         outputs[EVIDENCE] = model.get_layer(EVIDENCE).output
-        losses[EVIDENCE], weights[EVIDENCE] = evidence_loss, of_labels * config.mask_weight
-    if config.teacher:
-        lesson = Distillation(config.teacher_share, config.teacher_share * config.mask_weight)
-        student = [model.output, model.get_layer(EVIDENCE).output]
-        outputs["probabilities"] = lesson(student, load_teachers(config, model.input))
+        losses[EVIDENCE], weights[EVIDENCE] = evidence_loss, config.mask_weight
     trainer = keras.Model(model.input, outputs)
     trainer.compile(
         optimizer=_optimizer(config, steps),
@@ -284,11 +227,10 @@ def training_batches(
         first_epoch: epochs that an earlier process has trained.
     """
     names = ("rotation", "shift", "flip", "brightness", "channel_shift", "degrade")
-    shared = ("batch_size", "input_size", "epoch_photos", "composites", "mixup", "erasing", "seed")
+    shared = ("batch_size", "input_size", "epoch_photos", "composites", "erasing", "seed")
     return pair_batches(
         photos,
         read_source_pairs(config.data, photos),
-        config.data,
         variation=Variation(**{name: getattr(config, name) for name in names}),
         masks=config.mask_weight > 0,
         first_epoch=first_epoch,
@@ -301,10 +243,10 @@ def _optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, max(1, steps - warm_up), warmup_target=config.learning_rate, warmup_steps=warm_up
     )
-    optimizer = BlockwiseAdamW(
+    optimizer = keras.optimizers.AdamW(
         rate,
-        layer_decay=config.layer_decay,
         weight_decay=WEIGHT_DECAY,
+        global_clipnorm=CLIP_NORM,
         use_ema=config.weight_average > 0,
         ema_momentum=config.weight_average or 0.99,
     )

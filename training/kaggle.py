@@ -84,6 +84,8 @@ class SourcePhoto:
             Challenge are, the video that its own was made from; `""` for every other name. Photos
             of one source and original show the same person in the same place, so that they must
             not fall into two splits.
+        place: path below the folder that holds its real or fake folder, as `fake/1.jpg`; by it a
+            file of splits names a photo.
     """
 
     path: Path
@@ -91,6 +93,7 @@ class SourcePhoto:
     source: str
     named_parts: bool
     original: str = ""
+    place: str = ""
 
 
 def locate(where: str) -> Path:
@@ -135,7 +138,9 @@ def source_name(where: str) -> str | None:
 def find_photos(
     root: Path, prepared: str = "prepare_report.json", source: str | None = None
 ) -> list[SourcePhoto]:
-    """List the photos of every pair of real and fake folders below `root`, in a fixed order.
+    """List the photos of every pair of real and fake folders below `root`, in a fixed order. Where
+    there is no pair, a folder of one label counts: a detector can take the other one from another
+    source.
 
     Folders that `prepare` wrote are left out: their photos are copies.
 
@@ -149,12 +154,13 @@ def find_photos(
         source: the `source` of every photo, in place of the name of the folder that holds it.
 
     Raises:
-        UserError: there is no such pair, or one label has no files.
+        UserError: there is no such folder, or it has no files.
     """
     photos: list[SourcePhoto] = []
     seen: dict[frozenset, Path] = {}
     for holder, real, fake in folder_pairs(root, prepared):
-        files = {"real": _files(holder / real), "fake": _files(holder / fake)}
+        names = {"real": real, "fake": fake}
+        files = {label: _files(holder / name) if name else [] for label, name in names.items()}
         listing = frozenset(
             (label, path.relative_to(holder).as_posix().split("/", 1)[1], path.stat().st_size)
             for label, paths in files.items()
@@ -168,22 +174,29 @@ def find_photos(
         name = source or holder.resolve().name
         named_parts = fake.lower() == "training_fake"
         photos += [
-            SourcePhoto(path, label, name, named_parts, original=_original(path))
+            SourcePhoto(
+                path, label, name, named_parts, _original(path), path.relative_to(holder).as_posix()
+            )
             for label, paths in files.items()
             for path in paths
         ]
-    _check_labels(photos, root)
+    if not photos:
+        raise UserError(
+            f"No photos in {root}: it must hold folders `training_real` and `training_fake`, or "
+            "`real` and `fake`, or one of them."
+        )
     return photos
 
 
 def folder_pairs(root: Path, prepared: str) -> list[tuple[Path, str, str]]:
-    """Return (folder, name of its real folder, name of its fake folder), outermost first.
+    """Return (folder, name of its real folder, name of its fake folder), outermost first; where no
+    folder has both, those that have one, with `""` for the other.
 
     Args:
         root: where to look, at any depth.
         prepared: name of a file; folders that hold it are left out, with all that is in them.
     """
-    pairs = []
+    pairs, halves = [], []
     for folder, names, files in os.walk(root):
         holder = Path(folder)
         if prepared in files:
@@ -191,9 +204,10 @@ def folder_pairs(root: Path, prepared: str) -> list[tuple[Path, str, str]]:
         names[:] = sorted(name for name in names if not name.startswith("."))
         by_lower_case = {name.lower(): name for name in names}
         for real, fake in FOLDER_PAIRS.items():
-            if real in by_lower_case and fake in by_lower_case:
-                pairs.append((holder, by_lower_case[real], by_lower_case[fake]))
-    return sorted(pairs, key=lambda pair: (len(pair[0].parts), pair))
+            found = (holder, by_lower_case.get(real, ""), by_lower_case.get(fake, ""))
+            if any(found[1:]):
+                (pairs if all(found[1:]) else halves).append(found)
+    return sorted(pairs or halves, key=lambda pair: (len(pair[0].parts), pair))
 
 
 def _check_handle(name: str) -> str:
@@ -297,14 +311,3 @@ def _files(folder: Path) -> list[Path]:
     return sorted(
         path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")
     )
-
-
-def _check_labels(photos: list[SourcePhoto], root: Path) -> None:
-    if not photos:
-        raise UserError(
-            f"No photos in {root}: it must hold folders `training_real` and `training_fake`, or "
-            "`real` and `fake`."
-        )
-    missing = {"real", "fake"} - {photo.label for photo in photos}
-    if missing:
-        raise UserError(f"No {missing.pop()} photos in {root}: a detector needs both labels.")

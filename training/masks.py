@@ -95,7 +95,7 @@ def find_targets(data: Path, photos: Sequence[Photo]) -> tuple[list[Target], dic
         without a pair whose parts are unknown is left out. Of several pairs the one with the
         smallest mask counts, as the others add what registration missed.
     """
-    paired, rejected = pair_masks(data, photos)
+    paired, rejected = pair_masks(photos, read_source_pairs(data, photos))
     targets = []
     for index, photo in enumerate(photos):
         if not photo.is_fake:
@@ -109,12 +109,14 @@ def find_targets(data: Path, photos: Sequence[Photo]) -> tuple[list[Target], dic
     return targets, dict(sorted(rejected.items()))
 
 
-def pair_masks(data: Path, photos: Sequence[Photo]) -> tuple[dict[int, np.ndarray], Counter[str]]:
-    """Compare the fakes whose original is among the photos with it.
+def pair_masks(
+    photos: Sequence[Photo], pairs: Sequence[tuple[int, int]]
+) -> tuple[dict[int, np.ndarray], Counter[str]]:
+    """Compare fakes with their originals.
 
     Args:
-        data: folder that `prepare` wrote.
-        photos: some of its photos.
+        photos: of a prepared folder.
+        pairs: positions of fakes and their originals, as `read_source_pairs` returns them.
 
     Returns:
         Boolean masks `[side, side]` by the position of their fake, and how often which reason
@@ -122,7 +124,6 @@ def pair_masks(data: Path, photos: Sequence[Photo]) -> tuple[dict[int, np.ndarra
     """
     masks: dict[int, np.ndarray] = {}
     rejected: Counter[str] = Counter()
-    pairs = read_source_pairs(data, photos)
     for fake, real in tqdm(pairs, desc="Comparing with originals", unit="pair"):
         pixels = (np.asarray(open_photo(photos[index].path)) for index in (fake, real))
         try:

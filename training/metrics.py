@@ -165,19 +165,46 @@ def roc_auc(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = 
     return float(metrics.roc_auc_score(truth, scores, sample_weight=weights))
 
 
-def mean_auc(truth: np.ndarray, scores: np.ndarray, sources: Sequence[str]) -> float:
-    """Return the mean over the sources of the ROC AUC of each, or that of all photos together where
-    no source has both labels.
+def source_aucs(truth: np.ndarray, scores: np.ndarray, sources: Sequence[str]) -> dict[str, float]:
+    """Return the ROC AUC of the fakes of each source against its own real photos, or against all
+    real photos where it has none.
 
     Args:
-        truth: labels `[photos]`, 1 = fake.
+        truth: labels `[photos]`, 1 = fake; both must occur.
         scores: any scores `[photos]` that are higher for fake.
-        sources: of each photo. One that has photos of one label only is left out.
+        sources: of each photo; one without fakes has no figure.
     """
     names = np.asarray(sources)
-    aucs = [roc_auc(truth[names == name], scores[names == name]) for name in np.unique(names)]
-    defined = [auc for auc in aucs if not np.isnan(auc)]
-    return float(np.mean(defined)) if defined else roc_auc(truth, scores)
+    aucs = {}
+    for name in np.unique(names[truth == 1]).tolist():
+        own = names == name
+        real = own & (truth == 0)
+        members = own | (truth == 0) if not real.any() else own
+        aucs[name] = roc_auc(truth[members], scores[members])
+    return aucs
+
+
+def source_weights(sources: Sequence[str]) -> np.ndarray:
+    """Return the weight of each photo `[photos]` by which every source counts as the square root
+    of its size, as it is drawn in training; their mean is 1."""
+    _, position, sizes = np.unique(np.asarray(sources), return_inverse=True, return_counts=True)
+    weights = 1 / np.sqrt(sizes[position])
+    return weights / weights.mean()
+
+
+def mean_auc(truth: np.ndarray, scores: np.ndarray, sources: Sequence[str]) -> float:
+    """Return the mean of `source_aucs`, each by the square root of the number of its photos: by
+    this figure networks and formats are chosen, and it is reported.
+
+    Args:
+        truth: labels `[photos]`, 1 = fake; both must occur.
+        scores: any scores `[photos]` that are higher for fake.
+        sources: of each photo.
+    """
+    aucs = source_aucs(truth, scores, sources)
+    sizes = [np.sum(np.asarray(sources) == name) for name in aucs]
+    # A plain mean would follow the chance hits of the smallest source.
+    return float(np.average(list(aucs.values()), weights=np.sqrt(sizes)))
 
 
 def weighted_auc(

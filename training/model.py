@@ -46,8 +46,9 @@ def build_model(
     map stays reachable for Grad-CAM.
 
     Args:
-        backbone_weights: `imagenet` (downloaded by Keras), `none` (random), or the path of a
-            weights file.
+        backbone_weights: `imagenet` (downloaded by Keras), `none` (random), the path of a weights
+            file, or that of a `.keras` file with a whole network of this kind, whose head is taken
+            as well.
         trainable_layers: the last layers of the backbone that train; the others keep their weights,
             and their batch normalisation its statistics.
         head: one of `HEADS`.
@@ -67,7 +68,8 @@ def build_model(
         raise UserError(
             f"--input-size {input_size} is no multiple of 32, which --head evidence needs."
         )
-    backbone = _load_backbone(backbone_weights, input_size)
+    whole = backbone_weights.endswith(".keras")
+    backbone = _load_backbone("none" if whole else backbone_weights, input_size)
     first_trainable = len(backbone.layers) - trainable_layers
     for index, layer in enumerate(backbone.layers):
         layer.trainable = index >= first_trainable
@@ -78,7 +80,22 @@ def build_model(
     model = keras.Model(backbone.input, probabilities, name="deepfake_cnn")
     if head == EVIDENCE:  # at the start the score is the pooled log-odds themselves
         model.get_layer("probabilities").set_weights([np.array([[-0.5, 0.5]]), np.zeros(2)])
+    if whole:
+        _start_from(Path(backbone_weights), model)
     return model
+
+
+def _start_from(path: Path, model: keras.Model) -> None:
+    """Give a network the weights of a saved one of the same kind, of whatever input size."""
+    if not path.is_file():
+        raise UserError(f"--backbone-weights {path} is not a file: give the path of a network.")
+    try:
+        copy_weights(keras.models.load_model(path, compile=False), model)
+    except ValueError as error:
+        raise UserError(
+            f"--backbone-weights {path} is a network of another kind than --head asks for: give "
+            "one that `train` made with the same head."
+        ) from error
 
 
 def _pooled_head(features, hidden_units: int, l2: float, dropout: float, seed: int | None):

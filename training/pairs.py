@@ -1,9 +1,13 @@
-"""Batches of pairs: a real photo beside a fake of the same source, and where the fake was changed.
+"""Batches of pairs: a real photo beside a fake, and where the fake was changed.
 
-A share of the fakes is made from the very photo that stands beside it (`training.composites`).
-Both photos of a pair then go through the same framing, light, blur, noise and compression, drawn
-anew every time, so that only the manipulation tells them apart. Sources are drawn by the square
-root of their size: a small one is seen often enough, and none tells the label.
+A fake stands beside the real photo that it was made from or one of the same person or clip where
+there is one, else beside another real photo of its source. A source of fakes alone takes real
+photos of other sources, everyday ones first; as both then differ in what happened to them before,
+either may be encoded once more, on another grid. A share of the fakes is made from the very photo
+that stands beside it (`training.composites`). Both photos of a pair then go through the same
+framing, light, blur, noise and compression, drawn anew every time, so that only the manipulation
+tells them apart. Sources are drawn by the square root of the number of their groups, which are
+different people, scenes or methods: a small source is seen often enough, and none tells the label.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ from space.faces import Face
 from space.photos import model_input, open_photo
 from training.composites import compose, part_region
 from training.dataset import LABELS, PARTS, Photo
-from training.degrade import degrade, jpeg
+from training.degrade import degrade, jpeg, reencode
 from training.errors import UserError
 from training.masks import pair_masks
 from training.model import EVIDENCE_STEP
@@ -41,8 +45,10 @@ ORIGINAL = 0.5  # how often a fake whose original is known stands beside that
 UNKNOWN = -1.0  # in a mask: whether this place was changed is not known
 ERASED = (0.02, 0.2)  # of the photo's area
 KEPT = 0.5  # of what was changed in a fake: the least that a rectangle leaves
-MIXUP_ALPHA = 0.4  # of the beta distribution that the weights are drawn from
-MIXUP_LEAST = 0.05  # a weight below is not seen, and would cost what is known of the masks
+SAME_GROUP = 0.5  # how often a fake stands beside a real photo of its group, where there is one
+FOREIGN = 0.1  # how often beside one of another source, though its own has some
+EVERYDAY = 0.5  # share of those that come from sources of everyday photos
+REENCODED = 0.5  # share of the photos of two sources that are encoded once more
 
 
 @dataclass(frozen=True)
@@ -61,9 +67,24 @@ class Variation:
 class _Source:
     """Positions of one source's photos."""
 
+    name: str
     real: list[int] = field(default_factory=list)
     fake: list[int] = field(default_factory=list)
     bases: list[int] = field(default_factory=list)  # real photos with landmarks
+    groups: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))  # real photos
+    names: set[str] = field(default_factory=set)  # of all groups
+
+
+class _Lot:
+    """Draws sources by the square root of the number of their groups."""
+
+    def __init__(self, sources: Sequence[_Source]) -> None:
+        self.sources = list(sources)
+        weights = np.sqrt([len(source.names) for source in self.sources])
+        self._shares = weights / weights.sum() if self.sources else weights
+
+    def draw(self, rng: np.random.Generator) -> _Source:
+        return self.sources[rng.choice(len(self.sources), p=self._shares)]
 
 
 class PairBatches(keras.utils.PyDataset):
@@ -86,7 +107,6 @@ class PairBatches(keras.utils.PyDataset):
         input_size: int,
         epoch_photos: int,
         composites: float,
-        mixup: float,
         erasing: float,
         masks: bool,
         seed: int,
@@ -95,7 +115,7 @@ class PairBatches(keras.utils.PyDataset):
         """Prepare to draw.
 
         Args:
-            photos: of all sources; each must have both labels.
+            photos: of all sources, together of both labels.
             originals: position of the real photo that a fake was made from, by that of the fake.
             edits: boolean masks `[side, side]` of what was changed in fakes, by their position.
             variation: how far photos are varied.
@@ -103,28 +123,29 @@ class PairBatches(keras.utils.PyDataset):
             input_size: side of the photos in px.
             epoch_photos: photos in an epoch; 0 stands for the number of photos.
             composites: share of the pairs whose fake is made from the real photo.
-            mixup: share of the pairs, at most, that are mixed with another.
             erasing: share of the pairs, at most, that lose a rectangle.
             masks: tell where fakes were changed.
             seed: decides what is drawn.
             first_epoch: epochs that an earlier process has trained.
 
         Raises:
-            UserError: a source lacks a label, or the batch size is odd.
+            UserError: a label is missing, or the batch size is odd.
         """
         super().__init__(workers=2, max_queue_size=8)
         if batch_size % 2:
             raise UserError(f"--batch-size {batch_size} is odd: pairs want an even one.")
         self._photos, self._originals, self._edits = list(photos), originals, edits
         self._variation, self._masks = variation, masks
-        self._composites, self._mixup, self._erasing = composites, mixup, erasing
+        self._composites, self._erasing = composites, erasing
         self._pairs, self._input_size = batch_size // 2, input_size
         self._batches = max(1, (epoch_photos or len(photos)) // batch_size)
         self._seed, self._epoch = seed, first_epoch
         self._faces = [photo.found_face for photo in photos]
-        self._sources = _by_source(self._photos, self._faces)
-        sizes = np.sqrt([len(of.real) + len(of.fake) for of in self._sources])
-        self._shares = sizes / sizes.sum()
+        sources = _by_source(self._photos, self._faces)
+        self._fakes = _Lot([source for source in sources if source.fake])
+        self._reals = _Lot([source for source in sources if source.real])
+        self._everyday = _Lot([of for of in self._reals.sources if lookup(of.name).everyday])
+        self._bases = _Lot([source for source in sources if source.bases])
 
     def __len__(self) -> int:
         return self._batches
@@ -133,8 +154,6 @@ class PairBatches(keras.utils.PyDataset):
         rng = np.random.default_rng([self._seed, self._epoch, index])
         drawn = [one for _ in range(self._pairs) for one in self._draw_pair(rng)]
         photos, masks = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
-        if self._mixup:
-            photos, masks = mix_pairs(photos, masks, self._mixup, rng)
         labels = np.tile(np.eye(len(LABELS), dtype=np.float32), (self._pairs, 1))
         targets = {"probabilities": labels}
         if self._masks:
@@ -147,9 +166,10 @@ class PairBatches(keras.utils.PyDataset):
 
     def _draw_pair(self, rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return a real photo and a fake, each with its mask, varied alike."""
-        source = self._sources[rng.choice(len(self._sources), p=self._shares)]
-        made = source.bases and rng.random() < self._composites
-        pair = (self._make_pair if made else self._choose_pair)(source, rng)
+        if self._bases.sources and rng.random() < self._composites:
+            pair = self._make_pair(self._bases.draw(rng), rng)
+        else:
+            pair = self._choose_pair(self._fakes.draw(rng), rng)
         seed = rng.integers(2**32)
         varied = [
             vary(*one, self._variation, self._input_size, np.random.default_rng(seed))
@@ -172,12 +192,26 @@ class PairBatches(keras.utils.PyDataset):
     def _choose_pair(self, source: _Source, rng: np.random.Generator) -> list[tuple]:
         """Return photo, mask and face of a real photo and of a fake from the source."""
         fake = source.fake[rng.integers(len(source.fake))]
-        real = source.real[rng.integers(len(source.real))]
-        if fake in self._originals and rng.random() < ORIGINAL:
-            real = self._originals[fake]
+        real = self._partner(fake, source, rng)
         photos = [_pixels(self._photos[index].path) for index in (real, fake)]
         masks = [np.zeros(photos[0].shape[:2], np.float32), self._changed(fake)]
+        if self._photos[real].source != source.name:
+            photos = [
+                reencode(photo, rng) if rng.random() < REENCODED else photo for photo in photos
+            ]
         return list(zip(photos, masks, [self._faces[real], self._faces[fake]], strict=True))
+
+    def _partner(self, fake: int, source: _Source, rng: np.random.Generator) -> int:
+        """Return the real photo that stands beside a fake."""
+        if fake in self._originals and rng.random() < ORIGINAL:
+            return self._originals[fake]
+        akin = source.groups.get(self._photos[fake].group)
+        if akin and rng.random() < SAME_GROUP:
+            return akin[rng.integers(len(akin))]
+        if not source.real or rng.random() < FOREIGN:
+            everyday = self._everyday.sources and rng.random() < EVERYDAY
+            source = (self._everyday if everyday else self._reals).draw(rng)
+        return source.real[rng.integers(len(source.real))]
 
     def _composite(
         self, base: int, source: _Source, rng: np.random.Generator
@@ -215,17 +249,18 @@ class PairBatches(keras.utils.PyDataset):
 
 
 def pair_batches(
-    photos: Sequence[Photo], pairs: Sequence[tuple[int, int]], data: Path, **options
+    photos: Sequence[Photo], pairs: Sequence[tuple[int, int]], **options
 ) -> PairBatches:
     """Return `PairBatches` of some photos of a prepared folder, with what is known of their fakes.
 
     Args:
         photos: the photos.
         pairs: positions of fakes and their originals, as `read_source_pairs` returns them.
-        data: the prepared folder.
         options: as for `PairBatches`.
     """
-    edits, _ = pair_masks(data, photos)
+    # Where names or source tell the changed region, nothing needs to be compared.
+    compared = [pair for pair in pairs if not lookup(photos[pair[0]].source).changed]
+    edits, _ = pair_masks(photos, compared)
     return PairBatches(photos, originals=dict(pairs), edits=edits, **options)
 
 
@@ -251,33 +286,6 @@ def erase(pair: Sequence[tuple[np.ndarray, np.ndarray]], rng: np.random.Generato
     for photo, mask in pair:
         photo[top * step : (top + height) * step, left * step : (left + width) * step] = colour
         mask[window] = UNKNOWN
-
-
-def mix_pairs(
-    photos: np.ndarray, masks: np.ndarray, share: float, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Lay a pair over the one after it, real over real and fake over fake, by the same weight, for
-    a share of the pairs (mixup within the class; Zhang et al. 2018,
-    https://arxiv.org/abs/1710.09412).
-
-    Args:
-        photos: `float32` `[batch, size, size, 3]`, real and fake in turn.
-        masks: `float32` `[batch, rows, columns]`; where one of two is unknown, so is their mixture.
-        share: of the pairs, at most: too small a weight counts as none.
-        rng: draws pairs and weights.
-
-    Returns:
-        Photos and masks like those given.
-    """
-    pairs = len(photos) // 2
-    weights = rng.beta(MIXUP_ALPHA, MIXUP_ALPHA, pairs)
-    weights = np.minimum(weights, 1 - weights)  # of the other, which stays the weaker one
-    weights[(rng.random(pairs) >= share) | (weights < MIXUP_LEAST)] = 0
-    weights = np.repeat(weights, 2).astype(np.float32)[:, None, None]
-    others, other_masks = np.roll(photos, 2, axis=0), np.roll(masks, 2, axis=0)
-    mixed = masks + weights * (other_masks - masks)
-    mixed[(masks < 0) | ((weights > 0) & (other_masks < 0))] = UNKNOWN
-    return photos + weights[..., None] * (others - photos), mixed
 
 
 def vary(
@@ -349,15 +357,18 @@ def _frame(
 
 
 def _by_source(photos: Sequence[Photo], faces: Sequence[Face | None]) -> list[_Source]:
-    sources: dict[str, _Source] = defaultdict(_Source)
+    sources: dict[str, _Source] = {}
     for index, (photo, face) in enumerate(zip(photos, faces, strict=True)):
-        source = sources[photo.source]
+        source = sources.setdefault(photo.source, _Source(photo.source))
+        source.names.add(photo.group)
         (source.fake if photo.is_fake else source.real).append(index)
-        if not photo.is_fake and face is not None and face.landmarks is not None:
-            source.bases.append(index)
-    for name, source in sources.items():
-        if not source.real or not source.fake:
-            raise UserError(f"The training photos of {name} have one label only: pairs want both.")
+        if not photo.is_fake:
+            source.groups[photo.group].append(index)
+            if face is not None and face.landmarks is not None:
+                source.bases.append(index)
+    for label in LABELS:
+        if not any(getattr(source, label) for source in sources.values()):
+            raise UserError(f"No source has {label} training photos: pairs want both labels.")
     return [sources[name] for name in sorted(sources)]
 
 
