@@ -383,16 +383,20 @@ def _by_source(
     thresholds: Mapping[str, float],
     samples: int,
 ) -> dict[str, dict]:
-    """Return the figures of each source, of its own photos and pairs alone."""
+    """Return the figures of each source, of its own photos and pairs alone; a source of fakes alone
+    is ranked against the real photos of all others."""
     sources = np.array([photo.source for photo in photos])
+    reals = _truth(photos) == 0
     found = {}
     for name in sorted(set(sources.tolist())):
-        members = np.flatnonzero(sources == name)
+        own = sources == name
+        ranked = np.flatnonzero(own if (own & reals).any() else own | reals)
         own_pairs = [pair for pair in pairs if all(sources[index] == name for index in pair)]
         found[name] = _of_source(
-            [photos[index] for index in members],
-            scores[members],
-            np.searchsorted(members, own_pairs),  # positions among the members
+            [photos[index] for index in ranked],
+            scores[ranked],
+            own[ranked],
+            np.searchsorted(ranked, own_pairs),  # positions among the ranked
             thresholds,
             samples,
         )
@@ -402,15 +406,18 @@ def _by_source(
 def _of_source(
     photos: Sequence[PhotoRow],
     scores: np.ndarray,
+    own: np.ndarray,
     pairs: np.ndarray,
     thresholds: Mapping[str, float],
     samples: int,
 ) -> dict:
+    """Return the figures of the photos that are a source's `own`, ranked among all that are
+    given."""
     truth = _truth(photos)
     auc = weighted_auc(truth, scores)
 
     def statistics(weights: np.ndarray) -> dict[str, float]:
-        verdicts = _verdicts(truth, scores, thresholds, weights)
+        verdicts = _verdicts(truth, scores, thresholds, weights * own)
         return {
             "roc_auc": auc(weights),
             "paired_ranking": paired_ranking(scores, pairs, weights),
@@ -419,8 +426,8 @@ def _of_source(
         }
 
     return {
-        "photos": len(photos),
-        "fakes": int(truth.sum()),
+        "photos": int(own.sum()),
+        "fakes": int(truth[own].sum()),
         "pairs": len(pairs),
         **estimate(statistics, [photo.group for photo in photos], samples=samples),
     }
