@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_score(add)
     _add_push(add)
     _add_benchmark(add)
+    add(_sources, "list the known sets of photos, and where anybody can have them")
     add(_tables, "write the README's tables anew")
     return parser
 
@@ -340,6 +341,12 @@ def _benchmark(output: Path | None, json: bool, growth: bool, plot: Path | None)
     from training.benchmark import benchmark
 
     benchmark(output, as_json=json, growth=growth, plot=plot)
+
+
+def _sources() -> None:
+    from training.sources import list_sources
+
+    print(list_sources())
 
 
 def _tables() -> None:

@@ -262,6 +262,17 @@ KNOWN = {
 }
 
 
+def list_sources() -> str:
+    """Return a line for each known source: its name, labels, what its fakes are, and where anybody
+    can have it, as `prepare --source` takes it."""
+    lines = []
+    for name, source in sorted(KNOWN.items()):
+        what = source.fakes or "real photos"
+        place = source.where or source.url or "not to be downloaded"
+        lines.append(f"{name}: {source.title} ({' and '.join(source.labels)}): {what}; {place}")
+    return "\n".join(lines)
+
+
 def lookup(name: str) -> Source:
     """Return what is known of a source by its name in the metadata."""
     unknown = Source(
