@@ -150,7 +150,6 @@ KNOWN = {
         shares_photos=False,
         terms="MIT licence.",
         url="https://github.com/SelfishGene/SFHQ-T2I-dataset",
-        where="kaggle:selfishgene/sfhq-t2i-synthetic-faces-from-text-2-image-models",
     ),
     "sd21": Source(
         title="SDFD",
@@ -189,7 +188,6 @@ KNOWN = {
         shares_photos=False,
         terms="MIT licence.",
         url="https://github.com/SelfishGene/SFHQ-dataset",
-        where="kaggle:selfishgene/synthetic-faces-high-quality-sfhq-part-1",
     ),
     "latent": Source(
         title="photos through a latent autoencoder",
