@@ -73,6 +73,10 @@ def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
     _add_score(add)
     _add_push(add)
     _add_benchmark(add)
+    lab = add(_lab, "train and compare the runs of an experiment")
+    lab.add_argument("name", metavar="NAME", help="of training/lab/experiments.toml")
+    lab.add_argument("--backbone-weights", default=TrainConfig.backbone_weights)
+    lab.add_argument("--data", type=Path, help="prepared folder (default: the experiment's)")
     add(_tables, "write the tables of README and lab/RESULTS.md anew")
     return parser, verbs.choices
 
@@ -355,6 +359,12 @@ def _benchmark(output: Path | None, json: bool, growth: bool, plot: Path | None)
     from training.benchmark import benchmark
 
     benchmark(output, as_json=json, growth=growth, plot=plot)
+
+
+def _lab(name: str, **options) -> None:
+    from training.lab.experiments import run_experiment
+
+    run_experiment(name, **options)
 
 
 def _tables() -> None:
