@@ -82,6 +82,8 @@ class DetectorConfig:
         trained_on: one sentence about the training data, for the people who read the verdict.
         sources: names of the sets of photos that it was trained on.
         versions: of the packages that made the model file.
+        framing: what it was trained and measured on, `"face"` (the crop above) or `"photo"` (whole
+            photos that were framed like that already).
         format_version: of this description.
     """
 
@@ -97,6 +99,7 @@ class DetectorConfig:
     sources: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     score_bins: list[ScoreBin] = field(default_factory=list)
+    framing: str = "face"
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
@@ -109,6 +112,8 @@ class DetectorConfig:
             raise DetectorError(f"{CONFIG_FILE} has the labels {self.labels}, not real and fake.")
         if not isinstance(self.metrics, dict):
             raise DetectorError(f"{CONFIG_FILE} has no metrics, not even an empty list of them.")
+        if self.framing not in ("face", "photo"):
+            raise DetectorError(f"{CONFIG_FILE} has an unknown framing: {self.framing}.")
         if not 0 <= self.thresholds["real"] <= self.thresholds["fake"] <= 1:
             raise DetectorError(f"{CONFIG_FILE} has thresholds out of order: {self.thresholds}.")
         if self.calibration.method not in ("none", "temperature", "platt"):

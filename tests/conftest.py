@@ -23,6 +23,7 @@ from tests.serving import SPACE, make_environment
 from training.config import PrepareConfig, TrainConfig
 from training.dataset import prepare
 
+SLOW_FIXTURES = {"space_python", "hub", "pushed", "kaggle", "cluster"}
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 TINY = {
     "backbone_weights": "none",
@@ -32,6 +33,14 @@ TINY = {
     "learning_rate": 1e-3,
 }
 FACES = np.stack([model_input(draw_face(n, 64, tinted=bool(n % 2)), 64) for n in range(12)])
+
+
+@pytest.hookimpl(tryfirst=True)  # before what is not wanted is deselected
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what starts pages, or clients of a Hub, in processes of their own."""
+    for item in items:
+        if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")
@@ -60,44 +69,36 @@ def data(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of two epochs on the drawn faces."""
+    from tests.networks import small_networks
     from training.fit import train
 
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    return train(TrainConfig(data=data, run=folder, epochs=2, **TINY))
+    with small_networks():
+        return train(TrainConfig(data=data, run=folder, epochs=2, **TINY))
 
 
 @pytest.fixture(scope="session")
 def spread(run, tmp_path_factory) -> Path:
-    """The run, with a network that gives different faces different answers: two epochs leave all of
-    them near one half, where a wrong graph would not show."""
+    """The run, with a network that gives different faces different answers."""
     import keras
 
+    from tests.networks import small_networks, spread_answers
     from training.model import build_model
 
     folder = Path(shutil.copytree(run, tmp_path_factory.mktemp("spread") / "run"))
     keras.utils.set_random_seed(1)  # the same network every time
     names = ("backbone_weights", "input_size", "hidden_units")
-    model = build_model(**{name: TINY[name] for name in names}, trainable_layers=20, seed=1)
-    for layer in model.layers:  # statistics of these faces, where random weights have none
-        layer.trainable = True
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.5
-    for _ in range(20):
-        model(FACES, training=True)
-    log_odds = np.diff(np.log(model.predict(FACES, verbose=0)))[:, 0]
-    kernel, bias = model.get_layer("probabilities").get_weights()
-    factor = 1.5 / log_odds.std()
-    centred = bias - np.array([-0.5, 0.5]) * log_odds.mean()
-    model.get_layer("probabilities").set_weights([kernel * factor, centred * factor])
+    with small_networks():
+        model = build_model(**{name: TINY[name] for name in names}, trainable_layers=20, seed=1)
+    spread_answers(model, FACES)
     for name in ("deepfake_cnn.keras", "deepfake_cnn.h5"):
         model.save(folder / name)
-    assert np.ptp(model.predict(FACES, verbose=0)[:, 1]) > 0.5
     return folder
 
 
 @pytest.fixture(scope="session")
 def graph(spread) -> bytes:
-    """The float32 graph; converting takes half a minute, so it is done once."""
+    """Its float32 graph; converting takes some seconds, so it is done once."""
     import keras
 
     from training.export import export_graph

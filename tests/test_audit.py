@@ -12,11 +12,15 @@ from sklearn.model_selection import StratifiedKFold
 
 from tests.drawing import draw_face, write_source
 from tests.serving import SPACE
-from training import audit as module
-from training.audit import audit, audit_table, found_leak, perceptual_hash
+from training import audit_checks, audit_traces
+from training.audit import audit, audit_table, found_leak
+from training.audit_checks import NEAR_BITS
+from training.audit_traces import perceptual_hash
 from training.config import SPLITS, PrepareConfig
 from training.dataset import METADATA, load_finder, prepare, read_split
 from training.errors import UserError
+
+pytestmark = pytest.mark.slow
 
 FEW = 200  # bootstrap samples
 
@@ -43,8 +47,8 @@ class TearingFolds(StratifiedKFold):
 def _quick():
     """A small forest, and no search for faces in drawings, which show none to a finder."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "TREES", 10)
-        patch.setattr(module, "load_finder", lambda: SimpleNamespace(find=lambda photo: []))
+        patch.setattr(audit_checks, "TREES", 10)
+        patch.setattr(audit_traces, "load_finder", lambda: SimpleNamespace(find=lambda photo: []))
         yield
 
 
@@ -109,7 +113,7 @@ def test_folds_that_tear_groups_are_noticed(tmp_path, monkeypatch):
     whole = audit(source, samples=FEW)
     assert whole["groups"] == 16
     assert not whole["checks"]["shuffled"]["leak"]
-    monkeypatch.setattr(module, "StratifiedGroupKFold", TearingFolds)
+    monkeypatch.setattr(audit_checks, "StratifiedGroupKFold", TearingFolds)
     results = audit(source, samples=FEW)
     assert results["checks"]["shuffled"]["leak"]
     assert "measuring itself leaks" in results["checks"]["shuffled"]["finding"]
@@ -164,8 +168,10 @@ def test_a_tinted_border_is_found(tmp_path):
 
 
 def test_faces_that_are_framed_otherwise_are_found(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "load_finder", load_finder)
-    monkeypatch.setattr(module, "find_source_pairs", lambda paths, hashes: [])  # all are one photo
+    monkeypatch.setattr(audit_traces, "load_finder", load_finder)
+    monkeypatch.setattr(
+        audit_traces, "find_source_pairs", lambda paths, hashes: []
+    )  # all are one photo
     portrait = Image.open(SPACE / "examples/portrait.jpg")
     rng = np.random.default_rng(0)
     for label, margin in (("real", 60), ("fake", 30)):
@@ -176,7 +182,7 @@ def test_faces_that_are_framed_otherwise_are_found(tmp_path, monkeypatch):
             noisy = np.asarray(photo, float) + rng.normal(0, 20, (*photo.size, 3))
             noisy = Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
             noisy.resize((200, 200)).save(tmp_path / label / f"{number}.png")
-    framing = module.audit(tmp_path, samples=FEW)["checks"]["framing"]
+    framing = audit(tmp_path, samples=FEW)["checks"]["framing"]
     assert framing["figures"]["roc_auc"]["value"] > 0.9
     assert framing["leak"]
     assert "place and size of the face exceeds" in framing["finding"]
@@ -235,9 +241,9 @@ def test_duplicates_are_no_leak_without_splits_unless_the_labels_contradict(tmp_
 def test_the_hash_survives_encoding_and_tells_faces_apart():
     face = draw_face(3, 256)
     smaller = face.resize((100, 100)).resize((256, 256))
-    assert np.sum(perceptual_hash(face) != perceptual_hash(smaller)) <= module.NEAR_BITS
+    assert np.sum(perceptual_hash(face) != perceptual_hash(smaller)) <= NEAR_BITS
     other = draw_face(4, 256)
-    assert np.sum(perceptual_hash(face) != perceptual_hash(other)) > module.NEAR_BITS
+    assert np.sum(perceptual_hash(face) != perceptual_hash(other)) > NEAR_BITS
 
 
 def test_the_table(clean):

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from tests.drawing import draw_face
-from training import audit as audit_module
-from training import pairs
+from training import audit_checks, audit_traces, pairs
 from training.audit import audit, audit_table, found_leak
 from training.audit_composites import draw_composites, photo_statistics
 from training.composites import compose
 from training.dataset import METADATA, read_split
+
+pytestmark = pytest.mark.slow
 
 SIDE = 64  # of the prepared drawings
 FACE = [12.8, 9.6, 38.4, 51.2, 23.4, 30.1, 40.6, 30.1, 32, 40.3, 26.9, 48, 37.1, 48]
@@ -36,10 +37,10 @@ def landmarked(data, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(audit_module, "TREES", 10)
-    monkeypatch.setattr(audit_module, "COMPOSITES", 60)
+    monkeypatch.setattr(audit_checks, "TREES", 10)
+    monkeypatch.setattr(audit_checks, "COMPOSITES", 60)
     nobody = SimpleNamespace(find=lambda photo: [])
-    monkeypatch.setattr(audit_module, "load_finder", lambda: nobody)
+    monkeypatch.setattr(audit_traces, "load_finder", lambda: nobody)
 
 
 def blurred(*arguments) -> tuple[np.ndarray, np.ndarray]:
@@ -83,7 +84,7 @@ def test_where_nothing_can_be_composed_there_is_no_such_check(
     kind, data, landmarked, tmp_path, monkeypatch
 ):
     if kind == "few bases":
-        monkeypatch.setattr(audit_module, "COMPOSITES", 3)
+        monkeypatch.setattr(audit_checks, "COMPOSITES", 3)
     folder = {"no landmarks": data, "few bases": landmarked}[kind]
     results = audit(folder, tmp_path / "audit.json", samples=20)
     assert results["prepared"]

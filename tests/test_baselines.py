@@ -13,6 +13,7 @@ import training.baselines
 from space.detector import BUNDLED
 from space.photos import open_photo
 from tests.drawing import draw_face
+from tests.networks import small_networks
 from training.baselines import (
     Candidate,
     baselines,
@@ -24,7 +25,7 @@ from training.baselines import (
 from training.config import SPLITS
 from training.dataset import METADATA, PAIRS, Photo, PhotoRow, read_split
 from training.errors import UserError
-from training.evaluate import keras_scores, load_detector, score_photos
+from training.measure.scores import open_model, scores
 from training.metrics import compute_metrics
 
 
@@ -76,7 +77,7 @@ def dealt(data, tmp_path_factory):
 def found(dealt, run, tmp_path_factory):
     """Everything at once, with smaller photos for the backbone and a smaller forest than usual."""
     output = tmp_path_factory.mktemp("found") / "below" / "figures.json"
-    with pytest.MonkeyPatch.context() as patch:
+    with small_networks(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(training.baselines, "PROBE_SIDE", 64)
         forest = Candidate(RandomForestClassifier(30, random_state=0), {"min_samples_leaf": [1, 3]})
         patch.setitem(training.baselines.CANDIDATES, "lbp_forest", forest)
@@ -108,11 +109,9 @@ def test_what_is_fitted_tells_striped_fakes_from_drawn_faces(found, name):
 def test_run_and_model_are_measured_with_the_code_of_evaluate(found, dealt, run):
     photos = read_split(dealt, "test")
     even = {"real": 0.5, "fake": 0.5}
-    for name, scores in (
-        ("run", keras_scores(run, photos)),
-        ("model", score_photos(load_detector(BUNDLED), photos, "test")),
-    ):
-        expected = compute_metrics(photos, scores, thresholds=even, samples=20)
+    for name, where in (("run", run), ("model", BUNDLED)):
+        judged = scores(open_model(where), photos, as_served=True)
+        expected = compute_metrics(photos, judged, thresholds=even, samples=20)
         for figure in ("roc_auc", "accuracy"):
             assert found["methods"][name][figure] == pytest.approx(expected[figure], abs=1e-6)
 
@@ -121,8 +120,8 @@ def test_pairs_are_those_of_the_test_split(found, dealt):
     photos = read_split(dealt, "test")
     fakes = [index for index, photo in enumerate(photos) if photo.is_fake][:2]
     reals = [index for index, photo in enumerate(photos) if not photo.is_fake][:2]
-    scores = score_photos(load_detector(BUNDLED), photos, "test")
-    expected = np.mean(scores[fakes] > scores[reals])
+    judged = scores(open_model(BUNDLED), photos, as_served=True)
+    expected = np.mean(judged[fakes] > judged[reals])
     assert found["pairs"] == 2
     assert found["methods"]["model"]["paired_ranking"]["value"] == expected
 
@@ -210,5 +209,5 @@ def test_a_run_on_other_splits_is_refused(dealt, run, tmp_path):
     config = json.loads((other / "config.json").read_text())
     config["data"]["fingerprint"] = "another"
     (other / "config.json").write_text(json.dumps(config))
-    with pytest.raises(UserError, match="trained on other photos or splits"):
+    with pytest.raises(UserError, match="is not the data that"):
         baselines(dealt, backbone_weights="none", run=other)

@@ -6,6 +6,8 @@ import pytest
 
 from training.benchmark_growth import measure_growth, memory_rows, resident_memory, speed_rows
 
+pytestmark = pytest.mark.slow
+
 
 def test_collections_are_scored_in_processes():
     figures = measure_growth([1], sizes=(4,), few=4, many=40)

@@ -17,6 +17,7 @@ def test_flops_are_two_for_each_weight_and_place():
     assert flops(model) == 2 * (16 * 3 * 3 * 3 * 5 + 16 * 3 * 3 * 5 + 5 * 2)
 
 
+@pytest.mark.slow
 def test_the_untrained_network_is_like_the_bundled_one():
     model, detector = build_like_bundled(), load_bundled()
     side = detector.config.input_size
@@ -25,6 +26,7 @@ def test_the_untrained_network_is_like_the_bundled_one():
     assert flops(model) == pytest.approx(2 * 0.39e9 * (side / 224) ** 2, rel=0.1)
 
 
+@pytest.mark.slow
 def test_weights_are_the_same_every_time():
     once, again = build_like_bundled().get_weights(), build_like_bundled().get_weights()
     assert all(map(np.array_equal, once, again))

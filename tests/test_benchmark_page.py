@@ -6,6 +6,8 @@ from space.video import judge_video
 from training.benchmark_network import build_like_bundled
 from training.benchmark_page import KERAS_PAGE, SPACE, running_page, time_start, write_clip
 
+pytestmark = pytest.mark.slow
+
 
 def test_page_is_timed_until_it_answers():
     assert time_start([str(SPACE / "app.py")]) > 0

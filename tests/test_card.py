@@ -84,6 +84,7 @@ def test_robustness_and_heatmap_are_told_where_they_were_measured(spread, export
     maps = {"grad_cam": {"pointing": pointing}, "centre": {"pointing": pointing | {"value": 0.8}}}
     fingerprint = json.loads((export / "metrics.json").read_text())["data_fingerprint"]
     explanation = {"data_fingerprint": fingerprint, "localisation": {"pair": maps}}
+    explanation["faces"] = False
     (export / "explanation.json").write_text(json.dumps(explanation))
     text = render_card(spread, export, ID).text
     assert "| JPEG quality 50 |" in text
@@ -137,6 +138,12 @@ def test_missing_figures_are_named(spread, export):
         ("metrics.json", {"majority_baseline": None, "roc_auc": 1}, "damaged or of another"),
         ("stress.json", {"sha256": "other"}, "of another model, split or data"),
         ("stress.json", {"split": "train"}, "of another model, split or data"),
+        (
+            "stress.json",
+            {"faces": True},
+            "measured on each face, where the model judges each photo",
+        ),
+        ("metrics.json", {"faces": True}, "where the model judges each photo: measure it anew"),
         ("export_report.json", None, "damaged or of another version"),
     ],
 )

@@ -1,6 +1,5 @@
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +10,11 @@ import training.compare as module
 from space.detector import Detector
 from training.compare import compare, comparison_table, leave_out_table
 from training.config import CONFIG, RECIPES
-from training.dataset import open_framed, read_all, read_report, read_split
+from training.dataset import read_all, read_report, read_split
 from training.errors import UserError
-from training.evaluate import (
-    EXPORT_REPORT,
-    FOLD_SCORES,
-    FOLDS_FOLDER,
-    METRICS,
-    exported_scores,
-)
+from training.evaluate import FOLD_SCORES, FOLDS_FOLDER
 from training.report import show
+from training.run import EXPORT_REPORT, METRICS, Run
 
 SETTINGS = {"composites": 0.5, "input_size": 224, "seed": 1}
 
@@ -41,12 +35,16 @@ def runs(data, tmp_path, monkeypatch) -> list:
         (tmp_path / name / CONFIG).write_text(json.dumps(stored))
     quality = {"fair": 0.5, "good": 6.0, "good-2": 5.0, "blind": -6.0}
 
-    def scores(run, photos):
+    by_network = module.scores
+
+    def scores(model, photos):
+        if not isinstance(model, Run):
+            return by_network(model, photos)
         rng = np.random.default_rng(3)
         truth = np.array([photo.is_fake for photo in photos])
-        return quality[run.name] * truth + rng.normal(size=len(photos))
+        return quality[model.path.name] * truth + rng.normal(size=len(photos))
 
-    monkeypatch.setattr(module, "keras_scores", scores)
+    monkeypatch.setattr(module, "scores", scores)
     return [tmp_path / name for name in quality]
 
 
@@ -62,7 +60,7 @@ def test_seeds_are_one_recipe_and_the_rest_is_set_against_the_first(runs, data):
     assert blind["lead"]["mean_auc"]["high"] < 0
     photos = read_split(data, "validation")
     truth = [photo.is_fake for photo in photos]
-    both = [roc_auc_score(truth, module.keras_scores(run, photos)) for run in runs[1:3]]
+    both = [roc_auc_score(truth, module.scores(Run.open(run), photos)) for run in runs[1:3]]
     assert good["figures"]["mean_auc"]["value"] == pytest.approx(np.mean(both))
     assert json.loads((runs[0] / "comparison.json").read_text()) == results
     table = comparison_table(results).splitlines()
@@ -172,8 +170,7 @@ def write_fold_scores(run, data, photos, scores, folds=5) -> None:
 
 def test_exported_model_is_compared_as_it_is_served(runs, data, exported, tmp_path):
     photos, detector = read_split(data, "validation"), Detector(exported)
-    margin = detector.config.crop_margin
-    scores = [detector.predict(open_framed(photo, margin)).probability for photo in photos]
+    scores = [detector.predict(photo.path).probability for photo in photos]
     truth = [photo.is_fake for photo in photos]
     output = tmp_path / "comparison.json"
     served, run = compare([exported, runs[1]], data, output=output, samples=100)["recipes"]
@@ -184,13 +181,6 @@ def test_exported_model_is_compared_as_it_is_served(runs, data, exported, tmp_pa
     assert table[2].startswith(f"| model {exported} | 1 |")
     behind = compare([runs[1], exported], data, samples=10)["recipes"][1]
     assert behind["differs"] == served["differs"]
-
-
-def test_exported_model_is_scored_on_the_faces(data, exported):
-    photo = read_split(data, "validation")[0]
-    framed = [replace(photo, face=face) for face in ("", "8 8 24 24")]
-    whole, cropped = exported_scores(exported, framed)
-    assert abs(whole - cropped) > 1e-3
 
 
 def test_what_is_not_to_be_had_of_an_exported_model(runs, data, exported, tmp_path):

@@ -14,6 +14,8 @@ from tests.conftest import TINY
 from training.devices import on_devices
 from training.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).parents[1]
 VIRTUAL = """
 import tensorflow as tf

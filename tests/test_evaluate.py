@@ -1,18 +1,16 @@
 import json
-import shutil
 
 import pytest
-from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from space.detector import load_bundled
-from space.faces import load_face_finder
-from tests.serving import SPACE
+from tests.networks import small_networks
 from training.config import PrepareConfig
 from training.dataset import prepare, read_all, read_report, read_split
 from training.errors import UserError
-from training.evaluate import evaluate, evaluate_folds, keras_scores, predictor, read_fold_scores
+from training.evaluate import evaluate, evaluate_folds, read_fold_scores
 from training.fit import read_config, repeat_run
+from training.measure.scores import scores
+from training.run import Run
 
 REPORT_FILES = {"metrics.json", "report.md", "confusion.png", "roc.png"}
 REPORT_FILES |= {"reliability.png", "scores.png", "mistakes.png"}
@@ -25,9 +23,10 @@ def test_run_is_measured_with_keras(run, data, tmp_path):
     photos = read_split(data, "train")
     labels = [photo.is_fake for photo in photos]
     assert figures["roc_auc"]["value"] == pytest.approx(
-        roc_auc_score(labels, keras_scores(run, photos))
+        roc_auc_score(labels, scores(Run.open(run), photos))
     )
     assert figures["split"] == "train"
+    assert figures["faces"] is False  # the run is of whole photos
     assert figures["data_fingerprint"] == read_report(data)["fingerprint"]
 
 
@@ -50,7 +49,8 @@ def test_folds_test_every_photo_once_and_go_on_where_they_were(run, data, tmp_pa
     stored = read_config(run)
     stored["settings"]["epochs"] = 1
     (copy / "config.json").write_text(json.dumps(stored))
-    figures = evaluate_folds(copy, data, 2, samples=20)
+    with small_networks():
+        figures = evaluate_folds(copy, data, 2, samples=20)
     photos = read_all(data)
     assert figures["photos"] == len(photos)
     assert figures["split"] == "2 folds"
@@ -62,10 +62,10 @@ def test_folds_test_every_photo_once_and_go_on_where_they_were(run, data, tmp_pa
         repeat_run(copy, data, folder, {}, backbone_weights=None)
     assert {path: path.stat().st_mtime_ns for path in written} == written
     truth = [photo.is_fake for photo in photos]
-    folds, scores = read_fold_scores(copy, data, photos)
+    folds, judged = read_fold_scores(copy, data, photos)
     assert folds == 2
-    assert roc_auc_score(truth, scores) == pytest.approx(figures["roc_auc"]["value"])
-    assert read_fold_scores(copy, data, photos[::-1])[1].tolist() == scores[::-1].tolist()
+    assert roc_auc_score(truth, judged) == pytest.approx(figures["roc_auc"]["value"])
+    assert read_fold_scores(copy, data, photos[::-1])[1].tolist() == judged[::-1].tolist()
     with pytest.raises(UserError, match="not of the photos"):
         read_fold_scores(copy, data, photos[1:])
 
@@ -89,25 +89,3 @@ def test_folds_need_the_weights_of_the_run_and_its_data(run, data, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(stored))
     with pytest.raises(UserError, match="is not the data"):
         evaluate_folds(tmp_path, data, 2)
-
-
-def test_damaged_network_is_one_sentence(data, tmp_path):
-    shutil.copy(data / "README.md", tmp_path / "deepfake_cnn.keras")
-    with pytest.raises(UserError, match="cannot be loaded"):
-        keras_scores(tmp_path, read_split(data, "test"))
-
-
-def test_faces_are_judged_as_on_the_page(tmp_path):
-    detector, portrait = load_bundled(), SPACE / "examples/portrait.jpg"
-    predict = predictor(detector, faces=True)
-    (found,) = detector.judge(portrait, load_face_finder())
-    assert predict(portrait).probability == found.prediction.probability
-    Image.new("RGB", (300, 200), "#8899aa").save(tmp_path / "wall.png")
-    whole = detector.predict(tmp_path / "wall.png")
-    assert predict(tmp_path / "wall.png").probability == whole.probability
-    assert predictor(detector, faces=False)(portrait).probability != found.prediction.probability
-
-
-def test_faces_need_an_exported_model(run, data):
-    with pytest.raises(UserError, match="--faces is for exported models"):
-        evaluate(run, data, faces=True)

@@ -12,19 +12,20 @@ from space.contract import CONFIG_FILE
 from space.judgements import Prediction
 from space.photos import open_photo
 from training import explanation
+from training.config import CONFIG, FINAL
 from training.dataset import METADATA, PARTS
 from training.errors import UserError
 from training.explanation import conclude, explain_test, explanation_table
-from training.fit import FINAL
 
 BASELINES = {"centre", "random", "random_weights"}
 ALTERNATIVES = {"hires_cam", "layer_cam", "large_input", "shifts"}
+STORED = {"settings": {}, "data": {"fingerprint": "0"}}
 
 
 class GreenDetector:
     """Knows how the drawn fakes differ: their eyes are green."""
 
-    config = SimpleNamespace(sha256="0" * 64, input_size=64)
+    config = SimpleNamespace(sha256="0" * 64, input_size=64, framing="photo")
 
     def predict(self, photo) -> Prediction:
         pixels = np.asarray(open_photo(photo).resize((64, 64)), dtype=float)
@@ -60,6 +61,7 @@ def model(tmp_path_factory) -> Path:
 def results(data, model, tmp_path_factory) -> dict:
     run = tmp_path_factory.mktemp("run")
     tiny_network(64).save(run / FINAL)
+    (run / CONFIG).write_text(json.dumps(STORED))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(explanation, "build_model", tiny_network)
         patch.setattr(explanation, "load_detector", lambda folder: GreenDetector())
@@ -133,6 +135,7 @@ def test_conclusion_follows_the_intervals_on_pairs():
 def test_what_is_missing_is_one_sentence(data, model, tmp_path):
     with pytest.raises(UserError, match=r"holds no detector\.json: give the folder"):
         explain_test(tmp_path, data)
+    (tmp_path / CONFIG).write_text(json.dumps(STORED))
     with pytest.raises(UserError, match=r"holds no deepfake_cnn\.keras: finish its training"):
         explain_test(model, data, run=tmp_path)
 

@@ -13,17 +13,26 @@ from sklearn.metrics import roc_auc_score
 from space.contract import Calibration
 from space.detector import Detector
 from tests.conftest import FACES
+from tests.networks import spread_answers
 from tests.test_evaluate import REPORT_FILES
 from training.dataset import read_split
 from training.errors import UserError
-from training.evaluate import evaluate, score_photos
-from training.export import Variant, _auc, choose_variant, export
+from training.evaluate import evaluate
+from training.export import Variant, _auc, choose_variant, export, export_graph
+from training.measure.scores import scores
+from training.model import build_model
 from training.quantize import BLOCKS, HEAD, GraphQuantizer, log_odds
 from training.saliency import with_heatmap
 
 
 @pytest.fixture(scope="module")
-def quantizer(graph) -> GraphQuantizer:
+def quantizer() -> GraphQuantizer:
+    """Of EfficientNetB0 itself, whose blocks are what it is about."""
+    keras.utils.set_random_seed(1)
+    model = build_model(
+        backbone_weights="none", trainable_layers=20, input_size=64, hidden_units=16, seed=1
+    )
+    graph = export_graph(spread_answers(model, FACES))
     return GraphQuantizer(graph, [face[None] for face in FACES])
 
 
@@ -44,6 +53,7 @@ def test_folder_is_complete_and_loads(exported, run):
     sizes = {variant["name"]: variant["megabytes"] for variant in report["variants"]}
     assert others == {name: sizes[name] for name in names[1:]}
     assert detector.config.input_size == 64
+    assert detector.config.framing == "photo"  # as the run, which was trained on whole photos
     assert str(run) not in (exported / "detector.json").read_text()
     assert detector.config.trained_on.startswith("photos of the dataset “archive”")
 
@@ -66,10 +76,10 @@ def test_score_has_a_meaning(exported, data):
     detector = Detector(exported)
     assert detector.config.calibration.method in ("temperature", "platt")
     photos = read_split(data, "validation")
-    scores = score_photos(detector, photos, "validation")
+    judged = scores(detector, photos, as_served=True)
     fake = np.array([photo.is_fake for photo in photos])
-    assert np.mean(scores[~fake] >= detector.config.thresholds["fake"]) <= 0.05
-    assert np.mean(scores[fake] < detector.config.thresholds["real"]) <= 0.05
+    assert np.mean(judged[~fake] >= detector.config.thresholds["fake"]) <= 0.05
+    assert np.mean(judged[fake] < detector.config.thresholds["real"]) <= 0.05
     assert sum(one.photos for one in detector.config.score_bins) == len(photos)
 
 
@@ -81,7 +91,7 @@ def test_figures_are_those_of_the_served_file(exported, data, tmp_path):
     again = evaluate(exported, data, "test", tmp_path / "again", samples=20)
     assert again == figures
     photos = read_split(data, "test")
-    judged = score_photos(detector, photos, "test") >= 0.5
+    judged = scores(detector, photos, as_served=True) >= 0.5
     right = np.mean([photo.is_fake == one for photo, one in zip(photos, judged, strict=True)])
     assert figures["accuracy"]["value"] == pytest.approx(right)
 
@@ -95,7 +105,7 @@ def test_other_data_and_unfinished_runs_are_refused(run, data, tmp_path):
     unfinished = tmp_path / "unfinished"
     unfinished.mkdir()
     shutil.copy(run / "config.json", unfinished)
-    with pytest.raises(UserError, match="train or export first"):
+    with pytest.raises(UserError, match="finish its training first"):
         export(unfinished, data, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -127,6 +137,7 @@ def test_gate_takes_the_fastest_that_passes_and_names_both_figures(caplog):
         choose_variant(variants[2:], keras_auc=0.700)
 
 
+@pytest.mark.slow
 def test_float16_is_nearly_exact_and_every_format_is_smaller(quantizer):
     contents = [quantizer.float16(), quantizer.dynamic_range(), quantizer.int8()]
     exact = log_odds(quantizer.graph, quantizer._photos)
@@ -137,6 +148,7 @@ def test_float16_is_nearly_exact_and_every_format_is_smaller(quantizer):
     assert max(sizes[2:]) < 0.4 * sizes[0]
 
 
+@pytest.mark.slow
 def test_int8_keeps_the_blocks_in_float_that_it_is_told(quantizer):
     exact = log_odds(quantizer.graph, quantizer._photos)
     whole = quantizer.int8()
@@ -176,6 +188,7 @@ def test_first_or_worst_blocks_stay_in_float_whichever_are_fewer(enough, kept, m
     assert all(float_blocks[0] == HEAD for float_blocks in tried)
 
 
+@pytest.mark.slow
 def test_selective_int8_agrees_better_than_int8_alone(quantizer):
     graph, blocks = quantizer.int8_selective()
     exact = log_odds(quantizer.graph, quantizer._photos)

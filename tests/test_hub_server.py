@@ -10,6 +10,8 @@ import pytest
 
 from tests.hub_server import SIGNATURE, Hub, check_card, read_folder, serve_hub
 
+pytestmark = pytest.mark.slow
+
 CARD = "---\nlicense: gpl-3.0\n---\n# A model\n"
 SCRIPT = """
 import json, sys

@@ -7,6 +7,8 @@ import pytest
 
 from tests.serving import SPACE
 
+pytestmark = pytest.mark.slow
+
 # Gradio parses the source of every class that it makes a stub for.
 PROGRAM = """
 import ast, inspect, json

@@ -25,8 +25,12 @@ def calls(monkeypatch) -> list:
 
         return recorder
 
-    for module, name in (("dataset", "prepare"), ("fit", "train_recipe"), ("export", "export")):
-        monkeypatch.setattr(f"training.{module}.{name}", record(name))
+    for where in (
+        "training.dataset.prepare",
+        "training.fit.train_recipe",
+        "training.export.export",
+    ):
+        monkeypatch.setattr(where, record(where.rpartition(".")[2]))
     auc, accuracy = ({"value": v, "low": v - 0.1, "high": v + 0.1} for v in (0.7, 0.6))
     figures = {"split": "test", "roc_auc": auc, "accuracy": accuracy, "majority_baseline": 0.53}
     monkeypatch.setattr("training.evaluate.evaluate", record("evaluate", figures))
@@ -69,6 +73,16 @@ def test_help_shows_what_recipes_do_differently(capsys):
     shown = " ".join(capsys.readouterr().out.split()).replace("- ", "-")
     assert "(default: 224; one-stage: 160; two-stage: 160, then 224; short: 128)" in shown
     assert "(default: pooled; one-stage: evidence; two-stage: evidence; short: evidence)" in shown
+
+
+@pytest.mark.parametrize(
+    ("typed", "advice"),
+    [("trian", "did you mean train?"), ("evalute", "did you mean evaluate?"), ("x", "use one of ")],
+)
+def test_a_verb_that_is_none_is_answered_with_those_that_are(typed, advice, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main([typed, "runs/mine"])
+    assert f"there is no verb {typed}: {advice}" in capsys.readouterr().err
 
 
 def test_prepare_is_run_from_the_shell(source, tmp_path):

@@ -20,6 +20,7 @@ def model() -> keras.Model:
     return build_model(backbone_weights="none", trainable_layers=20)
 
 
+@pytest.mark.slow
 def test_layout_is_backbone_and_head(model):
     assert model.input_shape == (None, 224, 224, 3)
     assert model.output_shape == (None, 2)
@@ -30,11 +31,13 @@ def test_layout_is_backbone_and_head(model):
     assert model.get_layer("pooled").input.shape == (None, 7, 7, 1280)
 
 
+@pytest.mark.slow
 def test_only_the_last_layers_of_the_backbone_train(model):
     backbone = model.layers[:-5]
     assert [layer.trainable for layer in backbone] == [False] * (len(backbone) - 20) + [True] * 20
 
 
+@pytest.mark.slow
 def test_frozen_batch_norm_keeps_its_statistics():
     model = build_model(backbone_weights="none", trainable_layers=20, **SMALL)
     frozen, free = model.get_layer("stem_bn"), model.get_layer("top_bn")
@@ -44,6 +47,7 @@ def test_frozen_batch_norm_keeps_its_statistics():
     assert not np.array_equal(free.moving_mean, before[1])
 
 
+@pytest.mark.slow
 def test_seed_makes_the_same_head():
     kernels = [
         np.array(
@@ -57,6 +61,7 @@ def test_seed_makes_the_same_head():
     assert not np.array_equal(kernels[0], kernels[2])
 
 
+@pytest.mark.slow
 def test_weights_are_read_from_a_path(tmp_path):
     backbone = keras.applications.EfficientNetB0(include_top=False, weights=None)
     backbone.save_weights(tmp_path / "b0.weights.h5")
@@ -66,6 +71,7 @@ def test_weights_are_read_from_a_path(tmp_path):
     assert np.array_equal(kernel, backbone.get_layer("block3a_expand_conv").kernel)
 
 
+@pytest.mark.slow
 def test_wrong_weights_are_one_sentence(tmp_path):
     with pytest.raises(UserError, match="is not a file"):
         build_model(backbone_weights=str(tmp_path / "none.h5"), trainable_layers=20)
@@ -118,6 +124,7 @@ def load_imagenet(keras_home: Path, *arguments: str) -> str:
     return result.stdout.strip().splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_imagenet_weights_come_from_keras_home(tmp_path):
     backbone = keras.applications.EfficientNetB0(include_top=False, weights=None)
     norm = photo_normalization(backbone)  # as the file has it that Keras downloads
@@ -162,12 +169,14 @@ def test_copied_weights_normalise_photos_alike(scale, tmp_path):
     assert np.abs(other.predict(larger, verbose=0)[:, :14, :14] - expected).max() > 0.1
 
 
+@pytest.mark.slow
 def test_no_network_for_the_imagenet_weights_is_one_sentence(tmp_path):
     printed = load_imagenet(tmp_path)
     assert printed.startswith("UserError: The ImageNet weights could not be downloaded")
     assert "--backbone-weights PATH" in printed
 
 
+@pytest.mark.slow
 def test_evidence_head_loads_without_this_project(tmp_path):
     model = build_model(backbone_weights="none", trainable_layers=1, head="evidence", **SMALL)
     photos = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)

@@ -6,11 +6,11 @@ import pytest
 
 import training.tables
 from training.errors import UserError
-from training.tables import MODEL, ONE_SOURCE, TABLES, fill, write_tables
+from training.tables import DOCUMENTS, MODEL, ONE_SOURCE, TABLES, fill, write_tables
 
 PROJECT = Path(__file__).parents[1]
 OF_A_SOURCE = ("roc_auc", "paired_ranking", "real_called_fake", "fake_called_fake")
-README = (PROJECT / "README.md").read_text(encoding="utf-8")
+README, RESULTS = (document.read_text(encoding="utf-8") for document in DOCUMENTS)
 
 
 def test_the_two_commands_are_there():
@@ -20,8 +20,9 @@ def test_the_two_commands_are_there():
 
 
 def test_every_table_is_made_of_the_figures_in_the_files():
-    shown = re.findall(r"<!-- table: (\w+) -->\n(.*?)<!-- end -->", README, re.DOTALL)
-    assert {name for name, _ in shown} == TABLES.keys()
+    marked = re.compile(r"<!-- table: (\w+) -->\n(.*?)<!-- end -->", re.DOTALL)
+    shown = [table for text in (README, RESULTS) for table in marked.findall(text)]
+    assert sorted(name for name, _ in shown) == sorted(TABLES)
     for name, text in shown:
         assert text.strip() == TABLES[name](), f"{name}: run `python -m training tables`"
 
@@ -41,7 +42,7 @@ def test_figures_in_the_text_are_those_of_the_bundled_model():
 def test_tables_are_written_anew(tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- table: page -->\n| old |\n<!-- end -->\nafter\n")
-    write_tables(readme)
+    write_tables([readme])
     text = readme.read_text()
     assert text == f"before\n<!-- table: page -->\n\n{TABLES['page']()}\n\n<!-- end -->\nafter\n"
     assert fill(text) == text
@@ -65,6 +66,17 @@ def test_sources_are_told_apart_where_the_figures_do(tmp_path, monkeypatch):
     assert TABLES["stress_sources"]().splitlines()[-1] == "| clean | 0.500 | 0.500 |"
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
-def test_links_lead_somewhere(target):
-    assert (PROJECT / target).exists()
+LINKS = [
+    (document, target)
+    for document in (*DOCUMENTS, DOCUMENTS[1].with_name("LOG.md"))
+    for target in sorted(set(re.findall(r"\]\(([^)#:]+)\)", document.read_text("utf-8"))))
+]
+
+
+@pytest.mark.parametrize(("document", "target"), LINKS)
+def test_links_lead_somewhere(document, target):
+    assert (document.parent / target).exists()
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 250

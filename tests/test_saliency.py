@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.networks import small_networks
 from training.model import build_model
 from training.saliency import (
     EvidenceMap,
@@ -15,7 +16,8 @@ from training.saliency import (
 @pytest.fixture(scope="module")
 def model():
     """A network whose head is not in its initial state, where scale and shift would be trivial."""
-    model = build_model(backbone_weights="none", trainable_layers=20, input_size=96, seed=1)
+    with small_networks():
+        model = build_model(backbone_weights="none", trainable_layers=20, input_size=96, seed=1)
     rng = np.random.default_rng(1)
     norm = model.get_layer("head_norm")
     norm.set_weights([rng.uniform(0.5, 2, weight.shape) for weight in norm.get_weights()])
@@ -47,7 +49,8 @@ def test_heatmap_equals_grad_cam_by_gradient_tape(model):
 
 
 def test_heatmap_has_the_size_of_the_feature_map():
-    model = build_model(backbone_weights="none", trainable_layers=20)
+    with small_networks():
+        model = build_model(backbone_weights="none", trainable_layers=20)
     assert with_heatmap(model).output["heatmap"].shape == (None, 7, 7)
 
 
@@ -105,9 +108,10 @@ def test_enlarged_network_has_the_same_weights(model):
 @pytest.fixture(scope="module")
 def evidence_model():
     """A network that judges places, whose last layer is not in its initial state."""
-    model = build_model(
-        backbone_weights="none", trainable_layers=20, head="evidence", input_size=96, seed=1
-    )
+    with small_networks():
+        model = build_model(
+            backbone_weights="none", trainable_layers=20, head="evidence", input_size=96, seed=1
+        )
     model.get_layer("probabilities").set_weights([np.array([[-1.0, 2.0]]), np.array([0.1, -0.4])])
     return model
 

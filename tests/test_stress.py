@@ -61,6 +61,7 @@ class Stub:
             sha256="0",
             variant="stub",
             trained_on="nothing",
+            framing="photo",
         )
 
     def predict(self, photo: np.ndarray):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import Field, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -14,9 +15,8 @@ from space.photos import PhotoError
 from training.config import DEFAULT_RECIPE, RECIPES, SPLITS, PrepareConfig, TrainConfig
 from training.errors import UserError
 
-FACES = {"action": "store_true", "help": "find the face in each photo first, as the page does"}
 SPLIT_CHOICES = {"test": ("test",), "unseen": ("validation", "test"), "all": SPLITS}
-DATA = {"type": Path, "default": TrainConfig.data, "help": "prepared folder"}
+DATA = {"type": Path, "help": "prepared folder (default: the one that it was trained on)"}
 
 log = logging.getLogger("training")
 
@@ -25,7 +25,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one verb; return the exit code."""
     logging.basicConfig(format="%(message)s")
     log.setLevel(logging.INFO)
-    options = vars(_parser().parse_args(arguments))
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser, verbs = _parser()
+    _check_verb(parser, verbs, arguments)
+    options = vars(parser.parse_args(arguments))
     try:
         return options.pop("call")(**options) or 0
     except (UserError, PhotoError) as error:
@@ -43,7 +46,19 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+def _check_verb(
+    parser: argparse.ArgumentParser, verbs: Collection[str], arguments: Sequence[str]
+) -> None:
+    """End the program where the first argument is no verb, with those that it may have meant."""
+    if not arguments or arguments[0].startswith("-") or arguments[0] in verbs:
+        return
+    close = get_close_matches(arguments[0], verbs)
+    advice = f"did you mean {' or '.join(close)}?" if close else f"use one of {', '.join(verbs)}."
+    parser.error(f"there is no verb {arguments[0]}: {advice}")
+
+
+def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
+    """Return what reads the arguments, and the names of the verbs."""
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
@@ -59,8 +74,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_push(add)
     _add_benchmark(add)
     add(_sources, "list the known sets of photos, and where anybody can have them")
-    add(_tables, "write the README's tables anew")
-    return parser
+    lab = add(_lab, "train and compare the runs of an experiment")
+    lab.add_argument("name", metavar="NAME", help="of training/lab/experiments.toml")
+    lab.add_argument("--backbone-weights", default=TrainConfig.backbone_weights)
+    lab.add_argument("--data", type=Path, help="prepared folder (default: the experiment's)")
+    add(_tables, "write the tables of README and lab/RESULTS.md anew")
+    return parser, verbs.choices
 
 
 def _add_making_verbs(add: Callable) -> None:
@@ -71,7 +90,6 @@ def _add_making_verbs(add: Callable) -> None:
     export.add_argument("run", metavar="RUN", type=Path, help="folder of a run")
     export.add_argument("--data", **DATA)
     export.add_argument("--output", type=Path, help="folder to write (default: RUN/export)")
-    export.add_argument("--faces", **FACES)
     run = add(_run, "prepare, train, evaluate and export in turn")
     _add_flags(run, PrepareConfig, without=("output", "seed"))
     for verb in (train, run):
@@ -87,7 +105,6 @@ def _add_measuring_verbs(add: Callable) -> None:
     evaluate.add_argument("model", metavar="RUN_OR_MODEL", help="folder of a run or exported model")
     evaluate.add_argument("--split", choices=SPLITS, default="test")
     evaluate.add_argument("--output", type=Path, help="where figures go (default: RUN_OR_MODEL)")
-    evaluate.add_argument("--faces", **FACES)
     evaluate.add_argument(
         "--folds", type=int, help="train RUN anew for each of so many folds, pool their scores"
     )
@@ -96,11 +113,9 @@ def _add_measuring_verbs(add: Callable) -> None:
     )
     stress = add(_stress, "measure how a model takes compression, blur, noise and the like")
     stress.add_argument("--split", choices=SPLITS, default="test")
-    stress.add_argument("--faces", **FACES)
     explain = add(_explain_test, "measure whether the heatmap points at what was manipulated")
     explain.add_argument("--splits", choices=list(SPLIT_CHOICES), default="test")
     explain.add_argument("--run", type=Path, help="its run, to compare other maps as well")
-    explain.add_argument("--faces", **FACES)
     for verb in (stress, explain):
         verb.add_argument("model", metavar="MODEL", type=Path, help="folder of an exported model")
         verb.add_argument("--output", type=Path, help="where figures go (default: MODEL)")
@@ -122,7 +137,6 @@ def _add_measuring_verbs(add: Callable) -> None:
         "--backbone-weights", default=TrainConfig.backbone_weights, help="of the linear probe"
     )
     baselines.add_argument("--output", type=Path, help="file to write (default: in the data)")
-    baselines.add_argument("--faces", **FACES)
     for verb in (evaluate, stress, explain, compare, baselines):
         verb.add_argument("--data", **DATA)
     audit = add(_audit, "look for what gives the labels away: exit code 1 if there is something")
@@ -223,6 +237,12 @@ def _default(field: Field, recipes: Mapping[str, dict]) -> str:
 # Imports wait until a verb needs them: Keras alone takes ten seconds.
 
 
+def _data_of(model: str | Path, given: Path | None) -> Path:
+    from training.run import locate_data
+
+    return locate_data(model, given)
+
+
 def _prepare(**flags) -> None:
     from training.dataset import prepare
 
@@ -239,17 +259,17 @@ def _train(resume: bool, recipe: str, **flags) -> None:
 
 def _evaluate(
     model: str,
-    data: Path,
-    split: str,
-    output: Path | None,
-    faces: bool,
-    folds: int | None,
-    backbone_weights: str | None,
+    data: Path | None,
+    split: str = "test",
+    output: Path | None = None,
+    folds: int | None = None,
+    backbone_weights: str | None = None,
 ) -> None:
     from training.evaluate import FOLDS_FOLDER, evaluate, evaluate_folds, log_metrics
 
+    data = _data_of(model, data)
     if folds is None:
-        log_metrics(evaluate(model, data, split, output, faces=faces), output or model)
+        log_metrics(evaluate(model, data, split, output), output or model)
         return
     output = output or Path(model) / FOLDS_FOLDER
     figures = evaluate_folds(
@@ -258,10 +278,10 @@ def _evaluate(
     log_metrics(figures, output)
 
 
-def _export(run: Path, data: Path, output: Path | None, faces: bool) -> None:
+def _export(run: Path, data: Path | None, output: Path | None = None) -> None:
     from training.export import export
 
-    export(run, data, output or run / "export", faces=faces)
+    export(run, _data_of(run, data), output or run / "export")
 
 
 def _run(resume: bool, recipe: str, **flags) -> None:
@@ -277,35 +297,34 @@ def _run(resume: bool, recipe: str, **flags) -> None:
     resume = is_started(config.run, resume)
     _prepare(**prepare_flags)
     _train(resume, recipe, **train_flags)
-    test = {"split": "test", "output": None, "faces": False}
-    _evaluate(str(config.run), config.data, **test, folds=None, backbone_weights=None)
-    _export(config.run, config.data, None, faces=False)
+    _evaluate(str(config.run), config.data)
+    _export(config.run, config.data)
 
 
-def _stress(model: Path, data: Path, split: str, output: Path | None, faces: bool) -> None:
+def _stress(model: Path, data: Path | None, split: str, output: Path | None) -> None:
     from training.stress import stress
 
-    stress(model, data, split, output, faces=faces)
+    stress(model, _data_of(model, data), split, output)
 
 
 def _explain_test(
-    model: Path, data: Path, splits: str, output: Path | None, run: Path | None, faces: bool
+    model: Path, data: Path | None, splits: str, output: Path | None, run: Path | None
 ) -> None:
     from training.explanation import explain_test
 
-    explain_test(model, data, SPLIT_CHOICES[splits], output, run=run, faces=faces)
+    explain_test(model, _data_of(model, data), SPLIT_CHOICES[splits], output, run=run)
 
 
-def _compare(data: Path, **options) -> None:
+def _compare(runs: list[Path], data: Path | None, **options) -> None:
     from training.compare import compare
 
-    compare(data=data, **options)
+    compare(runs, _data_of(runs[0], data), **options)
 
 
-def _baselines(data: Path, **options) -> None:
+def _baselines(data: Path | None, run: Path | None, model: Path | None, **options) -> None:
     from training.baselines import baselines
 
-    baselines(data, **options)
+    baselines(_data_of(run or model or Path(), data), run=run, model=model, **options)
 
 
 def _audit(data: Path, output: Path | None) -> int:
@@ -329,10 +348,12 @@ def _score(engine: str, address: str | None, resume: bool, **options) -> None:
     score(resume=resume, **options)
 
 
-def _push(run: Path, model_id: str, **options) -> None:
+def _push(run: Path, model_id: str, data: Path | None, **options) -> None:
     from training.hub import push
 
-    push(run, model_id, **options)
+    if options["dataset_id"] is not None:
+        data = _data_of(run, data)
+    push(run, model_id, data=data, **options)
 
 
 def _benchmark(output: Path | None, json: bool, growth: bool, plot: Path | None) -> None:
@@ -347,6 +368,12 @@ def _sources() -> None:
     from training.sources import list_sources
 
     print(list_sources())
+
+
+def _lab(name: str, **options) -> None:
+    from training.lab.experiments import run_experiment
+
+    run_experiment(name, **options)
 
 
 def _tables() -> None:

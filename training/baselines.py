@@ -8,7 +8,6 @@ of 0.5 upwards, for an SVM from its decision boundary on; no threshold is tuned.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,13 +30,13 @@ from space.detector import Detector
 from space.photos import open_photo, resize_square
 from training.config import SPLITS
 from training.dataset import Photo, read_report, read_source_pairs, read_split
-from training.errors import UserError
-from training.evaluate import keras_scores, load_detector, score_photos
-from training.fit import read_config
+from training.folders import write_json
+from training.measure.scores import load_detector, scores
 from training.metrics import SAMPLES, THRESHOLD, check_measurable, estimate, paired_ranking, roc_auc
 from training.model import build_model
 from training.pipeline import PhotoBatches
 from training.report import markdown_table, show
+from training.run import Run
 
 RESULTS = "baselines.json"
 SEED = 0  # of the forest, and of a backbone without weights
@@ -101,7 +100,6 @@ def baselines(
     run: Path | None = None,
     model: Path | None = None,
     output: Path | None = None,
-    faces: bool = False,
     samples: int = SAMPLES,
 ) -> dict:
     """Write `baselines.json`, log the table, and return the figures.
@@ -112,7 +110,6 @@ def baselines(
         run: folder of a finished run, measured with Keras, uncalibrated.
         model: folder of an exported model, measured with `space.detector.Detector`.
         output: file to write; `baselines.json` in the data's folder where it is not given.
-        faces: let the exported model find the largest face of each photo first, as the page does.
         samples: bootstrap samples of the intervals.
 
     Returns:
@@ -130,7 +127,7 @@ def baselines(
         check_measurable(photos)
     detector = load_detector(model) if model else None
     # What a wrong flag can stop comes before what takes minutes.
-    given = _score_given(data, splits["test"], run, detector, faces)
+    given = _score_given(data, splits["test"], run, detector)
     fitted = _fit_all(splits, backbone_weights)
     results = {
         "split": "test",
@@ -143,7 +140,9 @@ def baselines(
         "model_sha256": detector and detector.config.sha256,
         **_measure(data, splits["test"], {**fitted, **given}, samples),
     }
-    _write(results, output or Path(data) / RESULTS)
+    output = output or Path(data) / RESULTS
+    write_json(output, results)
+    log.info("%s:\n%s", output, baselines_table(results))
     return results
 
 
@@ -236,20 +235,17 @@ def _measure(
 
 
 def _score_given(
-    data: Path, photos: Sequence[Photo], run: Path | None, detector: Detector | None, faces: bool
+    data: Path, photos: Sequence[Photo], run: Path | None, detector: Detector | None
 ) -> dict[str, tuple[np.ndarray, dict]]:
     """Return the scores of the test photos by the run and the model, as far as given."""
     facts = {"threshold": THRESHOLD}
     given = {}
     if run is not None:
-        if read_config(run)["data"]["fingerprint"] != read_report(data)["fingerprint"]:
-            raise UserError(
-                f"{run} was trained on other photos or splits than those of {data}: give its "
-                "--data, or another --run."
-            )
-        given["run"] = keras_scores(run, photos), facts
+        trained = Run.open(run)
+        trained.check_data(data)
+        given["run"] = scores(trained, photos), facts
     if detector is not None:
-        given["model"] = score_photos(detector, photos, "test", faces=faces), facts
+        given["model"] = scores(detector, photos, as_served=True), facts
     return given
 
 
@@ -329,11 +325,3 @@ def _figures(
         }
 
     return estimate(statistics, [photo.group for photo in photos], samples=samples)
-
-
-def _write(results: Mapping, output: Path) -> None:
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.partial")
-    partial.write_text(json.dumps(results, indent=2) + "\n")
-    partial.replace(output)
-    log.info("%s:\n%s", output, baselines_table(results))

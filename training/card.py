@@ -24,6 +24,7 @@ from training.report import (
     sources_table,
     verdicts_table,
 )
+from training.run import FACE, PHOTO, Run
 from training.sources import Source, lookup
 from training.stress import stress_table
 
@@ -87,6 +88,7 @@ def _values(run: Path, export: Path, model_id: str, dataset_id: str | None) -> d
             f"`evaluate {export}`."
         )
     config = DetectorConfig.load(export)
+    _check_framing(export / "metrics.json", figures, config)
     sources = [lookup(name) for name in config.sources or figures["by_source"]]
     return {
         "card_data": _metadata(figures, sources, model_id, dataset_id).to_yaml(),
@@ -159,10 +161,12 @@ def _measured_too(export: Path, figures: Mapping, config: DetectorConfig) -> dic
     if stress.is_file():
         results = json.loads(stress.read_text())
         _check_same(stress, results["sha256"] == config.sha256 and results["split"] == "test")
+        _check_framing(stress, results, config)
         found["stress_table"] = stress_table(results)
     if explanation.is_file():
         results = json.loads(explanation.read_text())
         _check_same(explanation, results["data_fingerprint"] == figures["data_fingerprint"])
+        _check_framing(explanation, results, config)
         # The best masks that there were, and how often their insides were hit.
         maps = next(iter(results["localisation"].values()), None)
         if maps:
@@ -176,6 +180,16 @@ def _measured_too(export: Path, figures: Mapping, config: DetectorConfig) -> dic
 def _check_same(path: Path, same: bool) -> None:
     if not same:
         raise UserError(f"{path} is of another model, split or data: measure anew or remove it.")
+
+
+def _check_framing(path: Path, results: Mapping, config: DetectorConfig) -> None:
+    """Refuse figures of whole photos for a model that judges faces, and the other way round."""
+    judged = FACE if results["faces"] else PHOTO
+    if judged != config.framing:
+        raise UserError(
+            f"{path} was measured on each {judged}, where the model judges each {config.framing}: "
+            "measure it anew."
+        )
 
 
 def _model(config: DetectorConfig) -> dict[str, object]:
@@ -194,15 +208,15 @@ def _model(config: DetectorConfig) -> dict[str, object]:
 
 
 def _training(run: Path) -> dict[str, object]:
-    config = read_config(run)
+    config, settings = read_config(run), Run.open(run).settings
     history = (run / "history.csv").read_text().splitlines()
     return {
-        "settings": config["settings"],
+        "settings": settings,
         "counts": config["data"]["counts"],
         "size": config["data"]["size"],
         "fake_share": _fake_share(config["data"]["counts"]["validation"]),
         "epochs": len(history) - 1,
-        **_describe_origin(config["settings"]["backbone_weights"]),
+        **_describe_origin(settings["backbone_weights"]),
     }
 
 

@@ -17,18 +17,15 @@ from pathlib import Path
 import numpy as np
 
 from space.contract import CONFIG_FILE
-from training.config import RECIPES, complete_settings, read_config
+from training.config import RECIPES, complete_settings
 from training.dataset import Photo, read_all, read_report, read_source_pairs, read_split
 from training.errors import UserError
-from training.evaluate import (
-    FOLDS_FOLDER,
-    exported_fingerprint,
-    exported_scores,
-    keras_scores,
-    read_fold_scores,
-)
+from training.evaluate import FOLDS_FOLDER, read_fold_scores
+from training.folders import write_json
+from training.measure.scores import open_model, scores
 from training.metrics import SAMPLES, estimate, paired_ranking, weighted_auc
 from training.report import markdown_table, show
+from training.run import Run, check_data, trained_on
 from training.stress import show_change
 
 MEAN_AUC, RANKING = "mean_auc", "paired_ranking"
@@ -84,18 +81,17 @@ def compare(
     recipes = _recipes(runs, data)
     described = [_describe(recipes[0][0], *recipe, data, samples) for recipe in recipes]
     if folds:
-        split, scores = _fold_scores([members for _, members in recipes], data, photos)
+        split, judged = _fold_scores([members for _, members in recipes], data, photos)
     else:
-        scores = [_scores(members, photos) for _, members in recipes]
-    figures = _estimates(photos, read_source_pairs(data, photos), scores, samples)
+        judged = [_scores(members, photos) for _, members in recipes]
+    figures = _estimates(photos, read_source_pairs(data, photos), judged, samples)
     results = {
         "split": split,
         "data_fingerprint": read_report(data)["fingerprint"],
         "recipes": [one | found for one, found in zip(described, figures, strict=True)],
     }
     path = output or Path(runs[0]) / (FOLDS_FOLDER if folds else "") / "comparison.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(results, indent=2) + "\n")
+    write_json(path, results)
     log.info("%s\n%s", path, comparison_table(results))
     return results
 
@@ -144,9 +140,7 @@ def leave_out_table(results: Mapping) -> str:
 
 def _scores(runs: Sequence[Path], photos: Sequence[Photo]) -> np.ndarray:
     """Return the probabilities of fake `[runs, photos]` of runs, or of an exported model."""
-    if _is_exported(runs[0]):
-        return np.stack([exported_scores(model, photos) for model in runs])
-    return np.stack([keras_scores(run, photos) for run in runs])
+    return np.stack([scores(open_model(run), photos) for run in runs])
 
 
 def _is_exported(folder: Path) -> bool:
@@ -199,19 +193,10 @@ def _recipes(runs: Sequence[Path], data: Path) -> list[tuple[dict, list[Path]]]:
     """Return the settings of each recipe and its runs, in the order in which they came."""
     recipes: dict[str, list[Path]] = {}
     for run in runs:
-        settings, fingerprint = _read_run(run)
-        if fingerprint != read_report(data)["fingerprint"]:
-            raise UserError(f"{data} is not the data that {run} was trained on: give its --data.")
+        check_data(run, trained_on(run), data)
+        settings = {MODEL: str(run)} if _is_exported(run) else _settings(Run.open(run).settings)
         recipes.setdefault(json.dumps(settings, sort_keys=True), []).append(run)
     return [(json.loads(settings), members) for settings, members in recipes.items()]
-
-
-def _read_run(run: Path) -> tuple[dict, str]:
-    """Return what makes the recipe of a run or of an exported model, and its data's fingerprint."""
-    if not _is_exported(run):
-        stored = read_config(run)
-        return _settings(stored["settings"]), stored["data"]["fingerprint"]
-    return {MODEL: str(run)}, exported_fingerprint(run)
 
 
 def _settings(stored: Mapping) -> dict:

@@ -8,7 +8,6 @@ worth showing where it beats the first.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -26,9 +25,9 @@ from space.detector import Detector
 from space.photos import resize_square
 from training.dataset import Photo, open_framed, read_report, read_split
 from training.errors import UserError
-from training.evaluate import load_detector
-from training.fit import FINAL
+from training.folders import replaced_file, write_json
 from training.masks import Target, find_targets, part_mask
+from training.measure.scores import load_detector, margin_of
 from training.metrics import SAMPLES, estimate
 from training.model import EVIDENCE, EVIDENCE_STEP, build_model
 from training.pipeline import PhotoBatches
@@ -42,6 +41,7 @@ from training.pointing import (
     paint,
 )
 from training.report import markdown_table, show
+from training.run import Run
 from training.saliency import enlarge, has_evidence, with_alternatives, with_heatmap, with_shifts
 
 RESULTS, PLOT = "explanation.json", "explanation.png"
@@ -76,7 +76,6 @@ def explain_test(
     output: Path | None = None,
     *,
     run: Path | None = None,
-    faces: bool = False,
     samples: int = SAMPLES,
 ) -> dict:
     """Write `explanation.json` and `explanation.png`, log the table and return the results.
@@ -88,8 +87,6 @@ def explain_test(
         output: folder for the files; that of the model where it is not given.
         run: folder of the finished run that the model was exported from; with it, maps that the
             exported graph does not have are compared as well.
-        faces: crop photos and masks to the face, as the page does; where `prepare` found none the
-            photo stays whole.
         samples: bootstrap samples of the intervals.
 
     Returns:
@@ -104,10 +101,10 @@ def explain_test(
     """
     if not (Path(model) / CONFIG_FILE).is_file():
         raise UserError(f"{model} holds no {CONFIG_FILE}: give the folder of an exported model.")
-    network = None if run is None else _load_run(run)
+    network = None if run is None else Run.open(run).network()
     whole, rejected = _find_targets(data, splits)
     detector = load_detector(model)
-    margin = detector.config.crop_margin if faces else 0.0
+    margin = margin_of(detector)
     targets = [_framed(target, margin) for target in whole]
     results = {
         "model": detector.config.sha256,
@@ -115,7 +112,7 @@ def explain_test(
         "splits": list(splits),
         "seed": SEED,
         "bootstrap_samples": samples,
-        "faces": faces,
+        "faces": margin > 0,
         "masks": _describe_masks(whole),
         "rejected_pairs": rejected,
         **_compare(detector, network, targets, margin, samples),
@@ -170,13 +167,6 @@ def explanation_table(results: Mapping) -> str:
     ]
     curves_head = ("map", "insertion (higher is better)", "deletion (lower is better)")
     return f"{markdown_table(head, rows)}\n\n{markdown_table(curves_head, curves)}"
-
-
-def _load_run(run: Path) -> keras.Model:
-    path = Path(run) / FINAL
-    if not path.is_file():
-        raise UserError(f"{run} holds no {FINAL}: finish its training or leave --run out.")
-    return keras.models.load_model(path)
 
 
 def _find_targets(data: Path, splits: Sequence[str]) -> tuple[list[Target], dict[str, int]]:
@@ -342,13 +332,9 @@ def _areas(curves: np.ndarray, groups: Sequence[str], samples: int) -> dict:
 
 
 def _write(results: Mapping, output: Path) -> None:
-    output.mkdir(parents=True, exist_ok=True)
-    partial = output / f"partial-{PLOT}"
-    _plot(results["curves"], partial)
-    partial.replace(output / PLOT)
-    partial = output / f"partial-{RESULTS}"
-    partial.write_text(json.dumps(results, indent=2) + "\n")
-    partial.replace(output / RESULTS)
+    with replaced_file(output / PLOT) as partial:
+        _plot(results["curves"], partial)
+    write_json(output / RESULTS, results)
 
 
 def _plot(curves: Mapping[str, Mapping], path: Path) -> None:

@@ -8,7 +8,6 @@ served. The others are kept beside it, for who needs another format.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -23,22 +22,15 @@ import numpy as np
 from space.contract import MODEL_FILE, Calibration, DetectorConfig
 from space.detector import Detector
 from training.calibrate import bound, calibrate, choose_thresholds, describe_scores
-from training.config import read_config
-from training.dataset import (
-    CROP_MARGIN,
-    LABELS,
-    Photo,
-    draw_inputs,
-    open_framed,
-    read_report,
-    read_split,
-)
+from training.dataset import CROP_MARGIN, LABELS, Photo, draw_inputs, read_report, read_split
 from training.errors import UserError
-from training.evaluate import EXPORT_REPORT, evaluate, keras_scores, log_metrics, score_photos
-from training.fit import FINAL, package_versions
-from training.folders import check_replaceable, replaced_folder
+from training.evaluate import evaluate, log_metrics
+from training.fit import package_versions
+from training.folders import check_replaceable, replaced_folder, write_json
+from training.measure.scores import scores
 from training.metrics import SAMPLES, mean_auc
 from training.quantize import GraphQuantizer
+from training.run import EXPORT_REPORT, Run
 from training.saliency import with_heatmap
 from training.sources import describe_training
 from training.timing import time_in_turn
@@ -73,43 +65,37 @@ class Variant:
     passed: bool
 
 
-def export(
-    run: Path, data: Path, output: Path, *, faces: bool = False, samples: int = SAMPLES
-) -> Path:
+def export(run: Path, data: Path, output: Path, *, samples: int = SAMPLES) -> Path:
     """Write a model folder that `space.detector.Detector` loads, and return it.
 
     It holds `detector.tflite`, `detector.json`, the other formats in `variants/`,
     `export_report.json` (all formats with their figures), and the figures of the served file on
-    the test split.
+    the test split. The formats are compared on the faces that `prepare` found, as Keras sees them;
+    calibration, thresholds and figures are of faces found anew, as on the page. A run of whole
+    photos is measured on these.
 
     Args:
         run: folder of a finished run.
         data: the prepared folder that it was trained on.
         output: folder to write; an earlier export is replaced.
-        faces: calibrate and measure on the largest face that is found in each photo, as the page
-            does; a run that was trained on faces is measured so in any case. The formats are
-            compared on what Keras judges.
         samples: bootstrap samples of the intervals.
 
     Raises:
         UserError: the run is not finished, the data is other than the run's, or no format passes.
     """
     check_replaceable(output, EXPORT_REPORT)
-    config = read_config(run)
-    if config["data"]["fingerprint"] != read_report(data)["fingerprint"]:
-        raise UserError(f"{data} is not the data that {run} was trained on: give its --data.")
-    margin = config["settings"].get("crop_margin", 0.0)
-    faces = faces or margin > 0
+    trained = Run.open(run)
+    trained.check_data(data)
     photos = read_split(data, "validation")
-    keras_auc = _auc(photos, keras_scores(run, photos))
+    keras_auc = _auc(photos, scores(trained, photos))
     log.info("Keras: mean validation AUC %.4f.", keras_auc)
-    description = _description(config, read_split(data, "train"))
+    description = _description(trained, read_split(data, "train"))
     with tempfile.TemporaryDirectory() as temporary:
-        folders, float_blocks = _write_variants(run, data, description, Path(temporary))
-        variants = _measure(folders, photos, margin, keras_auc)
+        folders, float_blocks = _write_variants(trained, data, description, Path(temporary))
+        variants = _measure(folders, photos, keras_auc)
         chosen = choose_variant(variants, keras_auc)
         report = {
-            "data_fingerprint": config["data"]["fingerprint"],
+            "data_fingerprint": trained.fingerprint,
             "keras_mean_validation_auc": keras_auc,
             "variants": [asdict(variant) for variant in variants],
             "int8_selective_keeps_in_float16": float_blocks,
@@ -118,9 +104,9 @@ def export(
     with replaced_folder(output, EXPORT_REPORT) as folder:
         _write_model(folder, contents.pop(chosen.name), chosen.name, description)
         _write_others(folder / VARIANTS, contents)
-        _give_meaning(folder, photos, faces)
-        figures = _measure_served(folder, data, samples, faces)
-        (folder / EXPORT_REPORT).write_text(json.dumps(report, indent=2) + "\n")
+        _give_meaning(folder, photos)
+        figures = _measure_served(folder, data, samples)
+        write_json(folder / EXPORT_REPORT, report)
     log_metrics(figures, output)
     log.info("%s: %s, %.1f MB.", output / MODEL_FILE, chosen.name, chosen.megabytes)
     return output
@@ -159,15 +145,12 @@ def export_graph(model: keras.Model) -> bytes:
 
 
 def _write_variants(
-    run: Path, data: Path, description: DetectorConfig, folder: Path
+    run: Run, data: Path, description: DetectorConfig, folder: Path
 ) -> tuple[list[Path], list[str]]:
     """Write a model folder for each format; return them, and what selective int8 kept in float."""
-    if not (run / FINAL).is_file():
-        raise UserError(f"{run} holds no {FINAL}: finish its training first.")
     log.info("Converting to LiteRT; this takes a minute.")
-    graph = export_graph(keras.models.load_model(run / FINAL))
-    margin = read_config(run)["settings"].get("crop_margin", 0.0)
-    photos = draw_inputs(data, CALIBRATION_PHOTOS, description.input_size, margin)
+    graph = export_graph(run.network())
+    photos = draw_inputs(data, CALIBRATION_PHOTOS, description.input_size, run.margin)
     quantizer = GraphQuantizer(graph, [photo[None] for photo in photos])
     selective, float_blocks = quantizer.int8_selective()
     contents = {
@@ -182,15 +165,15 @@ def _write_variants(
     return [folder / name for name in contents], float_blocks
 
 
-def _description(config: dict, photos: list[Photo]) -> DetectorConfig:
+def _description(run: Run, photos: list[Photo]) -> DetectorConfig:
     """Return the contract of a run trained on some photos, all but what only the model file
     tells."""
     packages = ("ai-edge-quantizer", "ai-edge-litert")
     sources = sorted({photo.source for photo in photos})
     return DetectorConfig(
         labels=list(LABELS),
-        input_size=config["settings"]["input_size"],
-        crop_margin=config["settings"].get("crop_margin") or CROP_MARGIN,
+        input_size=run.settings["input_size"],
+        crop_margin=run.margin or CROP_MARGIN,
         thresholds={"real": 0.5, "fake": 0.5},
         calibration=Calibration(),
         metrics={},
@@ -198,6 +181,7 @@ def _description(config: dict, photos: list[Photo]) -> DetectorConfig:
         variant="",
         trained_on=describe_training(sources),
         sources=sources,
+        framing=run.framing,
         versions=package_versions() | {name: version(name) for name in packages},
     )
 
@@ -214,19 +198,13 @@ def _write_others(folder: Path, contents: dict[str, bytes]) -> None:
         (folder / f"{name}.tflite").write_bytes(content)
 
 
-def _measure(
-    folders: list[Path], photos: list[Photo], margin: float, keras_auc: float
-) -> list[Variant]:
+def _measure(folders: list[Path], photos: list[Photo], keras_auc: float) -> list[Variant]:
     """Run the formats on the validation split, with the code that will serve one of them."""
     detectors = [Detector(folder) for folder in folders]
     size = detectors[0].config.input_size
     sample = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
     times = time_in_turn([partial(detector.predict, sample) for detector in detectors])
-    crops = [open_framed(photo, margin) for photo in photos]
-    aucs = [
-        _auc(photos, np.array([one.probability for one in detector.predict(crops)]))
-        for detector in detectors
-    ]
+    aucs = [_auc(photos, scores(detector, photos)) for detector in detectors]
     return [
         Variant(
             name=folder.name,
@@ -239,17 +217,17 @@ def _measure(
     ]
 
 
-def _give_meaning(folder: Path, photos: list[Photo], faces: bool) -> None:
+def _give_meaning(folder: Path, photos: list[Photo]) -> None:
     """Calibrate the chosen file on the validation photos and choose its thresholds there."""
-    config = Detector(folder).config
-    scores = score_photos(Detector(folder), photos, "validation", faces=faces)
+    detector = Detector(folder)
+    judged = scores(detector, photos, as_served=True)
     truth = np.array([photo.is_fake for photo in photos], dtype=int)
     sources = [photo.source for photo in photos]
-    calibration = calibrate(truth, scores, [photo.group for photo in photos], sources)
-    probabilities = np.array([calibration.apply(score) for score in scores])
+    calibration = calibrate(truth, judged, [photo.group for photo in photos], sources)
+    probabilities = np.array([calibration.apply(score) for score in judged])
     thresholds = choose_thresholds(truth, probabilities, sources)
     replace(
-        config,
+        detector.config,
         calibration=calibration,
         thresholds=thresholds,
         score_bins=describe_scores(truth, probabilities, sources),
@@ -284,12 +262,12 @@ def _log_mistakes(
                 )
 
 
-def _measure_served(folder: Path, data: Path, samples: int, faces: bool) -> dict:
+def _measure_served(folder: Path, data: Path, samples: int) -> dict:
     """Measure the chosen file, write the figures into its description; return those of the test."""
     detector = Detector(folder)
     summary = {}
     for split in ("validation", "test"):
-        figures = evaluate(folder, data, split, faces=faces, samples=samples)
+        figures = evaluate(folder, data, split, samples=samples)
         summary[split] = {name: figures[name] for name in SUMMARY}
         if read_report(data)["group_by"] == "files":
             summary[split]["note"] = NOTE
@@ -297,6 +275,6 @@ def _measure_served(folder: Path, data: Path, samples: int, faces: bool) -> dict
     return figures
 
 
-def _auc(photos: list[Photo], scores: np.ndarray) -> float:
+def _auc(photos: list[Photo], judged: np.ndarray) -> float:
     truth = np.array([photo.is_fake for photo in photos], dtype=int)
-    return mean_auc(truth, scores, [photo.source for photo in photos])
+    return mean_auc(truth, judged, [photo.source for photo in photos])

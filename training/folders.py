@@ -1,7 +1,8 @@
-"""Write a folder all at once, so that a killed run leaves no half of one."""
+"""Write a folder or a file all at once, so that a killed run leaves no half of one."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +40,28 @@ def replaced_folder(output: Path, marker: str) -> Iterator[Path]:
         _restore(output, replaced)
         for folder in (staging, replaced):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def replaced_file(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path`, whose file takes its place when the block ends without an error.
+
+    Args:
+        path: the file's final name; its folder is made where it is missing.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".partial-{path.name}")  # savers go by the suffix
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: object, *, indent: int = 2) -> None:
+    """Write a value as a JSON file, all at once."""
+    with replaced_file(path) as partial:
+        partial.write_text(json.dumps(value, indent=indent) + "\n", encoding="utf-8")
 
 
 def check_replaceable(output: Path, marker: str) -> None:

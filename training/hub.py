@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,13 +20,7 @@ from pathlib import Path
 
 import httpx2
 import yaml
-from huggingface_hub import (
-    CommitOperationAdd,
-    CommitOperationDelete,
-    HfApi,
-    RepoCard,
-    get_token,
-)
+from huggingface_hub import HfApi, RepoCard, get_token
 from huggingface_hub import (
     logging as hub_logging,
 )
@@ -42,7 +37,8 @@ from space.photos import PhotoError, open_photo
 from training.card import render_card
 from training.config import CONFIG, SPLITS, read_config
 from training.errors import UserError
-from training.evaluate import load_detector
+from training.measure.scores import load_detector
+from training.run import Run
 
 PROJECT = Path(__file__).parents[1]
 SPACE = PROJECT / "space"
@@ -203,10 +199,7 @@ def dataset_upload(run: Path, data: Path, name: str, *, private: bool) -> Upload
     Raises:
         UserError: the folder holds other photos.
     """
-    from training.dataset import read_report
-
-    if read_report(data)["fingerprint"] != read_config(run)["data"]["fingerprint"]:
-        raise UserError(f"{data} is not the data that {run} was trained on: give its --data.")
+    Run.open(run).check_data(data)
     files: dict[str, Path | bytes] = {file: data / file for file in DATA_FILES}
     for split in SPLITS:
         files |= {path.relative_to(data).as_posix(): path for path in _files(data / split)}
@@ -341,16 +334,22 @@ def _push_one(hub: HfApi, upload: Upload) -> str:
         exist_ok=True,
         space_sdk="gradio" if upload.kind == "space" else None,
     )
-    present = set(hub.list_repo_files(upload.name, repo_type=upload.kind))
-    operations = [CommitOperationAdd(path, content) for path, content in upload.files.items()]
-    operations += [
-        CommitOperationDelete(path, is_folder=False)
-        for path in sorted(present - upload.files.keys() - KEPT)
-    ]
     log.info("%s: sending %d files.", upload, len(upload.files))
-    commit = hub.create_commit(
-        upload.name, operations, commit_message="Push with training", repo_type=upload.kind
-    )
+    with tempfile.TemporaryDirectory() as staging:
+        for path, content in upload.files.items():
+            staged = Path(staging, path)
+            staged.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, bytes):
+                staged.write_bytes(content)
+            else:
+                staged.symlink_to(content.resolve())
+        commit = hub.upload_folder(
+            repo_id=upload.name,
+            repo_type=upload.kind,
+            folder_path=staging,
+            delete_patterns="*",
+            commit_message="Push with training",
+        )
     log.info("%s: commit %s.", upload, commit.oid)
     return commit.oid
 

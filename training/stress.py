@@ -6,7 +6,6 @@ another light, a screenshot and another crop. Nothing is trained: the strengths 
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -21,9 +20,11 @@ from space.photos import open_photo
 from training import degrade
 from training.dataset import LABELS, Photo, read_report, read_split
 from training.errors import UserError
-from training.evaluate import load_detector, predictor
+from training.folders import write_json
+from training.measure.scores import judge_as_served, load_detector
 from training.metrics import SAMPLES, check_measurable, estimate, weighted_auc
 from training.report import ROBUSTNESS, markdown_table, show
+from training.run import FACE
 from training.sources import lookup
 
 RESULTS, PLOT = "stress.json", ROBUSTNESS
@@ -62,7 +63,6 @@ def stress(
     split: str = "test",
     output: Path | None = None,
     *,
-    faces: bool = False,
     samples: int = SAMPLES,
 ) -> dict:
     """Write `stress.json` and `stress.png`, log the table, and return the figures.
@@ -72,7 +72,6 @@ def stress(
         data: folder that `prepare` wrote.
         split: `"train"`, `"validation"` or `"test"`.
         output: folder for the files; that of the model where it is not given.
-        faces: judge the largest face that is found in each changed photo, as the page does.
         samples: bootstrap samples of the intervals.
 
     Returns:
@@ -93,13 +92,13 @@ def stress(
     if output is None and not Path(model).is_dir():
         raise UserError(f"{model} is not a folder: give --output for the figures.")
     detector = load_detector(model)
-    scores, verdicts = _judge(predictor(detector, faces=faces), photos, split)
+    scores, verdicts = _judge(judge_as_served(detector), photos, split)
     results = {
         "model": detector.name,
         "sha256": detector.config.sha256,
         "thresholds": dict(detector.config.thresholds),
         "split": split,
-        "faces": faces,
+        "faces": detector.config.framing == FACE,
         "data_fingerprint": read_report(data)["fingerprint"],
         "photos": len(photos),
         "fakes": sum(photo.is_fake for photo in photos),
@@ -318,8 +317,6 @@ def _plot_auc(axes, estimates: Sequence[Mapping[str, float]]) -> None:
 def _write(results: Mapping, output: Path) -> None:
     output.mkdir(parents=True, exist_ok=True)
     plot_stress(results, output / PLOT)
-    partial_file = output / f".{RESULTS}.partial"
-    partial_file.write_text(json.dumps(results, indent=2) + "\n")
-    partial_file.replace(output / RESULTS)
+    write_json(output / RESULTS, results)
     tables = filter(None, (stress_table(results), stress_sources_table(results)))
     log.info("%s:\n%s", output / RESULTS, "\n\n".join(tables))

@@ -1,4 +1,4 @@
-"""Write the tables of the README anew from the files that hold their figures:
+"""Write the tables of README and lab/RESULTS.md anew from the files that hold their figures:
 `python -m training tables`.
 
 A table stands between `<!-- table: NAME -->` and `<!-- end -->`; none of its figures is typed in by
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from training.audit import audit_table
@@ -23,6 +23,7 @@ from training.benchmark_photo import photos_table
 from training.compare import comparison_table, leave_out_table
 from training.errors import UserError
 from training.explanation import explanation_table
+from training.lab.experiments import RESULTS
 from training.report import (
     TITLES,
     formats_table,
@@ -35,7 +36,8 @@ from training.report import (
 from training.stress import stress_sources_table, stress_table
 
 PROJECT = Path(__file__).parents[1]
-MODEL, RESULTS = PROJECT / "space" / "model", PROJECT / "results"
+MODEL = PROJECT / "space" / "model"
+DOCUMENTS = (PROJECT / "README.md", RESULTS.with_name("RESULTS.md"))
 MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 COMPARED = ("roc_auc", "paired_ranking", "accuracy", "balanced_accuracy", "average_precision")
 COMPARED += ("equal_error_rate", "tpr_at_1_fpr", "tpr_at_5_fpr", "brier_score", "calibration_error")
@@ -44,16 +46,17 @@ ONE_SOURCE = "All of these photos are of one source: the figures above are its o
 log = logging.getLogger(__name__)
 
 
-def write_tables(readme: Path = PROJECT / "README.md") -> None:
-    """Fill the tables of a README.
+def write_tables(documents: Sequence[Path] = DOCUMENTS) -> None:
+    """Fill the tables of Markdown files.
 
     Raises:
         UserError: a file with figures is missing, or a table has an unknown name.
     """
-    text = readme.read_text(encoding="utf-8")
-    filled = fill(text)
-    readme.write_text(filled, encoding="utf-8")
-    log.info("%s: %s.", readme, "unchanged" if filled == text else "written anew")
+    for document in documents:
+        text = document.read_text(encoding="utf-8")
+        filled = fill(text)
+        document.write_text(filled, encoding="utf-8")
+        log.info("%s: %s.", document, "unchanged" if filled == text else "written anew")
 
 
 def fill(text: str) -> str:
@@ -98,14 +101,6 @@ def _compared(columns: Mapping[str, Mapping]) -> str:
     return markdown_table(("figure (95 % interval)", *columns), rows)
 
 
-def _degradation_table() -> str:
-    rows = [
-        (f"`--degrade {share}`", show(_read(RESULTS / f"degrade-{share}.json")["roc_auc"]))
-        for share in ("0.5", "0")
-    ]
-    return markdown_table(("training", "validation AUC (95 % interval)"), rows)
-
-
 def _of(make: Callable[[Mapping], str], path: Path) -> Callable[[], str]:
     return lambda: make(_read(path))
 
@@ -132,7 +127,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "leave_out": _of(leave_out_table, RESULTS / "leave-out.json"),
     "leave_out_no_composites": _of(leave_out_table, RESULTS / "leave-out-no-composites.json"),
     "data_curve": _of(comparison_table, RESULTS / "data-curve.json"),
-    "degradation": _degradation_table,
     "explanation": _of(explanation_table, MODEL / "explanation.json"),
     "baselines": _of(baselines_table, RESULTS / "baselines.json"),
     "audit": _of(audit_table, RESULTS / "audit.json"),

@@ -1,0 +1,1 @@
+"""Experiments: what was compared with what, and what came out."""
