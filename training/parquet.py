@@ -13,8 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-import pyarrow.parquet as pq
-from datasets import ClassLabel, Features, Image, Value
+from datasets import ClassLabel, Features, Image, IterableDataset, Value, load_dataset
 from tqdm import tqdm
 
 from training.errors import UserError
@@ -26,7 +25,6 @@ LABEL_COLUMNS = ("label", "labels", "class", "target", "category")
 _THINGS = r"(image|photo|picture|face|frame|video)?s?"
 REAL = re.compile(rf"(training)?(real|original|authentic|genuine){_THINGS}")
 FAKE = re.compile(rf"(training)?(fake|deepfake|synthetic|artificial|(ai)?generated|ai){_THINGS}")
-BATCH = 32  # photos in memory at once
 SHOWN = 6  # labels or columns that an error names
 REMEDY = "sort its photos into folders `real` and `fake` and give the folder that holds these"
 
@@ -38,13 +36,13 @@ class PhotoTable:
     """A Parquet file of photos.
 
     Attributes:
-        path: the file.
+        rows: read one after the other, the bytes of images as they are.
         image: name of the column of images.
         label: name of the column of labels.
         labels: `"real"` or `"fake"` by the values of that column.
     """
 
-    path: Path
+    rows: IterableDataset
     image: str
     label: str
     labels: Mapping[object, str]
@@ -99,16 +97,17 @@ def find_tables(files: Sequence[Path], title: str) -> list[PhotoTable]:
         UserError: none is, or a label says neither real nor fake.
         pyarrow.ArrowException, OSError: a file is damaged.
     """
-    features = {path: _read_features(path) for path in files}
-    tables = []
-    for path, columns in features.items():
-        if _image_columns(columns) and _label_columns(columns):
-            tables.append(_describe(path, columns, title))
+    tables, others = [], []
+    for path in files:
+        rows = load_dataset("parquet", data_files=str(path), split="train", streaming=True)
+        if _image_columns(rows.features) and _label_columns(rows.features):
+            tables.append(_describe(rows, title))
         else:
+            others.append(rows.features)
             log.info("Leaving out %s: it has no images with labels.", path.name)
     if not tables:
-        missing = "labels" if any(map(_image_columns, features.values())) else "images"
-        found = _listed(dict.fromkeys(name for columns in features.values() for name in columns))
+        missing = "labels" if any(map(_image_columns, others)) else "images"
+        found = _listed(dict.fromkeys(name for columns in others for name in columns))
         raise UserError(f"{title} has no column of {missing} among {found}: {REMEDY}.")
     return tables
 
@@ -119,14 +118,6 @@ def meaning(name: str) -> str | None:
     if REAL.fullmatch(letters):
         return "real"
     return "fake" if FAKE.fullmatch(letters) else None
-
-
-def _read_features(path: Path) -> Features:
-    schema = pq.read_schema(path)
-    try:
-        return Features.from_arrow_schema(schema)
-    except ValueError:  # the file's notes name a kind of column that is newer than this library
-        return Features.from_arrow_schema(schema.remove_metadata())
 
 
 def _image_columns(features: Features) -> list[str]:
@@ -154,18 +145,20 @@ def _label_columns(features: Features) -> list[str]:
     return list(dict.fromkeys(likely + others))
 
 
-def _describe(path: Path, features: Features, title: str) -> PhotoTable:
-    images = _image_columns(features)
+def _describe(rows: IterableDataset, title: str) -> PhotoTable:
+    images = _image_columns(rows.features)
     if len(images) > 1:
         raise UserError(
             f"{title} has several columns of images ({_listed(images)}), none of which is called "
             f"`image`: {REMEDY}."
         )
-    named = {column: _label_names(path, column, features) for column in _label_columns(features)}
+    named = {column: _label_names(rows, column) for column in _label_columns(rows.features)}
     for column, names in named.items():
         labels = {value: meaning(name) for value, name in names.items()}
         if all(labels.values()):
-            return PhotoTable(path, images[0], column, labels)
+            if isinstance(rows.features[images[0]], Image):
+                rows = rows.cast_column(images[0], Image(decode=False))
+            return PhotoTable(rows.select_columns([images[0], column]), images[0], column, labels)
     column, names = next(iter(named.items()))
     raise UserError(
         f"{title} has the labels {_listed(names.values())} in its column `{column}`, which do not "
@@ -173,11 +166,11 @@ def _describe(path: Path, features: Features, title: str) -> PhotoTable:
     )
 
 
-def _label_names(path: Path, column: str, features: Features) -> dict[object, str]:
+def _label_names(rows: IterableDataset, column: str) -> dict[object, str]:
     """Return what a column's values are called."""
-    if isinstance(features[column], ClassLabel):
-        return dict(enumerate(features[column].names))
-    values = pq.read_table(path, columns=[column])[column].unique().to_pylist()
+    if isinstance(rows.features[column], ClassLabel):
+        return dict(enumerate(rows.features[column].names))
+    values = dict.fromkeys(row[column] for row in rows.select_columns([column]))
     return {value: str(value) for value in values if value is not None}
 
 
@@ -189,16 +182,11 @@ def _listed(names: Iterable[str]) -> str:
 
 def _rows(tables: Sequence[PhotoTable]) -> Iterator[tuple[str | None, bytes | None, str]]:
     """Yield label, bytes and name of every photo; what a row lacks is `None` or empty."""
-    total = sum(pq.read_metadata(table.path).num_rows for table in tables)
-    with tqdm(total=total, desc="Unpacking", unit="photo") as bar:
+    with tqdm(desc="Unpacking", unit="photo") as bar:
         for table in tables:
-            with pq.ParquetFile(table.path) as file:
-                for batch in file.iter_batches(BATCH, columns=[table.image, table.label]):
-                    images = batch.column(table.image).to_pylist()
-                    values = batch.column(table.label).to_pylist()
-                    for image, value in zip(images, values, strict=True):
-                        yield table.labels.get(value), *_unpack(image)
-                    bar.update(len(images))
+            for row in table.rows:
+                yield table.labels.get(row[table.label]), *_unpack(row[table.image])
+                bar.update()
 
 
 def _unpack(image: dict | bytes | None) -> tuple[bytes | None, str]:
