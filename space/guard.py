@@ -44,9 +44,16 @@ def uploaded_path(file: object, name: str) -> str:
         raise PhotoError(
             f"The `path` of `{name}` is {json_type(path)}: send the text that the upload answered."
         )
-    if not gr.utils.is_in_or_equal(path, gr.utils.get_upload_folder()):
+    if not _is_upload(path):
         raise PhotoError(f"`{name}` was not uploaded to this page: upload it first.")
     return path
+
+
+def _is_upload(path: str) -> bool:
+    try:
+        return gr.utils.is_in_or_equal(path, gr.utils.get_upload_folder())
+    except (ValueError, OSError):  # no path at all: a null byte, half a surrogate pair, too long
+        return False
 
 
 def json_type(value: object) -> str:

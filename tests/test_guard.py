@@ -74,7 +74,11 @@ def test_everything_else_passes_untouched():
 
 
 @pytest.mark.parametrize(
-    "file", [None, "", "/etc/passwd", {}, {"path": None}, {"path": 1}, {"path": "/etc/passwd"}]
+    "file",
+    [
+        *(None, "", "/etc/passwd", {}, {"path": None}, {"path": 1}),
+        *({"path": path} for path in ("/etc/passwd", "a\0b", "\ud800", "x/" * 5000)),
+    ],
 )
 def test_only_uploaded_files_have_a_path(file):
     with pytest.raises(PhotoError, match=r"`photo`.* upload"):
