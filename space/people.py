@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-import cv2
 import numpy as np
-from PIL import Image
 
 if __package__:
+    from .appearance import Appearance
     from .contract import DetectorConfig
     from .faces import Face
     from .judgements import Judgement
 else:
+    from appearance import Appearance
     from contract import DetectorConfig
     from faces import Face
     from judgements import Judgement
@@ -25,13 +25,18 @@ else:
 # so are 0.3 % of pairs of strangers, or 2 % if the colours of one are made to match the other's.
 SIMILAR_AGAIN = 0.75  # to be the same person anywhere
 SIMILAR_NEARBY = 0.6  # to be the same person about where that one must be now
-SHADES_SHARE = 0.35  # of the shape in the likeness; the rest is colours
 GAP_LOOKS = 3  # looks after which nobody is expected anywhere
 REACH = 1.0  # farthest that a face is from where it is expected, in face sizes,
 STOPPED = 0.25  # and what is added where it should have moved on
 APPEARANCES = 8  # kept of a person
 MAX_TRACKED = 30  # people in memory at a time, more than in a frame
 MAX_PEOPLE = 6  # reported
+
+# Who gets a verdict. What a finder takes for a face by mistake, it takes for one only now and then.
+NEEDED_LOOKS = 3  # in which a person is seen,
+NEEDED_OF_FEW, FEW_LOOKS = 2, 8  # or this many in a clip with fewer looks
+SEEN_TOO_LITTLE = "seen_too_little"  # the reason where it is fewer
+WEAK_SHARE = 0.95  # of the usual confidence of the finder in a clip; below, a face may be none
 
 # What the answers about a person become.
 MAX_LOG_ODDS = 3.0
@@ -45,7 +50,7 @@ class Moment:
     """A person in one frame.
 
     Attributes:
-        seconds: time of the frame in the clip, by the container.
+        seconds: time of the look in the clip, by the container.
         judgement: of the person's face; the box is in px of the frame.
     """
 
@@ -61,6 +66,16 @@ class Moment:
     def too_small(self) -> bool:
         """Whether the face has too few pixels for its verdict to be trusted."""
         return self.judgement.face is not None and self.judgement.face.too_small
+
+    @property
+    def reason(self) -> str | None:
+        """Why the face gets no verdict of its own, `None` where it does."""
+        return getattr(self.judgement, "reason", None)
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether the face is not to be trusted, for this reason or as it is too small."""
+        return self.too_small or self.reason is not None
 
     def as_dict(self) -> dict:
         """Return it in the types that JSON has, without the pixels."""
@@ -79,6 +94,8 @@ class Person:
         verdict: `"real"`, `"fake"` or `"inconclusive"`.
         suspicious: the moments with the highest probabilities, highest first: at most 3, at least
             1 s apart, with crops as the detector keeps them.
+        reason: why there is no verdict but `"inconclusive"`: `"seen_too_little"`, or what most of
+            the moments say of the face; `None` where the probability decides.
     """
 
     number: int
@@ -86,6 +103,7 @@ class Person:
     probability: float
     verdict: str
     suspicious: list[Moment]
+    reason: str | None = None
 
     @property
     def too_small(self) -> bool:
@@ -99,6 +117,7 @@ class Person:
             "number": self.number,
             "probability": self.probability,
             "verdict": self.verdict,
+            "reason": self.reason,
             "too_small": self.too_small,
             "first_seen": scores[0][0],
             "last_seen": scores[-1][0],
@@ -118,13 +137,13 @@ def aggregate(moments: Sequence[Moment], config: DetectorConfig) -> float:
     a frame of which it is sure: beside seven undecided ones it moves the answer to 0.59.
 
     A frame weighs as much as its face has pixels, until the face fills the network's input. Faces
-    that are too small to trust count only where there are no others.
+    that are not to be trusted count only where there are no others.
 
     Args:
         moments: at least one.
         config: of the detector that judged them.
     """
-    trusted = [moment for moment in moments if not moment.too_small] or moments
+    trusted = _trusted(moments)
     weights = [_weight(moment, config) for moment in trusted]
     log_odds = [_capped_log_odds(moment.probability) for moment in trusted]
     return 1 / (1 + math.exp(-float(np.average(log_odds, weights=weights))))
@@ -132,14 +151,26 @@ def aggregate(moments: Sequence[Moment], config: DetectorConfig) -> float:
 
 def choose_suspicious(moments: Sequence[Moment]) -> list[Moment]:
     """Return the moments with the highest probabilities, highest first: at most 3, at least 1 s
-    apart, and of faces that are too small only where there are no others."""
-    trusted = [moment for moment in moments if not moment.too_small] or moments
+    apart, and of faces that are not to be trusted only where there are no others."""
     chosen: list[Moment] = []
-    for moment in sorted(trusted, key=lambda one: -one.probability):
+    for moment in sorted(_trusted(moments), key=lambda one: -one.probability):
         # Times are multiples of a frame, so that 1 s may come out a little shorter.
         if all(abs(moment.seconds - one.seconds) > APART - 1e-3 for one in chosen):
             chosen.append(moment)
     return chosen[:SUSPICIOUS]
+
+
+def common_reason(moments: Sequence[Moment]) -> str | None:
+    """Return the reason that most moments of one person have, of several the most frequent; `None`
+    where no more than half of them have any."""
+    reasons = Counter(moment.reason for moment in moments if moment.reason)
+    if 2 * reasons.total() <= len(moments):
+        return None
+    return reasons.most_common(1)[0][0]
+
+
+def _trusted(moments: Sequence[Moment]) -> Sequence[Moment]:
+    return [moment for moment in moments if not moment.is_marked] or moments
 
 
 def _weight(moment: Moment, config: DetectorConfig) -> float:
@@ -153,50 +184,9 @@ def _capped_log_odds(probability: float) -> float:
     return min(max(math.log(clipped / (1 - clipped)), -MAX_LOG_ODDS), MAX_LOG_ODDS)
 
 
-def correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the correlation of two arrays of grey levels; plain ones correlate with nothing."""
-    first, second = first - first.mean(), second - second.mean()
-    noise = 16.0  # variance in squared levels
-    scale = math.sqrt((first.var() + noise) * (second.var() + noise))
-    return float((first * second).mean()) / scale
-
-
-@dataclass(frozen=True, eq=False)
-class _Appearance:
-    """How a face looks, to be compared.
-
-    Attributes:
-        shades: `float32` `[256]`: 16 x 16 grey levels of the crop, for the shape of the head.
-        colours: `float32` `[512]`: roots of the shares of 8 x 4 x 4 hues, saturations and
-            brightnesses in each quarter of the crop, for skin, hair and what is behind.
-    """
-
-    shades: np.ndarray
-    colours: np.ndarray
-
-    @classmethod
-    def of(cls, crop: Image.Image) -> _Appearance:
-        """Describe an RGB crop."""
-        small = cv2.resize(np.asarray(crop), (64, 64), interpolation=cv2.INTER_AREA)
-        grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
-        grey = cv2.resize(grey, (16, 16), interpolation=cv2.INTER_AREA)
-        hsv = cv2.cvtColor(small, cv2.COLOR_RGB2HSV)
-        return cls(grey.astype(np.float32).ravel(), _colours(hsv))
-
-    def similarity(self, other: _Appearance) -> float:
-        """Compare two faces: 1 where they look the same, about 0.4 for strangers."""
-        shades = correlation(self.shades, other.shades)
-        return SHADES_SHARE * shades + (1 - SHADES_SHARE) * float(self.colours @ other.colours)
-
-
-def _colours(hsv: np.ndarray) -> np.ndarray:
-    half = len(hsv) // 2
-    quarters = [hsv[y : y + half, x : x + half] for y in (0, half) for x in (0, half)]
-    counts = [
-        cv2.calcHist([quarter], [0, 1, 2], None, [8, 4, 4], [0, 180, 0, 256, 0, 256])
-        for quarter in quarters
-    ]
-    return np.sqrt(np.concatenate(counts, axis=None) / (4 * half * half))
+def in_words(reason: str) -> str:
+    """Return a reason as people read it."""
+    return reason.replace("_", " ")
 
 
 @dataclass(eq=False)
@@ -215,13 +205,13 @@ class _Track:
 
     moments: list[Moment] = field(default_factory=list)
     candidates: list[Moment] = field(default_factory=list)
-    appearances: list[_Appearance] = field(default_factory=list)
+    appearances: list[Appearance] = field(default_factory=list)
     places: deque[tuple[float, np.ndarray]] = field(default_factory=lambda: deque(maxlen=2))
     scene: int = 0
     look: int = 0
     presence: float = 0.0
 
-    def add(self, moment: Moment, appearance: _Appearance, scene: int, look: int) -> None:
+    def add(self, moment: Moment, appearance: Appearance, scene: int, look: int) -> None:
         """Add a sighting."""
         judgement = moment.judgement
         if scene != self.scene:
@@ -231,7 +221,7 @@ class _Track:
             self.appearances.remove(max(self.appearances, key=appearance.similarity))
         self.appearances.append(appearance)
         self.scene, self.look = scene, look
-        best = sorted([*self.candidates, moment], key=lambda one: (one.too_small, -one.probability))
+        best = sorted([*self.candidates, moment], key=lambda one: (one.is_marked, -one.probability))
         self.candidates = best[:CANDIDATES]
         strip = judgement.crop.copy()
         strip.thumbnail((STRIP_SIDE, STRIP_SIDE))
@@ -242,11 +232,14 @@ class _Track:
         """Whether the face has too few pixels in every frame."""
         return all(moment.too_small for moment in self.moments)
 
-    @property
-    def is_doubtful(self) -> bool:
-        """Whether it is more likely a mistake of the finder, an ear for instance: small, and seen
-        only once."""
-        return self.is_small and len(self.moments) == 1
+    def is_doubtful(self, confidence: float) -> bool:
+        """Whether it is more likely a mistake of the finder, an ear for instance: seen only once,
+        and then small, marked, or with less than this confidence."""
+        if len(self.moments) > 1:
+            return False
+        (moment,) = self.moments
+        face = moment.judgement.face
+        return moment.is_marked or (face is not None and face.confidence < confidence)
 
     def distance(self, seconds: float, place: np.ndarray) -> float:
         """Return how far a place is from where the person should be at a time, in face sizes.
@@ -290,7 +283,7 @@ class People:
     def add(self, seconds: float, judgements: list[Judgement]) -> None:
         """Add the faces of a frame."""
         self._look += 1
-        appearances = [_Appearance.of(judgement.crop) for judgement in judgements]
+        appearances = [Appearance.of(judgement.crop) for judgement in judgements]
         pairs = self._pair(seconds, judgements, appearances)
         # The known ones first, so that none of them makes room for a new one.
         for number in sorted(range(len(judgements)), key=lambda number: number not in pairs):
@@ -300,7 +293,7 @@ class People:
             track.add(moment, appearances[number], self._scene, self._look)
 
     def _pair(
-        self, seconds: float, judgements: list[Judgement], appearances: list[_Appearance]
+        self, seconds: float, judgements: list[Judgement], appearances: list[Appearance]
     ) -> dict[int, _Track]:
         """Return the known person for each face that has one, by the number of the face."""
         scored = [
@@ -316,7 +309,7 @@ class People:
                 pairs[number] = track
         return pairs
 
-    def _score(self, track: _Track, seconds: float, face: Face, appearance: _Appearance) -> float:
+    def _score(self, track: _Track, seconds: float, face: Face, appearance: Appearance) -> float:
         """Return how well a face fits to a person; 0 where it does not."""
         similarity = max(appearance.similarity(one) for one in track.appearances)
         if track.scene == self._scene and self._look - track.look <= GAP_LOOKS:
@@ -330,26 +323,45 @@ class People:
             gone = [track for track in self._tracks if track.look < self._look]
             least = min(gone, key=lambda track: track.presence)
             self._tracks.remove(least)
-            self._forgotten += not least.is_doubtful
+            self._forgotten += not least.is_doubtful(self._weak_confidence())
         self._tracks.append(_Track())
         return self._tracks[-1]
 
+    @property
+    def needed(self) -> int:
+        """In how many looks a person must be seen to get a verdict."""
+        return NEEDED_OF_FEW if self._look < FEW_LOOKS else NEEDED_LOOKS
+
+    def _weak_confidence(self) -> float:
+        """Return the finder's confidence below which a face may be none, beside people who are
+        seen often; 0 where there are none. The scale is that of the finder at work."""
+        often = [
+            moment.judgement.face.confidence
+            for track in self._tracks
+            if len(track.moments) >= self.needed
+            for moment in track.moments
+            if moment.judgement.face is not None
+        ]
+        return WEAK_SHARE * float(np.median(often)) if often else 0.0
+
     def ranked(self) -> tuple[list[Person], int]:
         """Return those who are seen most and largest, in the order of appearance, and how many
-        others were told apart."""
-        known = [track for track in self._tracks if not track.is_doubtful] or self._tracks
-        large = [track for track in known if not track.is_small] or known
+        others were told apart. Who was seen too little for a verdict is among the first only where
+        there are no others."""
+        weak = self._weak_confidence()
+        known = [track for track in self._tracks if not track.is_doubtful(weak)] or self._tracks
+        often = [track for track in known if len(track.moments) >= self.needed] or known
+        large = [track for track in often if not track.is_small] or often
         ranked = sorted(large, key=lambda track: -track.presence)[:MAX_PEOPLE]
         ranked.sort(key=lambda track: track.moments[0].seconds)
         people = [self._person(number, track) for number, track in enumerate(ranked, start=1)]
         return people, len(known) - len(people) + self._forgotten
 
     def _person(self, number: int, track: _Track) -> Person:
-        probability = aggregate(track.moments, self._config)
-        return Person(
-            number,
-            track.moments,
-            probability,
-            self._config.verdict(probability),
-            choose_suspicious(track.candidates),
-        )
+        moments = track.moments
+        is_seen = len(moments) >= self.needed
+        reason = common_reason(moments) if is_seen else SEEN_TOO_LITTLE
+        probability = aggregate(moments, self._config)
+        verdict = "inconclusive" if reason else self._config.verdict(probability)
+        suspicious = choose_suspicious(track.candidates)
+        return Person(number, moments, probability, verdict, suspicious, reason)

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from space.contract import DetectorConfig
 from space.detector import BUNDLED
 from space.faces import Face
 from space.judgements import Judgement, Prediction
-from space.people import Moment, aggregate, choose_suspicious
+from space.people import Moment, People, Person, aggregate, choose_suspicious
 
 CONFIG = DetectorConfig.load(BUNDLED)
 
@@ -55,3 +56,63 @@ def test_suspicious_moments_lie_apart():
     chosen = choose_suspicious([*moments, moment(5, 0.99, side=40)])
     assert [one.seconds for one in chosen] == [0.5, 1.5, 2.5]
     assert choose_suspicious(moments[:2]) == [moments[1]]
+
+
+def seen(probability: float, reason: str | None = None, confidence: float = 0.95) -> Judgement:
+    """Return a judgement of a face at the left of a frame."""
+    one = judgement(probability, Face((0, 0, 200, 200), None, confidence))
+    object.__setattr__(one, "reason", reason)
+    return one
+
+
+def stranger(probability: float, reason: str | None = None, confidence: float = 0.95) -> Judgement:
+    """Return a judgement of a face that looks like nobody else's, at the right of a frame."""
+    one = seen(probability, reason, confidence)
+    face = replace(one.face, box=(1000, 0, 200, 200))
+    noise = np.random.default_rng(1).integers(0, 255, (64, 64, 3), np.uint8)
+    other = replace(one, face=face, crop=Image.fromarray(noise))
+    object.__setattr__(other, "reason", reason)
+    return other
+
+
+def people_of(*looks: list[Judgement]) -> tuple[list[Person], int]:
+    people = People(CONFIG)
+    for number, faces in enumerate(looks):
+        people.add(number / 2, faces)
+    return people.ranked()
+
+
+@pytest.mark.parametrize(
+    ("times", "looks", "is_enough"), [(1, 7, False), (2, 7, True), (2, 8, False), (3, 8, True)]
+)
+def test_a_verdict_needs_several_looks(times, looks, is_enough):
+    (person,), others = people_of(*[[seen(1.0)]] * times, *[[]] * (looks - times))
+    assert others == 0
+    assert person.probability > 0.9
+    assert person.verdict == ("fake" if is_enough else "inconclusive")
+    assert person.reason == person.as_dict()["reason"]
+    assert person.reason == (None if is_enough else "seen_too_little")
+
+
+def test_who_is_seen_too_little_is_counted_beside_others():
+    (person,), others = people_of([seen(0.0), stranger(1.0)], *[[seen(0.0)]] * 9)
+    assert (person.verdict, others) == ("real", 1)
+
+
+@pytest.mark.parametrize("doubt", [{"reason": "blurred"}, {"confidence": 0.8}])
+def test_a_phantom_does_not_count(doubt):
+    looks = [[seen(0.0)]] * 27
+    (person,), others = people_of([seen(0.0), stranger(1.0, **doubt)], *looks)
+    assert (person.verdict, others) == ("real", 0)
+    (alone,), others = people_of([stranger(1.0, **doubt)], *[[]] * 27)
+    assert (alone.verdict, others) == ("inconclusive", 0)
+
+
+def test_reason_of_most_looks_is_the_reason_of_a_person():
+    blurred = [[seen(1.0, "blurred")]] * 4
+    (person,), _ = people_of(*blurred, [seen(1.0, "cut")], *[[seen(1.0)]] * 4)
+    assert (person.verdict, person.reason) == ("inconclusive", "blurred")
+    (person,), _ = people_of(*blurred, *[[seen(0.0)]] * 4)
+    assert (person.verdict, person.reason) == ("real", None)
+    # Where there are better looks, marked ones do not move the answer.
+    assert person.probability == pytest.approx(1 / (1 + math.exp(3)))

@@ -1,0 +1,365 @@
+"""Read the frames of a clip: `with open_clip("clip.mp4") as clip: for frame in clip.frames(): ...`.
+
+PyAV, that is FFmpeg's libraries, decodes it. Frames come as a player shows them: at the time at
+which it does (edit lists and offsets of the start are obeyed), upright, with square pixels and
+without the combs of interlaced video. What could not be decoded or converted is never handed out.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.stream import Disposition
+
+if __package__:
+    from .photos import MIN_SIDE
+    from .frames import ClipFrame, Converter, deinterlaced
+else:
+    from photos import MIN_SIDE
+    from frames import ClipFrame, Converter, deinterlaced
+
+# What is taken. The page shows the first two.
+MAX_BYTES = 100_000_000
+MAX_SECONDS = 300
+MAX_FRAME_PIXELS = 8192 * 4320  # 8K; FFmpeg holds a dozen frames of that size
+MAX_RATE = 240  # frames a second; what claims more has wrong times
+MAX_FRAMES = MAX_SECONDS * MAX_RATE
+MAX_PACKETS = 3 * MAX_FRAMES  # with the sound's; damaged ones cost time as well
+MAX_THREADS = 4  # each holds a frame
+
+# How files begin, and what reads them. A list of its own, as FFmpeg goes by content and takes text
+# for a playlist of other files on this machine.
+MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+MATROSKA = b"\x1a\x45\xdf\xa3"
+SOUND_FILES = (b"ID3", b"OggS", b"fLaC", b"\xff\xfb", b"\xff\xf1", b"\xff\xf3")
+
+NO_PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails  # covers
+INTERLACED = (2, 3, 4, 5)  # of FFmpeg's AVFieldOrder
+SOUND_ONLY = "The file holds sound without a picture: send a video."
+
+
+class VideoError(ValueError):
+    """A video that cannot be judged; the text says in one sentence what was found and what to
+    do."""
+
+
+class VideoCancelled(Exception):
+    """The reading was stopped by whoever started it."""
+
+
+@contextmanager
+def open_clip(
+    path: str | os.PathLike, cancelled: Callable[[], bool] | None = None
+) -> Iterator[Clip]:
+    """Open a clip.
+
+    Args:
+        path: of an MP4, MOV, WebM, Matroska or AVI file.
+        cancelled: is asked before each frame is decoded whether to stop.
+
+    Raises:
+        VideoError: the file is no readable video, too large or too long.
+    """
+    path = Path(path)
+    demuxer = _demuxer(path)
+    limits = {"max_pixels": str(MAX_FRAME_PIXELS)}
+    try:
+        container = av.open(
+            f"file:{path}",
+            format=demuxer,
+            options=limits,
+            # Nothing that the file refers to is opened.
+            container_options={"format_whitelist": demuxer, "protocol_whitelist": "file"},
+            metadata_errors="replace",
+        )
+    except (FFmpegError, ValueError) as error:
+        raise VideoError(_why_unreadable(path)) from error
+    with container:
+        tracks = [one for one in container.streams.video if not one.disposition & NO_PICTURES]
+        if not tracks and container.streams.audio:
+            raise VideoError(SOUND_ONLY)
+        readable = [one for one in tracks if one.codec_context is not None]
+        if not readable:
+            raise VideoError(_why_unreadable(path))
+        readable[0].codec_context.options = limits
+        yield Clip(container, readable[0], len(tracks), cancelled)
+
+
+def read_clip(path: str | os.PathLike) -> Iterator[tuple[float, np.ndarray]]:
+    """Decode a clip from its start to its end.
+
+    Yields:
+        The time of each frame in s, and its pixels, `uint8` `[height, width, 3]` in RGB order.
+
+    Raises:
+        VideoError: the file is no readable video, too large or too long.
+    """
+    with open_clip(path) as clip:
+        for frame in clip.frames():
+            pixels = frame.picture()
+            if pixels is not None:
+                yield frame.seconds, pixels
+
+
+class Clip:
+    """A video that was opened.
+
+    Attributes:
+        seconds: how long its picture plays, by the container; `None` where that says nothing.
+        gap: usual time between two frames in s.
+        pixels: width x height of a frame as it is shown.
+        tracks: how many picture tracks the file has; the first is read.
+        read_until: time in s up to which the file was read, its sound included.
+    """
+
+    def __init__(
+        self,
+        container: InputContainer,
+        track: av.VideoStream,
+        tracks: int,
+        cancelled: Callable[[], bool] | None,
+    ) -> None:
+        self._container, self._track, self._cancelled = container, track, cancelled
+        self._start = (container.start_time or 0) / av.time_base
+        self._read = 0  # packets of the picture
+        self.tracks, self.read_until = tracks, 0.0
+        self.seconds = self._claimed_seconds()
+        rate = float(track.guessed_rate or track.average_rate or 0)
+        self.gap = 1 / min(rate if 0 < rate < math.inf else 25, MAX_RATE)
+        self._converter = Converter(track.sample_aspect_ratio or Fraction(1))
+        track.thread_type, track.thread_count = "AUTO", min(os.cpu_count() or 1, MAX_THREADS)
+        if self.seconds and self.seconds > MAX_SECONDS:
+            raise _too_long(f"lasts {clock(self.seconds)}")
+        size = track.codec_context.width, track.codec_context.height
+        width, height = self._converter.shown_size(*size)
+        self.pixels = width * height
+        if min(width, height) < MIN_SIDE or self.pixels > MAX_FRAME_PIXELS:
+            raise VideoError(
+                f"The video has {width}x{height} pixels: send one of at least "
+                f"{MIN_SIDE}x{MIN_SIDE} and at most 8192x4320."
+            )
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether as many frames were read as the file says it has."""
+        return self._read >= self._track.frames > 0
+
+    def _claimed_seconds(self) -> float | None:
+        track, duration = self._track, self._container.duration
+        if track.duration and track.time_base:
+            seconds = self._played((track.start_time or 0) + track.duration, track.time_base)
+        else:
+            seconds = (duration or 0) / av.time_base
+        return seconds if seconds > 0 else None
+
+    def _played(self, stamp: int, time_base: Fraction) -> float:
+        """Return the time in s at which a player is there."""
+        return float(stamp * time_base) - self._start
+
+    def measured_length(self, tell: Callable[[float], object]) -> float:
+        """Go through the file once without decoding it; return how long its picture plays in s.
+
+        Args:
+            tell: is told the length so far, from time to time.
+
+        Raises:
+            VideoError: it is longer than can be judged.
+            VideoCancelled: whoever started it wants it to stop.
+        """
+        seconds = 0.0
+        for packet in self._packets():
+            usual = seconds + self.gap
+            if packet.pts is not None and packet.time_base:
+                end = self._played(packet.pts + (packet.duration or 0), packet.time_base)
+                seconds = max(seconds, end if packet.duration else end + self.gap)
+            else:
+                seconds = usual
+            if seconds > MAX_SECONDS:
+                raise _too_long(f"goes on after {clock(MAX_SECONDS)}")
+            if self._read % 30 == 1:
+                tell(seconds)
+        return seconds
+
+    def frames(self, apart: float = 0.0) -> Iterator[ClipFrame]:
+        """Decode the clip.
+
+        Args:
+            apart: in s. Where key frames come at least as often, they alone are decoded, which
+                takes a fraction of the time.
+
+        Yields:
+            The frames in the order in which they are shown; their times always grow.
+
+        Raises:
+            VideoError: the video is longer than can be judged, whatever its container says.
+            VideoCancelled: whoever started it wants it to stop.
+        """
+        if self._track.codec_context.field_order in INTERLACED:
+            apart = 0.0  # lines of the frames beside a frame are needed to deinterlace it
+        seconds = -self.gap
+        for number, frame in enumerate(deinterlaced(self._decoded(apart), self._track.time_base)):
+            time_base = frame.time_base or self._track.time_base
+            if frame.pts is not None and time_base:
+                stamp = self._played(frame.pts, time_base)
+            else:
+                stamp = -math.inf
+            # Frames without a time of their own come in the usual distance.
+            seconds = max(stamp if stamp > seconds else seconds + self.gap, 0.0)
+            if seconds > MAX_SECONDS:
+                raise _too_long(f"goes on after {clock(MAX_SECONDS)}")
+            if number == MAX_FRAMES:
+                raise _too_long(f"has more than {MAX_FRAMES:,} frames")
+            stays = float(frame.duration * time_base) if frame.duration and time_base else self.gap
+            latest = max(seconds + self.gap, self.seconds or MAX_SECONDS)
+            yield ClipFrame(self._converter, frame, seconds, min(seconds + stays, latest))
+
+    def _packets(self) -> Iterator[av.Packet]:
+        """Yield what the file holds of the picture, still encoded, up to where it is damaged."""
+        packets = self._container.demux(self._track, *self._container.streams.audio)
+        for _ in range(MAX_PACKETS):
+            if self._cancelled and self._cancelled():
+                raise VideoCancelled("The video was not judged to its end.")
+            try:
+                packet = next(packets, None)
+            except FFmpegError:
+                return
+            if packet is None:
+                return
+            if packet.size == 0:  # to FFmpeg it would mean the end
+                continue
+            if packet.pts is not None and packet.time_base and not packet.is_discard:
+                end = self._played(packet.pts + (packet.duration or 0), packet.time_base)
+                self.read_until = max(self.read_until, end)
+            if packet.stream_index == self._track.index:
+                self._read += 1
+                yield packet
+        raise _too_long(f"has more than {MAX_FRAMES:,} frames")
+
+    def _decoded(self, apart: float) -> Iterator[av.VideoFrame]:
+        """Decode the picture; leave out what lies between key frames that are no farther `apart`
+        in s, where they can be decoded alone."""
+        group: list[av.Packet] = []  # a key frame and what follows it, if that may be left out
+        for packet in self._packets():
+            if packet.is_keyframe:
+                alone = self._decode_alone(group)
+                yield from alone or self._decode(group)
+                if not alone and len(group) > 1 and not group[0].is_discard:
+                    apart = 0.0
+                group = [packet]
+            elif group:
+                group.append(packet)
+            else:
+                yield from self._decode([packet])
+            if group and self._lasts(group) >= apart:
+                yield from self._decode(group)
+                group = []
+        yield from self._decode([*group, None])
+
+    def _lasts(self, group: list[av.Packet]) -> float:
+        """Return the time in s between the first packet of a group and the last."""
+        first, last = group[0].dts, group[-1].dts
+        if first is None or last is None or not self._track.time_base:
+            return math.inf
+        return float((last - first) * self._track.time_base)
+
+    def _decode_alone(self, group: list[av.Packet]) -> list[av.VideoFrame]:
+        """Return the key frame of a group that goes on after it, and forget all references to
+        other frames."""
+        if len(group) < 2 or group[0].is_discard:
+            return []
+        frames = list(self._decode([group[0], None]))
+        self._track.codec_context.flush_buffers()
+        return frames
+
+    def _decode(self, packets: Iterable[av.Packet | None]) -> Iterator[av.VideoFrame]:
+        """Yield the sound frames that the decoder makes of packets; `None` asks for the last."""
+        for packet in packets:
+            try:
+                frames = self._track.decode(packet)
+            except FFmpegError:
+                continue  # a damaged packet; others may follow
+            yield from (frame for frame in frames if not frame.is_corrupt)
+
+
+# --- The file ---
+
+
+def _demuxer(path: Path) -> str:
+    """Return the name of FFmpeg's reader for a file.
+
+    Raises:
+        VideoError: the file is missing, too large or of a kind that FFmpeg may not open.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise VideoError("The path leads to no file: check it.")
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        raise VideoError(f"The video cannot be read ({error.strerror}): check its path.") from error
+    except VideoError:
+        raise
+    except ValueError as error:  # a path with a null byte
+        raise VideoError(f"The video cannot be read ({error}): check its path.") from error
+    if status.st_size > MAX_BYTES:
+        raise VideoError(
+            f"The video has {status.st_size / 1e6:.1f} MB: send one of at most "
+            f"{MAX_BYTES // 10**6} MB, a shorter part of it for instance."
+        )
+    if head[4:8] in MP4_BOXES:
+        return "mov"
+    if head.startswith(MATROSKA):
+        return "matroska"
+    if (head[:4], head[8:12]) == (b"RIFF", b"AVI "):
+        return "avi"
+    if head.startswith(SOUND_FILES) or (head[:4], head[8:12]) == (b"RIFF", b"WAVE"):
+        raise VideoError(SOUND_ONLY)
+    raise VideoError(
+        "The file is not a video, whatever its name says: send an MP4, MOV or WebM file."
+    )
+
+
+def _why_unreadable(path: Path) -> str:
+    """Return what is wrong with a file that begins like a video, by the words in it."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        is_mp4 = content[4:8] in MP4_BOXES
+        has_index = content.find(b"moov") >= 0
+        end = len(content) if is_mp4 else 4096  # WebM names its codecs at its start
+        words = {word: content.find(word, 0, end) >= 0 for word in (b"vide", b"soun", b"V_", b"A_")}
+    if is_mp4 and not has_index:
+        return (
+            "The video is cut off (its index, which MP4 and MOV files have at their end, is "
+            "missing): send the complete file."
+        )
+    picture, sound = (b"vide", b"soun") if is_mp4 else (b"V_", b"A_")
+    if words[sound] and not words[picture]:
+        return SOUND_ONLY
+    return (
+        "The video is damaged or in a format that cannot be read: save it again as MP4 with H.264."
+    )
+
+
+def _too_long(found: str) -> VideoError:
+    return VideoError(
+        f"The video {found}: send one of at most {MAX_SECONDS // 60} minutes, a part of it for "
+        "instance."
+    )
+
+
+def clock(seconds: float) -> str:
+    """Return a time as `4:05` or `1:04:05`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
