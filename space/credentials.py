@@ -275,7 +275,9 @@ def _origins(manifest: dict, actions: list[dict], trust: Trust) -> list[Finding]
     # A generator that signs its name, but not how the picture came to be.
     if not findings and tool_kind(_generator(manifest)) == "generator":
         tool = _generator(manifest)
-        sentence = f"The credentials were made by {quote(tool)}, a program that makes pictures by AI."
+        sentence = (
+            f"The credentials were made by {quote(tool)}, a program that makes pictures by AI."
+        )
         return [Finding(Kind.GENERATOR, sentence, tool, trust, SOURCE, Claim.AI)]
     return list(findings.values())
 

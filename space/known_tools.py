@@ -13,7 +13,7 @@ else:
 # have another meaning there as well (Flux, Sora) count only alone.
 GENERATORS = (
     r"midjourney",
-    r"dall[·.\-– ]?e\b",
+    r"dall[·.\- ]?e\b",
     r"openai|chatgpt|gpt-4o|gpt-image",
     r"^sora\b",
     r"stable[ -]?diffusion|stability ai|dreamstudio",

@@ -55,6 +55,7 @@ class _Packet:
 
     values: dict[str, list[str]] = field(default_factory=dict)
     steps: list[dict[str, str]] = field(default_factory=list)
+    _step: dict[str, str] = field(default_factory=dict)
     _open: list[str] = field(default_factory=list)
     _text: list[str] = field(default_factory=list)
 
@@ -64,8 +65,8 @@ class _Packet:
             raise XmpError(f"its elements are nested deeper than {MAX_DEPTH}")
         self._open.append(tag)
         self._text.clear()
-        if tag == LIST_ITEM and len(self.steps) < MAX_STEPS:
-            self.steps.append({})
+        if tag == LIST_ITEM:
+            self._step = {}
         for name, value in attributes.items():
             self._add(name, value)
 
@@ -91,8 +92,9 @@ class _Packet:
     def _add(self, tag: str, value: str) -> None:
         name = PROPERTIES.get(tag)
         if name in ("action", "softwareAgent", "when"):
-            if self.steps:
-                self.steps[-1][name] = value
+            if not self._step and len(self.steps) < MAX_STEPS:
+                self.steps.append(self._step)
+            self._step[name] = value
         elif name and len(self.values.setdefault(name, [])) < MAX_STEPS:
             self.values[name].append(value)
 
@@ -108,7 +110,7 @@ def read_xmp(packet: bytes | str) -> list[Finding]:
     """
     parsed = _parse(packet.encode() if isinstance(packet, str) else packet)
     values = parsed.values
-    steps = [step for step in parsed.steps if step]
+    steps = parsed.steps
     findings = [remote_finding(one) for one in values.get("provenance", [])[:1]]
     findings += _origins(values.get("DigitalSourceType", []))
     for name in ("AISystemUsed", "AIPromptInformation"):
@@ -138,6 +140,8 @@ def _parse(packet: bytes) -> _Packet:
     try:
         parser.feed(packet)
         return parser.close()
+    except XmpError:
+        raise
     except DefusedXmlException as error:
         raise XmpError("it declares entities, which no such packet needs") from error
     except (ParseError, ValueError, LookupError) as error:  # the latter of an unknown encoding
