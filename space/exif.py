@@ -20,11 +20,18 @@ MAX_TEXT = 1_000_000  # bytes of a field that are read
 Base, IFD = ExifTags.Base, ExifTags.IFD
 
 
+def load_exif(data: bytes) -> Image.Exif:
+    """Return EXIF data as Pillow gives those of a photo."""
+    exif = Image.Exif()
+    exif.load(data)
+    return exif
+
+
 def read_exif(exif: Image.Exif) -> list[Finding]:
     """Return what EXIF data say.
 
     Args:
-        exif: of a picture, as Pillow reads them.
+        exif: of a photo, as Pillow gives them.
     """
     details = exif.get_ifd(IFD.Exif)
     fields = {

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import BinaryIO
 
 from PIL import TiffImagePlugin
@@ -49,35 +49,39 @@ PHOTOSHOP_LAYERS = 37724  # tag of a TIFF file
 IPTC_PROGRAM = b"\x1c\x02\x41"  # "originating program" of the IPTC's older notes
 
 
-def png_texts(file: BinaryIO) -> Iterator[tuple[str, str]]:
-    """Yield keyword and text of the notes of a PNG file, without decoding its picture.
+def read_png(file: BinaryIO) -> tuple[dict[str, str], bytes]:
+    """Return the notes of a PNG file and its EXIF data, without decoding its picture.
 
-    Pillow reads those behind the picture only after decoding it, and gives the file up at a note
-    that is too large.
+    Pillow reads what stands behind the picture only after decoding it, and gives the file up at a
+    note that is too large.
 
     Args:
         file: open for reading, at any place.
+
+    Returns:
+        Text by keyword, of several texts with one keyword the first, and the EXIF data, empty where
+        there are none.
     """
+    notes: dict[str, str] = {}
+    exif = b""
     file.seek(len(PNG_START))
-    left = MAX_TEXTS
     for _ in range(MAX_CHUNKS):
         head = file.read(8)
-        if len(head) < 8 or head[4:] == b"IEND":
-            return
+        if len(head) < 8 or head[4:] == b"IEND" or sum(map(len, notes.values())) > MAX_TEXTS:
+            break
         length = int.from_bytes(head[:4], "big")
         after = file.tell() + length + 4
-        if head[4:] in (b"tEXt", b"zTXt", b"iTXt"):
-            data = file.read(min(length, MAX_TEXT))
-            if note := _png_text(head[4:], data):
-                yield note
-                left -= len(note[1])
-                if left < 0:
-                    return
+        if head[4:] == b"eXIf":
+            exif = exif or file.read(min(length, MAX_TEXT))
+        elif head[4:] in (b"tEXt", b"zTXt", b"iTXt"):
+            name, text = _png_text(head[4:], file.read(min(length, MAX_TEXT)))
+            notes.setdefault(name, text)
         file.seek(after)
+    return notes, exif
 
 
-def _png_text(kind: bytes, data: bytes) -> tuple[str, str] | None:
-    """Return keyword and text of a PNG chunk; `None` where it holds no readable text."""
+def _png_text(kind: bytes, data: bytes) -> tuple[str, str]:
+    """Return keyword and text of a PNG chunk; no text where it is damaged."""
     keyword, _, rest = data.partition(b"\0")
     packed = kind == b"zTXt"
     if packed:
@@ -89,7 +93,7 @@ def _png_text(kind: bytes, data: bytes) -> tuple[str, str] | None:
         try:
             rest = zlib.decompressobj().decompress(rest, MAX_TEXT)
         except zlib.error:
-            return None
+            rest = b""
     return keyword.decode("latin-1"), decoded(rest, MAX_TEXT)
 
 

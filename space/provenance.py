@@ -20,21 +20,21 @@ from PIL import Image, JpegImagePlugin, TiffImagePlugin
 if __package__:
     from .clip_notes import clip_format, clip_xmp, read_clip
     from .credentials import NO_CREDENTIALS, has_credentials, read_credentials
-    from .exif import read_exif
+    from .exif import load_exif, read_exif
     from .faces import FORMATS
     from .findings import Claim, Finding, Kind, Trust, clean, decoded
     from .jpeg_hints import read_encoding
-    from .notes import PNG_START, XMP_KEY, png_texts, read_layers, read_notes, read_photoshop
+    from .notes import PNG_START, XMP_KEY, read_layers, read_notes, read_photoshop, read_png
     from .preview import read_preview
     from .xmp import read_xmp
 else:
     from clip_notes import clip_format, clip_xmp, read_clip
     from credentials import NO_CREDENTIALS, has_credentials, read_credentials
-    from exif import read_exif
+    from exif import load_exif, read_exif
     from faces import FORMATS
     from findings import Claim, Finding, Kind, Trust, clean, decoded
     from jpeg_hints import read_encoding
-    from notes import PNG_START, XMP_KEY, png_texts, read_layers, read_notes, read_photoshop
+    from notes import PNG_START, XMP_KEY, read_layers, read_notes, read_photoshop, read_png
     from preview import read_preview
     from xmp import read_xmp
 
@@ -158,23 +158,12 @@ def _tried(what: str, reader: Callable[..., list[Finding]], *arguments: object) 
 
 def _read_photo(file: BinaryIO) -> list[Finding]:
     file.seek(0)
-    texts = _png_notes(file) if file.read(len(PNG_START)) == PNG_START else {}
-    packet = texts.pop(XMP_KEY, None)
-    findings = _tried("The PNG text", read_notes, texts, "PNG text")
-    return findings + _tried("The photo", _read_opened, file, packet)
-
-
-def _read_opened(file: BinaryIO, packet: str | bytes | None) -> list[Finding]:
-    """Return what Pillow gives access to.
-
-    Args:
-        file: of the photo.
-        packet: its XMP, where that was found already.
-    """
+    if file.read(len(PNG_START)) == PNG_START:
+        return _read_png(file)
     file.seek(0)
     photo = Image.open(file, formats=FORMATS)
     findings = _tried("The EXIF data", lambda: read_exif(photo.getexif()))
-    if packet := packet or photo.info.get("xmp"):
+    if packet := photo.info.get("xmp"):
         findings += _tried("The XMP packet", read_xmp, packet)
     if comment := photo.info.get("comment"):
         notes = {"comment": decoded(comment)}
@@ -189,9 +178,12 @@ def _read_opened(file: BinaryIO, packet: str | bytes | None) -> list[Finding]:
     return findings
 
 
-def _png_notes(file: BinaryIO) -> dict[str, str]:
-    """Return the notes of a PNG file; of several with one keyword the first."""
-    notes: dict[str, str] = {}
-    for name, text in png_texts(file):
-        notes.setdefault(name, text)
-    return notes
+def _read_png(file: BinaryIO) -> list[Finding]:
+    notes, data = read_png(file)
+    packet = notes.pop(XMP_KEY, "")
+    findings = _tried("The PNG text", read_notes, notes, "PNG text")
+    if packet:
+        findings += _tried("The XMP packet", read_xmp, packet)
+    if data:
+        findings += _tried("The EXIF data", lambda: read_exif(load_exif(data)))
+    return findings
