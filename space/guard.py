@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 
 if __package__:  # imported by the benchmark
-    from .faces import PhotoError
     from .lean_gradio import gr
+    from .photos import PhotoError
 else:
-    from faces import PhotoError
     from lean_gradio import gr
+    from photos import PhotoError
 
 CALLS = ("/gradio_api/queue/join", "/gradio_api/call/", "/gradio_api/run/", "/gradio_api/api/")
 MAX_CALL = 5_000_000  # bytes; files are uploaded before, a call only names them

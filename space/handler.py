@@ -12,10 +12,10 @@ from PIL import Image
 
 if __package__ == "space":  # an endpoint loads it as a part of a package that is not there
     from .detector import Detector
-    from .faces import PhotoError
+    from .photos import PhotoError
 else:
     from detector import Detector
-    from faces import PhotoError
+    from photos import PhotoError
 
 MAX_BYTES = 50_000_000  # of a photo's file, as on the page
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from space.faces import model_input
+from space.photos import model_input
 from tests.drawing import draw_face, write_source
 from tests.serving import SPACE, make_environment
 from training.config import PrepareConfig, TrainConfig

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 import training.baselines
 from space.detector import BUNDLED
-from space.faces import open_photo
+from space.photos import open_photo
 from tests.drawing import draw_face
 from training.baselines import (
     Candidate,

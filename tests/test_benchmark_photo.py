@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from space.faces import load_face_finder, open_photo
+from space.faces import load_face_finder
+from space.photos import open_photo
 from training import benchmark_photo
 from training.benchmark_photo import (
     KERAS,

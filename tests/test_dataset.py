@@ -11,7 +11,9 @@ from datasets import ClassLabel, load_dataset
 from PIL import Image
 
 import training.dataset as module
-from space.faces import Face, crop_face, load_face_finder, open_photo
+from space.crops import crop_face
+from space.faces import Face, load_face_finder
+from space.photos import open_photo
 from tests.drawing import draw_face, write_source
 from tests.serving import SPACE
 from training.config import SPLITS, PrepareConfig

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from space.faces import model_input, open_photo
+from space.photos import model_input, open_photo
 from tests.drawing import draw_face
 from training import degrade
 

@@ -9,25 +9,19 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from space.detector import BUNDLED, MODEL_FILE
-from space.faces import (
-    YUNET_FILE,
-    YUNET_REPOSITORY,
-    YUNET_REVISION,
-    Face,
-    FaceFinder,
-    FaceFinderError,
+from space.contract import MODEL_FILE
+from space.crops import crop_face, crop_landmarks, face_square
+from space.detector import BUNDLED
+from space.faces import Face, FaceFinder, FaceFinderError, load_face_finder
+from space.photos import (
     PhotoError,
-    crop_face,
-    crop_landmarks,
     crop_square,
-    face_square,
-    load_face_finder,
     model_input,
     open_photo,
     open_reduced,
     resize_square,
 )
+from space.yunet import YUNET_FILE, YUNET_REPOSITORY, YUNET_REVISION
 from tests.conftest import SHARED
 from tests.drawing import draw_face
 from tests.hub_server import Hub, serve_hub

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from gradio.utils import get_upload_folder
 
-from space.faces import PhotoError
 from space.guard import MAX_CALL, RefuseAddresses, uploaded_path
+from space.photos import PhotoError
 
 CALL = "/gradio_api/call/judge_photo"
 

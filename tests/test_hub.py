@@ -19,7 +19,7 @@ from tests.drawing import draw_face
 from tests.hub_server import SIGNATURE, Hub, serve_hub, short_waits
 from tests.serving import ask_page, serve_page, shown_text
 from training.errors import UserError
-from training.hub import dataset_upload, model_upload, space_upload
+from training.hub import CODE_FILES, dataset_upload, model_upload, space_upload
 
 PROJECT = Path(__file__).parents[1]
 MODEL, SPACE, DATASET = "someone/detector", "someone/page", "someone/faces"
@@ -132,12 +132,12 @@ def test_each_repository_gets_one_commit(pushed, data):
     assert len(others) == 3
     assert {
         "README.md", "LICENSE", "config.json", "deepfake_cnn.keras", "deepfake_cnn.h5",
-        "detector.json", "detector.py", "detector.tflite", "faces.py", "handler.py",
-        "metrics.json", "requirements.txt", "roc.png", *others,
+        "detector.json", "detector.tflite", "metrics.json", "requirements.txt", "roc.png",
+        *CODE_FILES, *others,
     } <= model.files.keys()  # fmt: skip
     packages = model.files["requirements.txt"].decode().split()
     assert [line.split(">=")[0] for line in packages] == ["ai-edge-litert", "numpy", "pillow"]
-    for name in ("detector.py", "faces.py"):
+    for name in CODE_FILES:
         assert model.files[name] == space.files[name] == (PROJECT / "space" / name).read_bytes()
     assert {"app.py", "requirements.txt", "model/detector.tflite"} <= space.files.keys()
     assert {"examples/drawn.png", "examples/README.md"} <= space.files.keys()

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from space.faces import model_input, open_photo
+from space.photos import model_input, open_photo
 from training.dataset import read_split
 from training.pipeline import PhotoBatches, RandomChannelShift, build_augmentation
 

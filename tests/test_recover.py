@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from space.detector import Detector
-from space.faces import model_input
+from space.photos import model_input
 from tests.drawing import draw_face
 from tests.serving import SPACE
 from training import card

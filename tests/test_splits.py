@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from space.faces import PhotoError
+from space.photos import PhotoError
 from tests.drawing import draw_face
 from training.errors import UserError
 from training.splits import (

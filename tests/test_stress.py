@@ -10,8 +10,9 @@ from PIL import Image
 
 import training.evaluate
 import training.stress
-from space.detector import BUNDLED, Calibration, DetectorConfig
-from space.faces import open_photo
+from space.contract import Calibration, DetectorConfig
+from space.detector import BUNDLED
+from space.photos import open_photo
 from tests.drawing import draw_face
 from training.dataset import Photo, read_split
 from training.degrade import brighten

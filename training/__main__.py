@@ -10,7 +10,7 @@ from dataclasses import Field, fields
 from pathlib import Path
 from typing import get_args, get_type_hints
 
-from space.faces import PhotoError
+from space.photos import PhotoError
 from training.config import DEFAULT_RECIPE, RECIPES, SPLITS, PrepareConfig, TrainConfig
 from training.errors import UserError
 

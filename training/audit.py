@@ -38,7 +38,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
-from space.faces import FORMATS, FaceFinder, PhotoError, open_photo, resize_square
+from space.faces import FaceFinder
+from space.photos import FORMATS, PhotoError, open_photo, resize_square
 from training.config import SPLITS
 from training.dataset import LABELS, REPORT, load_finder, read_split
 from training.errors import UserError

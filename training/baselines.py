@@ -28,7 +28,7 @@ from sklearn.svm import SVC
 from tqdm import tqdm
 
 from space.detector import Detector
-from space.faces import open_photo, resize_square
+from space.photos import open_photo, resize_square
 from training.config import SPLITS
 from training.dataset import Photo, read_report, read_source_pairs, read_split
 from training.errors import UserError

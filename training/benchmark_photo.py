@@ -10,16 +10,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from space.crops import crop_face
 from space.detector import Detector, load_bundled
-from space.faces import (
-    Face,
-    FaceFinder,
-    crop_face,
-    load_face_finder,
-    model_input,
-    open_photo,
-    open_reduced,
-)
+from space.faces import Face, FaceFinder, load_face_finder
+from space.photos import model_input, open_photo, open_reduced
 from training.benchmark_network import build_like_bundled, show_spread
 from training.degrade import noise
 from training.report import markdown_table

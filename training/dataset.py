@@ -24,17 +24,9 @@ import PIL
 from PIL import Image
 from tqdm import tqdm
 
-from space.faces import (
-    Face,
-    FaceFinder,
-    FaceFinderError,
-    PhotoError,
-    crop_face,
-    load_face_finder,
-    model_input,
-    open_photo,
-    resize_square,
-)
+from space.crops import crop_face
+from space.faces import Face, FaceFinder, FaceFinderError, load_face_finder
+from space.photos import PhotoError, model_input, open_photo, resize_square
 from training.config import SPLITS, PrepareConfig
 from training.errors import UserError
 from training.folders import check_replaceable, replaced_folder
@@ -171,7 +163,7 @@ def prepare(config: PrepareConfig) -> Path:
 
 
 def open_framed(photo: Photo, margin: float) -> Image.Image:
-    """Return a photo's pixels, cropped to its face as `space.faces.crop_face` does.
+    """Return a photo's pixels, cropped to its face as `space.crops.crop_face` does.
 
     Args:
         photo: of a prepared folder.

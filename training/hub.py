@@ -37,8 +37,8 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
-from space.detector import CONFIG_FILE, MODEL_FILE
-from space.faces import PhotoError, open_photo
+from space.contract import CONFIG_FILE, MODEL_FILE
+from space.photos import PhotoError, open_photo
 from training.card import render_card
 from training.config import CONFIG, SPLITS, read_config
 from training.errors import UserError
@@ -49,7 +49,18 @@ SPACE = PROJECT / "space"
 NETWORKS = ("deepfake_cnn.keras", "deepfake_cnn.h5")  # `training.fit` names them; it needs Keras
 RUN_FILES = (*NETWORKS, "history.csv", "curves.png")
 UNPACKED = ("metadata.json", "model.weights.h5")  # of a `.keras` file, beside `config.json`
-CODE_FILES = ("detector.py", "faces.py", "handler.py")
+CODE_FILES = (
+    "contract.py",
+    "crops.py",
+    "detector.py",
+    "faces.py",
+    "finder.py",
+    "handler.py",
+    "judgements.py",
+    "loading.py",
+    "photos.py",
+    "yunet.py",
+)
 DATA_FILES = ("README.md", "prepare_report.json", "source_pairs.csv")
 ENDPOINT_PACKAGES = ("ai-edge-litert", "numpy", "pillow")  # of those that the page needs
 CARD = "model_card.md"

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from space.faces import open_photo
+from space.photos import open_photo
 from training.dataset import PARTS, Photo, PhotoRow, read_source_pairs
 from training.splits import SCALES, SEARCH_SIDE
 

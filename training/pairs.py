@@ -19,7 +19,9 @@ import keras
 import numpy as np
 from PIL import Image
 
-from space.faces import Face, face_square, model_input, open_photo
+from space.crops import face_square
+from space.faces import Face
+from space.photos import model_input, open_photo
 from training.composites import compose, part_region
 from training.dataset import LABELS, PARTS, Photo
 from training.degrade import degrade, jpeg

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from PIL import Image
 
-from space.faces import model_input
+from space.photos import model_input
 from training.dataset import LABELS, Photo, open_framed
 from training.degrade import degrade
 
@@ -45,7 +45,7 @@ class PhotoBatches(keras.utils.PyDataset):
                 it was.
             degrade_share: share of the photos that go through `training.degrade.degrade`, others in
                 every epoch.
-            crop_margin: crop each to its face, as `space.faces.crop_face` does; 0 takes all of it.
+            crop_margin: crop each to its face, as `space.crops.crop_face` does; 0 takes all of it.
         """
         super().__init__(workers=2, max_queue_size=8)
         self.labels = np.array([photo.is_fake for photo in photos], dtype=int)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import ConfusionMatrixDisplay, RocCurveDisplay, roc_curve
 
-from space.faces import open_photo
+from space.photos import open_photo
 from training.dataset import LABELS, Photo
 from training.metrics import estimate
 from training.sources import lookup

@@ -13,7 +13,7 @@ import fsspec
 import httpx2
 from PIL import Image
 
-from space.faces import FORMATS
+from space.photos import FORMATS
 from training.errors import UserError
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 from tqdm import tqdm
 
-from space.faces import open_photo, resize_square
+from space.photos import open_photo, resize_square
 from training.errors import UserError
 
 # Twentieths: 70 / 15 / 15 %.

@@ -1,0 +1,184 @@
+"""From a photo in any common file format to the pixels that the model is shown.
+
+Decoding, orientation, colour order and resizing exist here once: the page, the shell, the training
+data and the evaluation all call these functions, so that a model is never served pixels that it was
+not trained on.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageOps
+
+try:  # photos of iPhones; programs that never see any do without it
+    from pillow_heif import register_heif_opener
+except ImportError:
+    register_heif_opener = None
+
+# Formats that Pillow decodes by itself; the others (EPS, for instance) start programs or are no
+# photos.
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "GIF", "TIFF")
+MIN_SIDE = 32  # px: below this there is nothing left to judge
+MAX_PIXELS = 100_000_000  # decoded, 100 megapixels take 300 MB
+# What Pillow's decoders raise for damaged files.
+DECODING_ERRORS = (OSError, SyntaxError, ValueError, TypeError, LookupError, MemoryError)
+DECODING_ERRORS += (RuntimeError,)
+RESAMPLING = Image.Resampling.BICUBIC
+# px: the finest copy in which faces are looked for has no more.
+REDUCED_SIDE = 1440
+
+PhotoSource = str | os.PathLike | bytes | Image.Image | np.ndarray
+
+# Pillow's own guard would refuse at another size than the message below names.
+Image.MAX_IMAGE_PIXELS = None
+Image.init()  # `Image.open` knows only some of the formats above before
+if register_heif_opener:
+    register_heif_opener()
+    FORMATS += ("HEIF",)
+
+
+class PhotoError(ValueError):
+    """A photo that cannot be judged; the text says in one sentence what was found and what to
+    do."""
+
+
+def open_photo(source: PhotoSource) -> Image.Image:
+    """Decode a photo as everyone sees it: upright, 8 bits a channel, RGB.
+
+    Args:
+        source: a path, the bytes of a file, a PIL image, or a `uint8` array `[height, width, 3]` in
+            RGB order.
+
+    Returns:
+        An RGB image; EXIF orientation is applied, transparency is laid on white, 16-bit grey is
+        scaled to 8 bits and of an animation the first frame is taken.
+
+    Raises:
+        PhotoError: the source is missing, no image, damaged, smaller than 32 px or larger than 100
+            megapixels.
+    """
+    return _open(source, reduce=False)[0]
+
+
+def open_reduced(source: PhotoSource) -> tuple[Image.Image, float]:
+    """Decode a photo as `open_photo` does, but a large JPEG in less time at half its size or a
+    quarter, as long as its shorter side keeps `REDUCED_SIDE` px.
+
+    Returns:
+        The photo, and how many px of the whole photo lie in one of its px.
+    """
+    return _open(source, reduce=True)
+
+
+def _open(source: PhotoSource, *, reduce: bool) -> tuple[Image.Image, float]:
+    if isinstance(source, np.ndarray):
+        source = _from_array(source)
+    if isinstance(source, Image.Image):
+        return _decoded(source, reduce=False)  # it is the caller's, and would stay reduced
+    if isinstance(source, bytes):
+        return _decode(io.BytesIO(source), reduce)
+    try:
+        with open(source, "rb") as file:
+            return _decode(file, reduce)
+    except PhotoError:
+        raise
+    except OSError as error:
+        raise PhotoError(f"The photo cannot be read ({error.strerror}): check its path.") from error
+    except ValueError as error:  # a path with a null byte
+        raise PhotoError(f"The photo cannot be read ({error}): check its path.") from error
+
+
+def crop_square(photo: Image.Image) -> Image.Image:
+    """Cut the largest centred square out of a photo; nothing is squeezed, so faces keep their
+    shape."""
+    side = min(photo.size)
+    left, top = (photo.width - side) // 2, (photo.height - side) // 2
+    return photo.crop((left, top, left + side, top + side))
+
+
+def resize_square(photo: Image.Image, size: int) -> Image.Image:
+    """Resize the centred square of a photo to `size` x `size` px, smoothing as it shrinks so that
+    nothing aliases."""
+    square = crop_square(photo)
+    return square if square.width == size else square.resize((size, size), RESAMPLING)
+
+
+def model_input(photo: Image.Image, size: int) -> np.ndarray:
+    """Turn an RGB photo into what the model takes.
+
+    Returns:
+        `float32` array `[size, size, 3]`, RGB, 0 to 255; the network scales it itself.
+    """
+    return np.asarray(resize_square(photo, size), dtype=np.float32)
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        raise PhotoError(
+            f"The array is {array.dtype} with shape {list(array.shape)}: pass uint8 [height, "
+            "width, 3] in RGB order."
+        )
+    return Image.fromarray(array)
+
+
+def _decode(file: BinaryIO, reduce: bool) -> tuple[Image.Image, float]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # damaged EXIF warns; the pixels are what counts
+        try:
+            photo = Image.open(file, formats=FORMATS)
+        except Image.UnidentifiedImageError as error:
+            raise PhotoError("The file is not a readable photo: send JPEG, PNG or WebP.") from error
+        except DECODING_ERRORS as error:
+            raise _damaged(error) from error
+        with photo:
+            return _decoded(photo, reduce)
+
+
+def _decoded(photo: Image.Image, reduce: bool) -> tuple[Image.Image, float]:
+    try:
+        _check_size(photo)
+        full = max(photo.size)
+        if reduce and photo.format in ("JPEG", "MPO") and min(photo.size) >= 2 * REDUCED_SIDE:
+            scale = min(photo.size) // REDUCED_SIDE
+            photo.draft(None, (photo.width // scale, photo.height // scale))
+        upright = _upright_rgb(photo)
+        return upright, full / max(upright.size)
+    except PhotoError:
+        raise
+    except DECODING_ERRORS as error:
+        raise _damaged(error) from error
+
+
+def _damaged(error: Exception) -> PhotoError:
+    return PhotoError(f"The photo is damaged and cannot be decoded ({error}): save it again.")
+
+
+def _check_size(photo: Image.Image) -> None:
+    width, height = photo.size
+    if min(width, height) < MIN_SIDE:
+        raise PhotoError(
+            f"The photo is {width}x{height} pixels: send one of at least {MIN_SIDE}x{MIN_SIDE}."
+        )
+    if width * height > MAX_PIXELS:
+        raise PhotoError(
+            f"The photo has {width * height / 1e6:.1f} megapixels: send one of at most "
+            f"{MAX_PIXELS // 10**6}."
+        )
+
+
+def _upright_rgb(photo: Image.Image) -> Image.Image:
+    deep = photo.mode == "I" and photo.getextrema()[1] > 65535
+    if photo.mode == "F" or deep:
+        raise PhotoError("The photo has pixels without a known range: save it as PNG.")
+    photo = ImageOps.exif_transpose(photo)
+    if photo.mode.startswith("I"):  # 16 bits of grey: convert("RGB") would clip them to white
+        photo = Image.fromarray((np.asarray(photo).clip(0, 65535) // 256).astype(np.uint8))
+    if photo.has_transparency_data:
+        layer = photo.convert("RGBA")
+        photo = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    return photo.convert("RGB")

@@ -1,0 +1,288 @@
+"""The face finder YuNet (Wu et al. 2023, https://doi.org/10.1007/s11633-023-1423-y)."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+if __package__:
+    from .finder import (
+        SEARCH_GAP,
+        SURE_SCORE,
+        Face,
+        FaceFinder,
+        FaceFinderError,
+        brightened,
+        distinct,
+        wrapped,
+    )
+    from .photos import RESAMPLING
+else:
+    from finder import (
+        SEARCH_GAP,
+        SURE_SCORE,
+        Face,
+        FaceFinder,
+        FaceFinderError,
+        brightened,
+        distinct,
+        wrapped,
+    )
+    from photos import RESAMPLING
+
+if TYPE_CHECKING:
+    import cv2
+
+# The one file of the Hub that is fetched, and the contents that are taken for it: the network as
+# published in March 2023, and the same network exported anew by OpenCV in May 2026.
+YUNET_REPOSITORY = "opencv/face_detection_yunet"
+YUNET_REVISION = "3cc26e7f1014a5ee5d74a42acee58bafc9d0a310"
+YUNET_FILE = "face_detection_yunet_2023mar.onnx"
+YUNET_SHA256 = (
+    "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+    "ebafce4e3c118d6554634be5c27ab333b4c047a9a8c3faf1d7cf93101c22f0f0",
+)
+YUNET_OUTPUTS = {f"{kind}_{step}" for kind in ("cls", "obj", "bbox", "kps") for step in (8, 16, 32)}
+HUB_TIMEOUT = 5  # s to wait for the Hub before the cascade takes over
+
+CANDIDATE_SCORE = 0.3  # YuNet's, to earn a second look
+# YuNet's at the second look. The faces of all 1,741 photos of the dataset pass it, and something in
+# 7 of 248 pictures without faces (29 photos; these turned, enlarged and cut; scrambled ones and
+# noise). At 0.7 it would be 15 pictures; at 0.85 none, but 13 % fewer of the faces behind
+# sunglasses and a mask.
+FACE_SCORE = 0.8
+
+# The second look: an upright square around the face, scaled so that the face has the size on which
+# YuNet's landmarks follow a tilted head: of 15 degrees they show 3 on faces of 100 px, 11 on 200.
+LOOK_FACE = 240  # px, longer side of the face's box
+LOOK_SIDE = 384  # px
+SIZE_STEP = 64  # px: pictures are filled up with black to multiples of that, so that fewer differ
+KEPT_SIDE, KEPT_NETWORKS = 640, 12  # px; see `YuNet._network`
+TURN_GAIN = 0.03  # by which a turned look must beat the upright one
+GLANCE = 0.5  # scale of the picture that tells whether it may
+LOOK_TILT = 10.0  # degrees: a head that is tilted by more is looked at again, levelled,
+LOOKS = 3  # times, as the landmarks follow a tilt by less than it is
+
+
+class YuNet(FaceFinder):
+    """Finds faces with the network YuNet, in two looks.
+
+    The first is at copies of the whole photo, with a low threshold. The second is at each candidate
+    alone, with the face always at the same size and turned until it is upright: YuNet finds turned
+    faces as well but puts upright landmarks on them, so that its score alone tells what is up.
+    """
+
+    name = "YuNet"
+
+    def __init__(self, path: Path, notice: str) -> None:
+        """Load the network.
+
+        Args:
+            path: the ONNX file.
+            notice: see `FaceFinder`.
+
+        Raises:
+            FaceFinderError: the file is missing or holds no YuNet network.
+        """
+        import cv2
+
+        super().__init__(notice)
+        advice = "name YuNet's ONNX file."
+        try:
+            self._content = np.frombuffer(path.read_bytes(), np.uint8)
+        except OSError as error:
+            raise FaceFinderError(
+                f"The face finder {path} cannot be read ({error.strerror}): {advice}"
+            ) from error
+        self._networks: dict[tuple[int, int], cv2.FaceDetectorYN] = {}
+        try:
+            # OpenCV takes any network for YuNet, and crashes in its first use.
+            outputs = set(cv2.dnn.readNetFromONNX(self._content).getUnconnectedOutLayersNames())
+            if not outputs >= YUNET_OUTPUTS:
+                raise FaceFinderError(f"The face finder {path} is another network: {advice}")
+            self._rows(np.zeros((LOOK_SIDE, LOOK_SIDE, 3), np.uint8))
+        except cv2.error as error:
+            raise FaceFinderError(
+                f"The face finder {path} is no YuNet network: {advice}"
+            ) from error
+
+    def _rows(self, picture: np.ndarray) -> np.ndarray:
+        """Return `float32` `[faces, 15]` for an RGB picture: box, landmarks, score."""
+        import cv2
+
+        bgr = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2BGR)
+        below, beside = (-side % SIZE_STEP for side in picture.shape[:2])
+        if below or beside:
+            bgr = cv2.copyMakeBorder(bgr, 0, below, 0, beside, cv2.BORDER_CONSTANT)
+        with self._lock:
+            rows = self._network(bgr.shape[1], bgr.shape[0]).detect(bgr)[1]
+        return np.zeros((0, 15), np.float32) if rows is None else rows
+
+    def _network(self, width: int, height: int) -> cv2.FaceDetectorYN:
+        """Return the network for pictures of a size.
+
+        Those for small pictures are kept, as OpenCV needs longer to set a network up for another
+        size than to look for faces.
+        """
+        import cv2
+
+        size = (width, height)
+        key = size if max(size) <= KEPT_SIDE else (0, 0)
+        network = self._networks.pop(key, None)
+        if network is None:
+            nothing = np.zeros(0, np.uint8)
+            network = cv2.FaceDetectorYN.create(
+                "onnx", self._content, nothing, size, CANDIDATE_SCORE
+            )
+        elif network.getInputSize() != size:
+            network.setInputSize(size)
+        self._networks[key] = network  # at the end, as the one used last
+        if len(self._networks) > KEPT_NETWORKS:
+            del self._networks[next(iter(self._networks))]
+        return network
+
+    def _detect(self, picture: np.ndarray) -> list[Face]:
+        return [
+            Face(tuple(row[:4].tolist()), row[4:14].reshape(5, 2), float(row[14]))
+            for row in self._rows(picture)
+        ]
+
+    def _confirm(self, photo: Image.Image, candidates: list[Face], brighten: bool) -> list[Face]:
+        looks = [
+            self._second_look(_View(photo, one, brighten)) if one.landmarks is None else one
+            for one in candidates
+        ]
+        return distinct([one for one in looks if one and one.confidence >= FACE_SCORE])
+
+    def _second_look(self, view: _View) -> Face | None:
+        """Return the face in the middle of a view, looked at with the head upright."""
+        angle, face = 0.0, self._look(view, 0.0)
+        if face is None or face.confidence < SURE_SCORE:
+            for turn in (90.0, 180.0, 270.0):
+                # Mostly in vain: a small picture, in a quarter of the time, tells whether to look.
+                small = self._look(view, turn, GLANCE)
+                if small is None or (face and small.confidence < face.confidence):
+                    continue
+                turned = self._look(view, turn)
+                if turned and (face is None or turned.confidence > face.confidence + TURN_GAIN):
+                    angle, face = turn, turned
+        for _ in range(LOOKS):
+            if face is None or abs(wrapped(face.roll - angle)) < LOOK_TILT:
+                break
+            levelled = self._look(view, face.roll)
+            if levelled is None or levelled.confidence < face.confidence - TURN_GAIN:
+                break
+            angle, face = face.roll, levelled
+        return face
+
+    def _look(self, view: _View, angle: float, scale: float = 1.0) -> Face | None:
+        """Return the surest face in the middle of a view turned counterclockwise by `angle`
+        degrees and scaled."""
+        picture, to_photo = view.turned(angle, scale)
+        rows = self._rows(picture)
+        rows[:, :14] /= scale
+        centres = rows[:, :2] + rows[:, 2:4] / 2
+        away = np.linalg.norm(centres - LOOK_SIDE / 2, axis=1) / LOOK_FACE
+        grown = rows[:, 2:4].max(axis=1, initial=0) / LOOK_FACE
+        rows = rows[(away < 0.4) & (grown > 0.5) & (grown < 2)]
+        if not len(rows):
+            return None
+        row = rows[rows[:, 14].argmax()]
+        points = np.concatenate([row[:2] + row[2:4] / 2, row[4:14]]).reshape(6, 2)
+        (x, y), *landmarks = points @ to_photo[:, :2].T + to_photo[:, 2]
+        width, height = row[2:4] / view.scale
+        landmarks = np.array(landmarks, np.float32)
+        across, down = np.abs(landmarks[1] - landmarks[0])
+        if down > across:  # the head lies on its side
+            width, height = height, width
+        box = tuple(float(v) for v in (x - width / 2, y - height / 2, width, height))
+        return Face(box, landmarks, float(row[14]))
+
+
+def fetch_yunet() -> Path:
+    """Return the YuNet file of the Hub, from its cache or after a download.
+
+    Raises:
+        FaceFinderError: it cannot be had, or is another file than expected.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    name = {"filename": YUNET_FILE, "revision": YUNET_REVISION}
+    try:
+        try:
+            path = hf_hub_download(YUNET_REPOSITORY, **name, local_files_only=True)
+        except LocalEntryNotFoundError:
+            # Without an answer to this, the download would wait and retry for half a minute.
+            get_hf_file_metadata(hf_hub_url(YUNET_REPOSITORY, **name), timeout=HUB_TIMEOUT)
+            path = hf_hub_download(YUNET_REPOSITORY, **name)
+    except Exception as error:  # HTTP errors share no class, and whatever it was, the cascade works
+        raise FaceFinderError(
+            f"YuNet could not be fetched from the Hugging Face Hub ({type(error).__name__}): check "
+            "the network, or set FACE_DETECTOR to a copy of its ONNX file."
+        ) from error
+    if hashlib.sha256(Path(path).read_bytes()).hexdigest() not in YUNET_SHA256:
+        raise FaceFinderError(
+            f"{path} is not the YuNet file that was expected (sha256 differs): delete it, to fetch "
+            "it again."
+        )
+    return Path(path)
+
+
+class _View:
+    """What lies around a face in a photo, to be shown turned and at any size.
+
+    Attributes:
+        scale: px in one px of the photo, of pictures in which the face is `LOOK_FACE` px long.
+    """
+
+    def __init__(self, photo: Image.Image, face: Face, brighten: bool) -> None:
+        self.scale = LOOK_FACE / face.side
+        reach = LOOK_SIDE / math.sqrt(2) / self.scale + 1  # px of the photo that any turn touches
+        x, y = face.centre
+        box = (
+            max(0, math.floor(x - reach)),
+            max(0, math.floor(y - reach)),
+            min(photo.width, math.ceil(x + reach)),
+            min(photo.height, math.ceil(y + reach)),
+        )
+        part = photo.crop(box)
+        if self.scale < 0.5:  # what is shrunk by more would alias
+            size = tuple(max(1, round(side * 2 * self.scale)) for side in part.size)
+            part = part.resize(size, RESAMPLING, reducing_gap=SEARCH_GAP)
+        self._picture = np.asarray(part)
+        # From the photo's px to the picture's.
+        self._ratio = np.array([part.width / (box[2] - box[0]), part.height / (box[3] - box[1])])
+        self._corner = np.array(box[:2])
+        self._middle = (np.array([x, y]) - self._corner) * self._ratio
+        if brighten:
+            self._picture = brightened(self._picture, blur=4 * self._ratio[0] / self.scale)
+
+    def turned(self, angle: float, scale: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the view turned counterclockwise by some degrees, and how to get back.
+
+        Args:
+            angle: in degrees.
+            scale: of the picture, 1 for `LOOK_SIDE`.
+
+        Returns:
+            RGB `[side, side, 3]`, and the `[2, 3]` matrix to the photo's px from those of the
+            picture at scale 1.
+        """
+        import cv2
+
+        ratio = float(self._ratio.mean())
+        matrix = cv2.getRotationMatrix2D(tuple(self._middle), angle, self.scale / ratio)
+        matrix[:, 2] += LOOK_SIDE / 2 - self._middle
+        side = round(scale * LOOK_SIDE)
+        picture = cv2.warpAffine(
+            self._picture, scale * matrix, (side, side), borderMode=cv2.BORDER_REPLICATE
+        )
+        back = cv2.invertAffineTransform(matrix) / self._ratio[:, None]
+        back[:, 2] += self._corner
+        return picture, back
