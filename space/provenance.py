@@ -21,20 +21,20 @@ if __package__:
     from .clip_notes import clip_format, clip_xmp, read_clip
     from .credentials import NO_CREDENTIALS, has_credentials, read_credentials
     from .exif import load_exif, read_exif
-    from .faces import FORMATS
     from .findings import Claim, Finding, Kind, Trust, clean, decoded
     from .jpeg_hints import read_encoding
     from .notes import PNG_START, XMP_KEY, read_layers, read_notes, read_photoshop, read_png
+    from .photos import FORMATS
     from .preview import read_preview
     from .xmp import read_xmp
 else:
     from clip_notes import clip_format, clip_xmp, read_clip
     from credentials import NO_CREDENTIALS, has_credentials, read_credentials
     from exif import load_exif, read_exif
-    from faces import FORMATS
     from findings import Claim, Finding, Kind, Trust, clean, decoded
     from jpeg_hints import read_encoding
     from notes import PNG_START, XMP_KEY, read_layers, read_notes, read_photoshop, read_png
+    from photos import FORMATS
     from preview import read_preview
     from xmp import read_xmp
 
