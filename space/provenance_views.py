@@ -43,12 +43,24 @@ def provenance_html(found: Provenance, verdicts: Collection[str] = ()) -> str:
     alarm = f'<p class="conflict">{contradiction}</p>' if contradiction else ""
     items = "".join(map(_item, found.findings))
     return (
-        '<section class="provenance" aria-label="What the file says of itself">'
+        '<section class="answer provenance" aria-label="What the file says of itself">'
         f'<p class="statement"><strong>{escape(headline)}</strong> {NOT_THE_MODEL}</p>{alarm}'
         f"<details><summary>What the file says of itself: {len(found.findings)} "
         f"{'finding' if len(found.findings) == 1 else 'findings'}</summary><ul>{items}</ul>"
         "</details></section>"
     )
+
+
+def framed(judged: str, found: Provenance, verdicts: Collection[str]) -> str:
+    """Return the model's answer with what the file says of itself: above it where the file says how
+    it was made, and below it where it is silent.
+
+    Args:
+        judged: HTML of the answer.
+        found, verdicts: see `provenance_html`.
+    """
+    said = provenance_html(found, verdicts)
+    return said + judged if found.statement else judged + said
 
 
 def conflict(found: Provenance, verdicts: Collection[str]) -> str:
