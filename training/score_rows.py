@@ -125,9 +125,9 @@ class Scorer:
         Returns:
             A row with the columns of `ScorerConfig.schema` for each face, largest first. `face`
             counts from 0; `left`, `top`, `width` and `height` are px of the upright photo;
-            `probability` is that of fake. A photo without a face has one row without `face`, `verdict` and `error`; a
-            whole picture one with a `verdict`, but no `face`; and one that cannot be scored one
-            with an `error`.
+            `probability` is that of fake. A photo without a face has one row without `face`,
+            `verdict` and `error`; a whole picture one with a `verdict`, but no `face`; and one that
+            cannot be scored one with an `error`.
         """
         try:
             content = _content(photo.source)
