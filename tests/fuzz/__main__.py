@@ -10,7 +10,8 @@ import argparse
 import sys
 import tempfile
 import time
-from itertools import count
+from collections.abc import Iterator
+from itertools import count, takewhile
 from pathlib import Path
 
 from tests.fuzz.api import Api
@@ -26,27 +27,40 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()), help="default: the time")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
-    report = Report()
+    folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
     half = 30 * options.minutes
+    return _in_process(options.seed, half, folder) | _through_api(options.seed, half, folder)
+
+
+def _in_process(seed: int, seconds: float, folder: Path) -> int:
+    report = Report()
     with Worker() as worker:
-        until = time.monotonic() + half
-        for number in count():
-            if time.monotonic() > until:
-                break
+        for number in _numbers(seconds):
             for kind in KINDS:
-                run(worker, kind, options.seed, [number], report)
-    log = Path(tempfile.mkdtemp(prefix="fuzz-")) / "page.txt"
+                run(worker, kind, seed, [number], report)
+    return _print(report, folder / "process")
+
+
+def _through_api(seed: int, seconds: float, folder: Path) -> int:
+    report, log = Report(), folder / "page.txt"
     with serve_page(Path(sys.executable), log) as client:
         api = Api(client.src, log)
-        until = time.monotonic() + half
-        for number in count():
-            if time.monotonic() > until:
-                break
-            api.run(options.seed, number, report)
+        for number in _numbers(seconds):
+            api.run(seed, number, report)
+    return _print(report, folder / "api")
+
+
+def _numbers(seconds: float) -> Iterator[int]:
+    until = time.monotonic() + seconds
+    return takewhile(lambda _: time.monotonic() < until, count())
+
+
+def _print(report: Report, folder: Path) -> int:
     for kind, counts in report.counts.items():
-        print(f"{kind}: {', '.join(f'{number} {outcome}' for outcome, number in counts.items())}")
-    for path in report.save(log.parent / "failures"):
-        print(f"failed: {path}")
+        outcomes = ", ".join(f"{number} {outcome}" for outcome, number in counts.items())
+        print(f"{kind}: {outcomes}", flush=True)
+    for path in report.save(folder):
+        print(f"failed: {path}", flush=True)
     return 1 if report.failures else 0
 
 
