@@ -8,9 +8,9 @@ import numpy as np
 from PIL import JpegImagePlugin
 
 if __package__:
-    from .findings import Claim, Finding, Kind
+    from .findings import Finding, Kind
 else:
-    from findings import Claim, Finding, Kind
+    from findings import Finding, Kind
 
 SOURCE = "JPEG"
 CHROMA = {-1: "", 0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
@@ -47,11 +47,8 @@ def read_encoding(photo: JpegImagePlugin.JpegImageFile) -> list[Finding]:
         words = "with tables of its own, as cameras and some editors do"
     sampled = f", chroma {chroma}" if chroma else ""
     value = f"quality {quality or 'unknown'}; chroma {chroma or 'none'}; adobe {by_adobe}"
-    # With libjpeg's tables the mark says little: any CMYK or RGB file carries it.
-    edited = for_web or (by_adobe and quality is None)
     sentence = f"The file was last written {words}{sampled}. That is a hint, no proof."
-    claim = Claim.EDITED if edited else Claim.NOTHING
-    return [Finding(Kind.ENCODING, sentence, value, source=SOURCE, claim=claim)]
+    return [Finding(Kind.ENCODING, sentence, value, source=SOURCE)]
 
 
 def libjpeg_quality(table: Sequence[int]) -> int | None:

@@ -42,7 +42,8 @@ else:
 MAX_BYTES = 100_000_000  # of a file
 MAX_FINDINGS = 40
 ORDER = list(Kind)  # in which findings are shown: what says most comes first
-TRUSTS = [Trust.SIGNED, Trust.UNKNOWN_SIGNER, Trust.ANYBODY, Trust.INVALID, Trust.UNKNOWN]
+# Lower is more credible. Whoever signs in a name that nobody checked is anybody.
+DOUBT = {Trust.SIGNED: 0, Trust.UNKNOWN_SIGNER: 1, Trust.ANYBODY: 1, Trust.INVALID: 2}
 CLAIMS = [Claim.AI, Claim.PARTLY_AI, Claim.EDITED, Claim.CAMERA]
 
 
@@ -61,11 +62,7 @@ class Provenance:
         """What is said most credibly about how the picture was made; of equally credible findings
         the one that says AI, or else that it was edited. `None` where nothing is said."""
         said = [one for one in self.findings if one.claim]
-        return min(
-            said,
-            key=lambda one: (TRUSTS.index(one.trust), CLAIMS.index(one.claim)),
-            default=None,
-        )
+        return min(said, key=lambda one: (DOUBT[one.trust], CLAIMS.index(one.claim)), default=None)
 
     @property
     def summary(self) -> str:
@@ -81,15 +78,16 @@ class Provenance:
 def read(source: str | os.PathLike | bytes) -> Provenance:
     """Read what a photo or clip says of itself.
 
-    A JPEG file of 12 megapixels without credentials takes about 45 ms, most of it to compare the
-    preview with the photo; without a preview, 5 ms.
+    A JPEG file of 12 megapixels without credentials takes 2 ms, or 46 ms where it has a preview,
+    which is compared with the photo.
 
     Args:
         source: a path, or the bytes of a file, at most 100 MB.
 
     Returns:
-        At least one finding. A file that cannot be read, or a part of it that is damaged, is a
-        finding as well: nothing is raised.
+        At least one finding; the first is about the credentials where the file can be read. A file
+        that cannot be read, or a part of it that is damaged, is a finding as well: nothing is
+        raised.
     """
     try:
         with _opened(source) as (content, file):

@@ -8,16 +8,16 @@ from collections.abc import Collection
 from html import escape
 
 if __package__:
-    from .findings import Claim, Finding, Trust
+    from .findings import Claim, Finding, Kind, Trust
     from .provenance import Provenance
 else:
-    from findings import Claim, Finding, Trust
+    from findings import Claim, Finding, Kind, Trust
     from provenance import Provenance
 
 HEADLINES = {
     Trust.SIGNED: "Signed: {}.",
     Trust.UNKNOWN_SIGNER: "Signed by somebody who is not known here: {}.",
-    Trust.ANYBODY: "A note in the file says: {}. Anybody can write such a note.",
+    Trust.ANYBODY: "Notes in the file say: {}. Anybody can write such notes.",
     Trust.INVALID: "The file says: {}. Its signature is not valid.",
 }
 NOTHING_SAID = (
@@ -37,8 +37,7 @@ def provenance_html(found: Provenance, verdicts: Collection[str] = ()) -> str:
         verdicts: `"real"`, `"fake"` or `"inconclusive"` for each face or person, to show where they
             contradict the file.
     """
-    said = found.statement
-    headline = HEADLINES[said.trust].format(said.claim) if said else NOTHING_SAID
+    headline = _headline(found.statement)
     contradiction = conflict(found, verdicts)
     alarm = f'<p class="conflict">{contradiction}</p>' if contradiction else ""
     items = "".join(map(_item, found.findings))
@@ -81,6 +80,14 @@ def conflict(found: Provenance, verdicts: Collection[str]) -> str:
         f"File and model contradict each other: the file says “{said.claim}”, the model says "
         f"“{verdict}”. Neither overrules the other here."
     )
+
+
+def _headline(said: Finding | None) -> str:
+    if said is None:
+        return NOTHING_SAID
+    if said.kind == Kind.PREVIEW:  # which shows more than it says
+        return said.sentence
+    return HEADLINES[said.trust].format(said.claim)
 
 
 def _item(finding: Finding) -> str:

@@ -150,7 +150,8 @@ class Service:
             _check_flag(whole_picture)
             path = uploaded_path(photo, "photo")
             judgements = self._judge(path, whole_picture)
-        return self._photo_answer(photo, judgements, path, read_provenance(path))
+        note, found = animation_note(path), read_provenance(path)
+        return self._photo_answer(photo, judgements, note=note, found=found)
 
     def judge_photos(
         self, photos: list[gr.FileData], whole_picture: bool = False
@@ -281,24 +282,24 @@ class Service:
             except PhotoError as error:
                 answer, found = self._photo_answer(photo, [], error=str(error)), None
             else:
-                found = read_provenance(path)
-                answer = self._photo_answer(photo, judgements, path, found)
+                note, found = animation_note(path), read_provenance(path)
+                answer = self._photo_answer(photo, judgements, note=note, found=found)
             yield answer, _rows(answer, found)
 
     def _photo_answer(
         self,
         photo: object,
         judgements: list[Judgement],
-        path: str | None = None,
-        found: Provenance | None = None,
         *,
+        note: str = "",
+        found: Provenance | None = None,
         error: str | None = None,
     ) -> PhotoAnswer:
         return {
             "file": _name(photo),
             "sentence": error or summary(judgements),
             "faces": [judgement.as_dict() for judgement in judgements],
-            "note": animation_note(path) if path else "",
+            "note": note,
             "provenance": found.to_json() if found else [],
             "error": error,
             **self._names(),

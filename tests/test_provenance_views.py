@@ -20,7 +20,7 @@ def saying(claim: Claim, trust: Trust) -> Provenance:
     [
         (Claim.AI, Trust.SIGNED, "Signed: made by AI."),
         (Claim.AI, Trust.UNKNOWN_SIGNER, "somebody who is not known here: made by AI."),
-        (Claim.EDITED, Trust.ANYBODY, "edited. Anybody can write such a note."),
+        (Claim.EDITED, Trust.ANYBODY, "edited. Anybody can write such notes."),
         (Claim.CAMERA, Trust.INVALID, "taken by a camera. Its signature is not valid."),
     ],
 )
@@ -60,8 +60,10 @@ def test_a_contradiction_is_shown_and_not_resolved(claim, trust, verdict, shown)
 def test_the_most_credible_statement_comes_first():
     note = Finding(Kind.GENERATOR, "Note.", claim=Claim.AI)
     signed = Finding(Kind.ORIGIN, "Signed.", trust=Trust.SIGNED, claim=Claim.CAMERA)
+    stranger = Finding(Kind.ORIGIN, "Stranger.", trust=Trust.UNKNOWN_SIGNER, claim=Claim.CAMERA)
     broken = Finding(Kind.ORIGIN, "Broken.", trust=Trust.INVALID, claim=Claim.AI)
     assert Provenance((note, signed)).statement == signed
+    assert Provenance((stranger, note)).statement == note  # who can sign in any name
     assert Provenance((broken, note)).statement == note
     assert Provenance((broken,)).statement == broken
 
@@ -70,4 +72,5 @@ def test_an_old_preview_stands_beside_the_photo():
     before, after = draw_face(3, 480), draw_face(12, 480, tinted=True)
     html = provenance_html(read(with_preview(after, before.resize((160, 160)))))
     assert html.count("<img") == 2
+    assert "<strong>The preview in the file does not match the photo" in html
     assert "<figcaption>preview</figcaption>" in html

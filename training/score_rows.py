@@ -172,10 +172,9 @@ def _content(source: str | bytes | None) -> str | bytes:
 
 
 def _provenance(content: str | bytes) -> Row:
-    """Return what a file says of how it was made and how far to trust that; nulls where it says
-    nothing."""
+    """Return what a file says of how it was made and how far to trust that, if it says so."""
     said = read_provenance(content).statement
-    return dict(zip(PROVENANCE, (said and str(said.claim), said and str(said.trust)), strict=True))
+    return {"provenance": str(said.claim), "provenance_trust": str(said.trust)} if said else {}
 
 
 def _values(number: int, judgement: Judgement) -> Row:
