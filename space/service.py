@@ -15,6 +15,9 @@ if __package__:  # imported by the benchmark
     from .judgements import Judgement
     from .lean_gradio import gr
     from .photos import PhotoError, PhotoSource, animation_note, open_photo, printable
+    from .provenance import Provenance
+    from .provenance import read as read_provenance
+    from .provenance_views import framed
     from .video import VideoCancelled, VideoError, judge_video
     from .video_views import video_answer
     from .views import answer, as_csv, download_link, report, summary, table
@@ -26,6 +29,9 @@ else:
     from judgements import Judgement
     from lean_gradio import gr
     from photos import PhotoError, PhotoSource, animation_note, open_photo, printable
+    from provenance import Provenance
+    from provenance import read as read_provenance
+    from provenance_views import framed
     from video import VideoCancelled, VideoError, judge_video
     from video_views import video_answer
     from views import answer, as_csv, download_link, report, summary, table
@@ -55,13 +61,25 @@ class FaceAnswer(TypedDict):
     heatmap: list[list[float]]
 
 
+class FindingAnswer(TypedDict):
+    """One thing that a file says of itself: see `Finding`."""
+
+    kind: str
+    sentence: str
+    value: str
+    trust: str
+    source: str
+    claim: str
+
+
 class PhotoAnswer(TypedDict):
-    """What the model says about a photo."""
+    """What the model says about a photo, and what its file says of itself."""
 
     file: str
     sentence: str
     faces: list[FaceAnswer]
     note: str
+    provenance: list[FindingAnswer]
     error: str | None
     model: str
     face_finder: str
@@ -81,7 +99,7 @@ class PersonAnswer(TypedDict):
 
 
 class VideoAnswer(TypedDict):
-    """What the model says about a clip."""
+    """What the model says about a clip, and what its file says of itself."""
 
     file: str
     sentence: str
@@ -90,6 +108,7 @@ class VideoAnswer(TypedDict):
     people: list[PersonAnswer]
     others: int
     note: str
+    provenance: list[FindingAnswer]
     model: str
     face_finder: str
 
@@ -131,7 +150,8 @@ class Service:
             _check_flag(whole_picture)
             path = uploaded_path(photo, "photo")
             judgements = self._judge(path, whole_picture)
-        return self._photo_answer(photo, judgements, note=animation_note(path))
+        note, found = animation_note(path), read_provenance(path)
+        return self._photo_answer(photo, judgements, note=note, found=found)
 
     def judge_photos(
         self, photos: list[gr.FileData], whole_picture: bool = False
@@ -154,8 +174,15 @@ class Service:
             clip: mp4, mov or webm, up to 100 MB and 5 minutes.
         """
         with _errors_shown("This clip cannot be judged"):
-            judged = judge_video(uploaded_path(clip, "clip"), self.detector, self.finder)
-        return {"file": _name(clip), **judged.as_dict(), **self._names()}
+            path = uploaded_path(clip, "clip")
+            judged = judge_video(path, self.detector, self.finder)
+        provenance = read_provenance(path).to_json()
+        return {
+            "file": _name(clip),
+            **judged.as_dict(),
+            "provenance": provenance,
+            **self._names(),
+        }
 
     # Events of the page: they return what its components show.
 
@@ -186,8 +213,9 @@ class Service:
         stopped = self._stopped[request.session_hash] = Event()
         try:
             with _errors_shown("This clip cannot be judged"):
+                path = uploaded_path(clip, "clip")
                 judged = judge_video(
-                    uploaded_path(clip, "clip"),
+                    path,
                     self.detector,
                     self.finder,
                     progress=lambda share, text: progress(share, desc=text),
@@ -197,7 +225,8 @@ class Service:
             return '<p class="summary" role="status">Stopped.</p>'
         finally:
             self._stopped.pop(request.session_hash, None)
-        return video_answer(judged, self.detector)
+        verdicts = [person.verdict for person in judged.people]
+        return framed(video_answer(judged, self.detector), read_provenance(path), verdicts)
 
     def stop_video(self, request: gr.Request) -> None:
         """End the judging of a clip that a session started: it wants to, or went away."""
@@ -229,6 +258,8 @@ class Service:
         judgements = self._judge(content, whole_picture)
         note = animation_note(content)
         html = answer(open_photo(content), judgements, self.detector, self.finder.name, note)
+        verdicts = [judgement.prediction.verdict for judgement in judgements]
+        html = framed(html, read_provenance(content), verdicts)
         if judgements:
             document = report(html, name, content, self.detector, self.finder.name)
             link = download_link("Save a report", "report.html", document, "text/html")
@@ -249,10 +280,11 @@ class Service:
                 path = uploaded_path(photo, f"photos[{number}]")
                 judgements = self._judge(path, whole_picture)
             except PhotoError as error:
-                answer = self._photo_answer(photo, [], error=str(error))
+                answer, found = self._photo_answer(photo, [], error=str(error)), None
             else:
-                answer = self._photo_answer(photo, judgements, note=animation_note(path))
-            yield answer, _rows(answer)
+                note, found = animation_note(path), read_provenance(path)
+                answer = self._photo_answer(photo, judgements, note=note, found=found)
+            yield answer, _rows(answer, found)
 
     def _photo_answer(
         self,
@@ -260,6 +292,7 @@ class Service:
         judgements: list[Judgement],
         *,
         note: str = "",
+        found: Provenance | None = None,
         error: str | None = None,
     ) -> PhotoAnswer:
         return {
@@ -267,6 +300,7 @@ class Service:
             "sentence": error or summary(judgements),
             "faces": [judgement.as_dict() for judgement in judgements],
             "note": note,
+            "provenance": found.to_json() if found else [],
             "error": error,
             **self._names(),
         }
@@ -291,7 +325,7 @@ def _check_list(photos: object) -> None:
         raise PhotoError(f"There are {len(photos)} photos: send at most {MAX_PHOTOS}.")
 
 
-def _rows(answer: PhotoAnswer) -> list[dict[str, object]]:
+def _rows(answer: PhotoAnswer, found: Provenance | None) -> list[dict[str, object]]:
     """Return a row for each face of a photo, or one that says why there is none."""
     nothing = {"box": None, "verdict": "", "probability": None, "reason": None}
     faces = answer["faces"] or [nothing]
@@ -309,6 +343,7 @@ def _rows(answer: PhotoAnswer) -> list[dict[str, object]]:
                 "verdict": face["verdict"],
                 "probability of fake": "" if probability is None else f"{probability:.3f}",
                 "reason": " ".join(part for part in (reason, answer["note"]) if part),
+                "the file says": found.summary if found else "",
                 "model": answer["model"],
             }
         )

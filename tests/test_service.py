@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import gradio as gr
 import pytest
 from gradio.utils import get_upload_folder
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from space.detector import load_bundled
 from space.faces import load_face_finder
@@ -160,3 +160,28 @@ def test_nothing_given_shows_nothing(service):
     assert service.show_photo(None)[0] == ""
     assert service.show_photos(None) == service.show_photos([]) == ""
     assert service.show_video(None, request) == ""
+
+
+def test_every_answer_tells_what_the_file_says_of_itself(service, uploaded, clip, tmp_path):
+    info = PngImagePlugin.PngInfo()
+    info.add_text("parameters", "a face\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 1")
+    path = tmp_path / "made.png"
+    Image.open(SPACE / "examples/portrait.jpg").save(path, pnginfo=info)
+    one = service.judge_photo(uploaded(path))
+    assert [two["provenance"] for two in service.judge_photos([uploaded(path)])] == [
+        one["provenance"]
+    ]
+    generator = next(finding for finding in one["provenance"] if finding["kind"] == "generator")
+    assert (generator["claim"], generator["trust"]) == ("made by AI", "written by anybody")
+    html, *_ = service.show_photo(uploaded(path))
+    assert html.index("made by AI") < html.index('class="summary"')
+    report = base64.b64decode(re.search('data:text/html;base64,([^"]+)', html)[1]).decode()
+    assert "made by AI" in report
+    assert "made by AI (written by anybody)" in service.show_photos([uploaded(path)])
+    kinds = {finding["kind"] for finding in service.judge_video(uploaded(clip))["provenance"]}
+    assert {"credentials", "software"} <= kinds
+
+
+def test_a_file_that_says_nothing_comes_second_to_the_answer(service, uploaded):
+    html, *_ = service.show_photo(uploaded(SPACE / "examples/portrait.jpg"))
+    assert html.index('class="summary"') < html.index("says nothing of how it was made")
