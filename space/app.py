@@ -11,7 +11,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from detector import DetectorError, load_bundled, load_detector
+from contract import DetectorError
+from detector import load_bundled, load_detector
 from faces import FaceFinderError, load_face_finder
 from guard import RefuseAddresses
 from lean_gradio import gr, spare_matplotlib

@@ -8,15 +8,13 @@ bundled `space/model/`, any other, or a repository on the Hugging Face Hub.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import io
 import json
-import math
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import overload
 
@@ -24,8 +22,11 @@ import numpy as np
 from PIL import Image
 
 if __package__:  # imported by the training code as `space.detector`
+    from .contract import MODEL_FILE, DetectorConfig, DetectorError
     from .crops import crop_face, crop_landmarks
     from .faces import Face, FaceFinder, FaceFinderError, load_face_finder
+    from .judgements import FaceCrop, Judgement, Prediction
+    from .loading import download, load_graph
     from .photos import (
         MIN_SIDE,
         PhotoError,
@@ -37,8 +38,11 @@ if __package__:  # imported by the training code as `space.detector`
         resize_square,
     )
 else:  # run from this folder, as a Space does
+    from contract import MODEL_FILE, DetectorConfig, DetectorError
     from crops import crop_face, crop_landmarks
     from faces import Face, FaceFinder, FaceFinderError, load_face_finder
+    from judgements import FaceCrop, Judgement, Prediction
+    from loading import download, load_graph
     from photos import (
         MIN_SIDE,
         PhotoError,
@@ -51,215 +55,8 @@ else:  # run from this folder, as a Space does
     )
 
 BUNDLED = Path(__file__).with_name("model")
-CONFIG_FILE, MODEL_FILE = "detector.json", "detector.tflite"
-FORMAT_VERSION = 1
 SHOWN_SIDE = 448  # px of a judged crop that is kept to be shown
-ANY_NUMBER = -1  # in the shape of a graph's input
 BATCH = 8  # photos in one call of the network; with more the cache is too small, and each is slower
-
-
-class DetectorError(Exception):
-    """A model that cannot be loaded; the text says in one sentence what was found and what to
-    do."""
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """How the network's output becomes a probability: a line through the log-odds.
-
-    Attributes:
-        method: `"none"` for the bare softmax, `"temperature"` (Guo et al. 2017,
-            https://arxiv.org/abs/1706.04599; the slope is 1 / temperature) or `"platt"` (Platt
-            1999).
-        slope: of the line.
-        intercept: of the line.
-    """
-
-    method: str = "none"
-    slope: float = 1.0
-    intercept: float = 0.0
-
-    def apply(self, probability: float) -> float:
-        """Return the calibrated probability of fake for the network's."""
-        if self.method == "none":
-            return probability
-        clipped = min(max(probability, 1e-6), 1 - 1e-6)
-        log_odds = math.log(clipped / (1 - clipped))
-        return 1 / (1 + math.exp(-self.slope * log_odds - self.intercept))
-
-
-@dataclass(frozen=True)
-class ScoreBin:
-    """What a range of probabilities meant on the validation photos.
-
-    Attributes:
-        low: the range's start, included.
-        high: its end, excluded unless it is 1.
-        photos: how many validation photos had such a probability.
-        fake_share: share of fakes among them.
-    """
-
-    low: float
-    high: float
-    photos: int
-    fake_share: float
-
-
-@dataclass(frozen=True)
-class DetectorConfig:
-    """What `detector.json` holds: all that a program needs to know about the model file beside it.
-
-    Attributes:
-        labels: class names in the order of the probabilities.
-        input_size: side in px of the RGB square that the model takes, values 0 to 255.
-        crop_margin: side of that square divided by the longer side of the face's box in the
-            training photos.
-        thresholds: a probability of fake from `fake` upwards is called fake, one below `real` is
-            called real, and what lies between is inconclusive.
-        calibration: how the network's output becomes a probability.
-        score_bins: what the probabilities meant on the validation photos, from 0 to 1 without gaps;
-            empty where nobody measured it.
-        metrics: figures of this very file, by split.
-        sha256: of the model file.
-        variant: numeric format of the model file.
-        trained_on: one sentence about the training data, for the people who read the verdict.
-        sources: names of the sets of photos that it was trained on.
-        versions: of the packages that made the model file.
-        format_version: of this description.
-    """
-
-    labels: list[str]
-    input_size: int
-    crop_margin: float
-    thresholds: dict[str, float]
-    calibration: Calibration
-    metrics: dict[str, dict]
-    sha256: str
-    variant: str
-    trained_on: str
-    sources: list[str] = field(default_factory=list)
-    versions: dict[str, str] = field(default_factory=dict)
-    score_bins: list[ScoreBin] = field(default_factory=list)
-    format_version: int = FORMAT_VERSION
-
-    def __post_init__(self) -> None:
-        if self.format_version != FORMAT_VERSION:
-            raise DetectorError(
-                f"{CONFIG_FILE} has format {self.format_version} where this program reads "
-                f"{FORMAT_VERSION}: use the program that belongs to the model."
-            )
-        if list(self.labels) != ["real", "fake"]:
-            raise DetectorError(f"{CONFIG_FILE} has the labels {self.labels}, not real and fake.")
-        if not isinstance(self.metrics, dict):
-            raise DetectorError(f"{CONFIG_FILE} has no metrics, not even an empty list of them.")
-        if not 0 <= self.thresholds["real"] <= self.thresholds["fake"] <= 1:
-            raise DetectorError(f"{CONFIG_FILE} has thresholds out of order: {self.thresholds}.")
-        if self.calibration.method not in ("none", "temperature", "platt"):
-            raise DetectorError(f"{CONFIG_FILE} has an unknown calibration: {self.calibration}.")
-        numbers = [self.calibration.slope, self.calibration.intercept, self.crop_margin]
-        numbers += [value for one in self.score_bins for value in (one.low, one.high)]
-        if not all(isinstance(number, int | float) for number in numbers):
-            raise DetectorError(f"{CONFIG_FILE} has text where numbers belong.")
-
-    @classmethod
-    def load(cls, folder: Path) -> DetectorConfig:
-        """Read and check the description in a model folder.
-
-        Raises:
-            DetectorError: it is missing, no JSON, incomplete, or of another format.
-        """
-        path = Path(folder) / CONFIG_FILE
-        known = {column.name for column in fields(cls)}
-        try:
-            values = json.loads(path.read_text())
-            values["calibration"] = Calibration(**values["calibration"])
-            values["score_bins"] = [ScoreBin(**one) for one in values.get("score_bins", [])]
-            # Keys that a later version adds without raising the format change nothing here.
-            return cls(**{key: value for key, value in values.items() if key in known})
-        except OSError as error:
-            raise DetectorError(f"{path} cannot be read: name a folder that holds it.") from error
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise DetectorError(f"{path} is not a detector's description ({error!r}).") from error
-
-    def save(self, folder: Path) -> None:
-        """Write the description into a model folder, all at once."""
-        partial = Path(folder) / f".{CONFIG_FILE}.partial"
-        partial.write_text(json.dumps(asdict(self), indent=2) + "\n")
-        partial.replace(Path(folder) / CONFIG_FILE)
-
-    def verdict(self, probability: float) -> str:
-        """Return `"fake"`, `"real"` or `"inconclusive"` for a probability of fake."""
-        if probability >= self.thresholds["fake"]:
-            return "fake"
-        return "real" if probability < self.thresholds["real"] else "inconclusive"
-
-    def score_bin(self, probability: float) -> ScoreBin | None:
-        """Return what a probability of fake meant on the validation photos, as far as known."""
-        return next((one for one in reversed(self.score_bins) if probability >= one.low), None)
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What the model says about a photo.
-
-    Attributes:
-        probability: of fake, 0 to 1, calibrated.
-        verdict: `"real"`, `"fake"` or `"inconclusive"`.
-        meaning: how many validation photos had such a probability, and what share of them was fake;
-            `None` where the model does not tell.
-        heatmap: `float32` array `[rows, columns]`, 0 to 1: how much each place of the centred
-            square of the photo spoke for fake, divided by its own maximum; all zero where nothing
-            did. The log-odds that the model gives to places, or Grad-CAM
-            (https://arxiv.org/abs/1610.02391) where its head knows none.
-    """
-
-    probability: float
-    verdict: str
-    meaning: ScoreBin | None
-    heatmap: np.ndarray
-
-    def as_dict(self) -> dict:
-        """Return it in the types that JSON has."""
-        return asdict(self) | {"heatmap": self.heatmap.tolist()}
-
-
-@dataclass(frozen=True)
-class FaceCrop:
-    """A face cut out of its photo, or all of a photo, ready to be judged.
-
-    Attributes:
-        face, crop, landmarks: those of the `Judgement` to be.
-        pixels: `float32` `[size, size, 3]`, what the network is shown.
-    """
-
-    face: Face | None
-    crop: Image.Image
-    landmarks: np.ndarray | None
-    pixels: np.ndarray
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What the model says about one face of a photo.
-
-    Attributes:
-        face: where it is; `None` where the whole picture was judged.
-        crop: RGB square that was judged, upright, at most 448 px wide.
-        landmarks: of the face in the crop, `float32` `[5, 2]`, as shares of its side (see `Face`);
-            `None` where nobody knows them.
-        prediction: what the model says.
-    """
-
-    face: Face | None
-    crop: Image.Image
-    landmarks: np.ndarray | None
-    prediction: Prediction
-
-    def as_dict(self) -> dict:
-        """Return it in the types that JSON has, without the pixels."""
-        box = self.face and [round(float(value), 1) for value in self.face.box]
-        too_small = bool(self.face and self.face.too_small)
-        return {"box": box, "too_small": too_small, **self.prediction.as_dict()}
 
 
 class Detector:
@@ -288,7 +85,7 @@ class Detector:
         self.config = DetectorConfig.load(folder)
         self.name = name or folder.resolve().name
         threads = threads or min(4, os.cpu_count() or 1)
-        self._judge = _load_graph(folder / MODEL_FILE, self.config, threads)
+        self._judge = load_graph(folder / MODEL_FILE, self.config, threads)
         self._lock = threading.Lock()
 
     @classmethod
@@ -313,7 +110,7 @@ class Detector:
         """
         if revision is None and os.path.isdir(source):
             return cls(Path(source), threads=threads)
-        return cls(*_download(str(source), revision), threads=threads)
+        return cls(*download(str(source), revision), threads=threads)
 
     @overload
     def predict(self, photos: PhotoSource) -> Prediction: ...
@@ -466,98 +263,6 @@ def load_detector() -> Detector:
 def load_bundled(*, threads: int | None = None) -> Detector:
     """Load the model that comes with the program; `threads` as for `Detector`."""
     return Detector(BUNDLED, name="bundled model", threads=threads)
-
-
-def _load_graph(
-    path: Path, config: DetectorConfig, threads: int
-) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Return the graph as a function from photos `[photos, size, size, 3]` to probabilities
-    `[photos, 2]` and heatmaps `[photos, rows, columns]`."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DetectorError(f"{path} cannot be read: fetch the model folder again.") from error
-    if hashlib.sha256(content).hexdigest() != config.sha256:
-        raise DetectorError(
-            f"{path} is not the file that {CONFIG_FILE} describes (sha256 differs): fetch the "
-            "model again (with `hf download REPOSITORY --force-download` if it is from the Hub)."
-        )
-    try:
-        interpreter = Interpreter(model_content=content, num_threads=threads)
-    except (ValueError, RuntimeError) as error:
-        raise DetectorError(f"{path} is no LiteRT model ({error}): export it again.") from error
-    taken, side, *_ = interpreter.get_input_details()[0]["shape_signature"]
-    if side != config.input_size:
-        raise DetectorError(
-            f"{path} takes photos of {side} px where {CONFIG_FILE} says {config.input_size}: fetch "
-            "the model folder again."
-        )
-    run = interpreter.get_signature_runner("serving_default")
-
-    def judge(photos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        # A graph that was exported for one photo takes them one by one.
-        parts = [photos] if taken == ANY_NUMBER else np.split(photos, len(photos))
-        outputs = [run(image=part) for part in parts]
-        maps = [output["heatmap"] for output in outputs]
-        return (
-            np.concatenate([output["probabilities"].reshape(-1, 2) for output in outputs]),
-            np.concatenate([one.reshape(-1, *one.shape[-2:]) for one in maps]),
-        )
-
-    return judge
-
-
-def _download(model_id: str, revision: str | None) -> tuple[Path, str]:
-    """Fetch a Hub repository's model folder; return it with the name that says which commit it
-    is."""
-    # Both files of one commit, whatever is pushed meanwhile; without a network it fails at once,
-    # where downloads of single files are tried for half a minute.
-    import httpx2
-    from huggingface_hub import snapshot_download
-
-    at = f" at {revision}" if revision else ""
-    try:
-        folder = Path(
-            snapshot_download(model_id, revision=revision, allow_patterns=[CONFIG_FILE, MODEL_FILE])
-        )
-    except (OSError, ValueError, httpx2.HTTPError) as error:
-        raise DetectorError(
-            f"The model {model_id}{at} is no folder here, and on the Hugging Face Hub it "
-            f"{_reason(error)}."
-        ) from error
-    for name in (CONFIG_FILE, MODEL_FILE):
-        if not (folder / name).is_file():
-            raise DetectorError(
-                f"The repository {model_id}{at} holds no {name}, or it was not downloaded when "
-                "there was a network: name the repository of a detector, or connect."
-            )
-    return folder, f"{model_id} @ {folder.name[:8]}"
-
-
-def _reason(error: Exception) -> str:
-    """Return why a download failed and what to do, as the end of a sentence."""
-    from huggingface_hub import errors
-
-    reasons = {  # the special ones first
-        errors.HFValidationError: "cannot be, as names there are NAMESPACE/NAME",
-        errors.LocalEntryNotFoundError: (
-            "cannot be reached while it is not in the cache either: try again with a network "
-            "(and without HF_HUB_OFFLINE)"
-        ),
-        errors.GatedRepoError: "is gated: accept its terms on its page and set HF_TOKEN",
-        errors.RepositoryNotFoundError: (
-            "does not exist or is private: check the name, or set HF_TOKEN to a token that may "
-            "read it"
-        ),
-        errors.RevisionNotFoundError: "has no such revision: name a branch, a tag or a full commit",
-    }
-    for kind, reason in reasons.items():
-        if isinstance(error, kind):
-            return reason
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    return f"could not be fetched ({status or type(error).__name__}): check the token and try again"
 
 
 def _judge_file(detector: Detector, finder: FaceFinder | None, file: str) -> dict:

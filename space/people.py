@@ -12,11 +12,13 @@ import numpy as np
 from PIL import Image
 
 if __package__:
-    from .detector import DetectorConfig, Judgement
+    from .contract import DetectorConfig
     from .faces import Face
+    from .judgements import Judgement
 else:
-    from detector import DetectorConfig, Judgement
+    from contract import DetectorConfig
     from faces import Face
+    from judgements import Judgement
 
 # Who is who. Measured on the four sample clips and on crops of 400 strangers: any two sightings of
 # a person in a clip are alike by 0.75 in 95 % of the cases (half a second apart by 0.8 in all), and

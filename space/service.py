@@ -8,18 +8,20 @@ from threading import Event
 from typing import TypedDict
 
 if __package__:  # imported by the benchmark
-    from .detector import Detector, Judgement
+    from .detector import Detector
     from .faces import FaceFinder
     from .guard import uploaded_path
+    from .judgements import Judgement
     from .lean_gradio import gr
     from .photos import PhotoError, PhotoSource, open_photo
     from .video import VideoCancelled, VideoError, judge_video
     from .video_views import video_answer
     from .views import answer, as_csv, download_link, report, summary, table
 else:
-    from detector import Detector, Judgement
+    from detector import Detector
     from faces import FaceFinder
     from guard import uploaded_path
+    from judgements import Judgement
     from lean_gradio import gr
     from photos import PhotoError, PhotoSource, open_photo
     from video import VideoCancelled, VideoError, judge_video

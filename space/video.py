@@ -23,13 +23,15 @@ import numpy as np
 from PIL import Image
 
 if __package__:
-    from .detector import BATCH, Detector, FaceCrop
+    from .detector import BATCH, Detector
     from .faces import FaceFinder
+    from .judgements import FaceCrop
     from .people import People, Person, correlation
     from .photos import MIN_SIDE
 else:
-    from detector import BATCH, Detector, FaceCrop
+    from detector import BATCH, Detector
     from faces import FaceFinder
+    from judgements import FaceCrop
     from people import People, Person, correlation
     from photos import MIN_SIDE
 

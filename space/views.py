@@ -18,11 +18,15 @@ from pathlib import Path
 from PIL import Image
 
 if __package__:
-    from .detector import Detector, DetectorConfig, Judgement, Prediction
+    from .contract import DetectorConfig
+    from .detector import Detector
     from .heatmap import describe_parts, heat_by_part, heat_layer
+    from .judgements import Judgement, Prediction
 else:
-    from detector import Detector, DetectorConfig, Judgement, Prediction
+    from contract import DetectorConfig
+    from detector import Detector
     from heatmap import describe_parts, heat_by_part, heat_layer
+    from judgements import Judgement, Prediction
 
 STYLE = Path(__file__).with_name("style.css")
 VERDICTS = {"fake": "Likely fake", "real": "Likely real", "inconclusive": "Inconclusive"}

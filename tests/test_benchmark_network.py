@@ -2,7 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from space.detector import BUNDLED, MODEL_FILE, load_bundled
+from space.contract import MODEL_FILE
+from space.detector import BUNDLED, load_bundled
 from training import benchmark_network
 from training.benchmark_network import _litert, build_like_bundled, flops, gemm_rate, show_spread
 

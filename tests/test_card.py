@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from space.detector import DetectorConfig
+from space.contract import DetectorConfig
 from training.card import render_card
 from training.errors import UserError
 from training.report import TITLES, kinds_table, show, sources_table

@@ -17,19 +17,16 @@ from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
 from space import detector as detector_module
-from space.crops import crop_face
-from space.detector import (
-    BATCH,
-    BUNDLED,
+from space.contract import (
     CONFIG_FILE,
     MODEL_FILE,
     Calibration,
-    Detector,
     DetectorConfig,
     DetectorError,
     ScoreBin,
-    load_bundled,
 )
+from space.crops import crop_face
+from space.detector import BATCH, BUNDLED, Detector, load_bundled
 from space.faces import Face
 from space.photos import PhotoError, open_photo
 from tests.drawing import draw_face

@@ -8,7 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from space.detector import CONFIG_FILE, Prediction
+from space.contract import CONFIG_FILE
+from space.judgements import Prediction
 from space.photos import open_photo
 from training import explanation
 from training.dataset import METADATA, PARTS

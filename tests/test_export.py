@@ -10,7 +10,8 @@ import pytest
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
-from space.detector import Calibration, Detector
+from space.contract import Calibration
+from space.detector import Detector
 from tests.conftest import FACES
 from tests.test_evaluate import REPORT_FILES
 from training.dataset import read_split

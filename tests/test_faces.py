@@ -9,8 +9,9 @@ import pytest
 import skimage.data
 from PIL import Image
 
+from space.contract import MODEL_FILE
 from space.crops import crop_face, crop_landmarks, face_square
-from space.detector import BUNDLED, MODEL_FILE
+from space.detector import BUNDLED
 from space.faces import Face, FaceFinder, FaceFinderError, load_face_finder
 from space.photos import (
     PhotoError,

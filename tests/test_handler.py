@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from space.detector import BUNDLED, DetectorError, load_bundled
+from space.contract import DetectorError
+from space.detector import BUNDLED, load_bundled
 from space.handler import MAX_BYTES, EndpointHandler
 from space.photos import PhotoError
 from tests.drawing import draw_face

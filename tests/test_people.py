@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from space.detector import BUNDLED, DetectorConfig, Judgement, Prediction
+from space.contract import DetectorConfig
+from space.detector import BUNDLED
 from space.faces import Face
+from space.judgements import Judgement, Prediction
 from space.people import Moment, aggregate, choose_suspicious
 
 CONFIG = DetectorConfig.load(BUNDLED)

@@ -10,7 +10,8 @@ from PIL import Image
 
 import training.evaluate
 import training.stress
-from space.detector import BUNDLED, Calibration, DetectorConfig
+from space.contract import Calibration, DetectorConfig
+from space.detector import BUNDLED
 from space.photos import open_photo
 from tests.drawing import draw_face
 from training.dataset import Photo, read_split

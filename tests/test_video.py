@@ -13,17 +13,11 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut
 
+from space.contract import DetectorConfig
 from space.crops import crop_face
-from space.detector import (
-    BATCH,
-    BUNDLED,
-    DetectorConfig,
-    FaceCrop,
-    Judgement,
-    Prediction,
-    load_bundled,
-)
+from space.detector import BATCH, BUNDLED, load_bundled
 from space.faces import Face, FaceFinder, load_face_finder
+from space.judgements import FaceCrop, Judgement, Prediction
 from space.people import Person
 from space.video import (
     MAX_BYTES,

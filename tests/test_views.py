@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from space.detector import Detector, Judgement, load_bundled
+from space.detector import Detector, load_bundled
 from space.faces import Face
+from space.judgements import Judgement
 from space.views import answer, as_csv, caution, download_link, probability_bar, report, summary
 from tests.drawing import draw_face
 

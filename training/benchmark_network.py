@@ -20,7 +20,8 @@ import keras
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from space.detector import BATCH, BUNDLED, MODEL_FILE, Detector
+from space.contract import MODEL_FILE
+from space.detector import BATCH, BUNDLED, Detector
 from training.config import RECIPES
 from training.export import export_graph
 from training.model import EVIDENCE, EVIDENCE_STEP, build_model

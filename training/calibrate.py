@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedGroupKFold
 
-from space.detector import Calibration, ScoreBin
+from space.contract import Calibration, ScoreBin
 
 FOLDS = 5
 MAX_MISTAKES = 0.05  # of a source's new photos: share of real ones called fake, and of fakes real

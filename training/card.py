@@ -9,7 +9,7 @@ from pathlib import Path
 import jinja2
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from space.detector import DetectorConfig
+from space.contract import DetectorConfig
 from training.calibrate import MAX_MISTAKES
 from training.config import read_config
 from training.errors import UserError

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from space.detector import CONFIG_FILE
+from space.contract import CONFIG_FILE
 from training.config import RECIPES, complete_settings, read_config
 from training.dataset import Photo, read_all, read_report, read_source_pairs, read_split
 from training.errors import UserError

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from space.detector import CONFIG_FILE, Detector, DetectorError, Prediction
+from space.contract import CONFIG_FILE, DetectorError
+from space.detector import Detector
+from space.judgements import Prediction
 from space.photos import PhotoSource
 from training.config import CONFIG, SPLITS, read_config
 from training.dataset import (

@@ -20,8 +20,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 from tqdm import tqdm
 
+from space.contract import CONFIG_FILE
 from space.crops import crop_face
-from space.detector import CONFIG_FILE, Detector
+from space.detector import Detector
 from space.photos import resize_square
 from training.dataset import Photo, open_framed, read_report, read_split
 from training.errors import UserError

@@ -19,7 +19,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from space.detector import MODEL_FILE, Calibration, Detector, DetectorConfig
+from space.contract import MODEL_FILE, Calibration, DetectorConfig
+from space.detector import Detector
 from training.calibrate import calibrate, choose_thresholds, describe_scores
 from training.config import read_config
 from training.dataset import (

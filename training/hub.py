@@ -37,7 +37,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
-from space.detector import CONFIG_FILE, MODEL_FILE
+from space.contract import CONFIG_FILE, MODEL_FILE
 from space.photos import PhotoError, open_photo
 from training.card import render_card
 from training.config import CONFIG, SPLITS, read_config
@@ -50,11 +50,14 @@ NETWORKS = ("deepfake_cnn.keras", "deepfake_cnn.h5")  # `training.fit` names the
 RUN_FILES = (*NETWORKS, "history.csv", "curves.png")
 UNPACKED = ("metadata.json", "model.weights.h5")  # of a `.keras` file, beside `config.json`
 CODE_FILES = (
+    "contract.py",
     "crops.py",
     "detector.py",
     "faces.py",
     "finder.py",
     "handler.py",
+    "judgements.py",
+    "loading.py",
     "photos.py",
     "yunet.py",
 )

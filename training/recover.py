@@ -22,7 +22,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from tqdm import tqdm
 
-from space.detector import MODEL_FILE, Detector
+from space.contract import MODEL_FILE
+from space.detector import Detector
 from training.config import CONFIG, FINAL
 from training.dataset import draw_inputs, read_report
 from training.errors import UserError

@@ -12,8 +12,10 @@ import cv2
 import fsspec
 import pyarrow as pa
 
-from space.detector import Detector, DetectorConfig, DetectorError, Judgement, load_bundled
+from space.contract import DetectorConfig, DetectorError
+from space.detector import Detector, load_bundled
 from space.faces import FaceFinder, FaceFinderError, load_face_finder
+from space.judgements import Judgement
 from space.photos import PhotoError
 from training.errors import UserError
 from training.score_inputs import Photo

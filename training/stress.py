@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from space.detector import Prediction
+from space.judgements import Prediction
 from space.photos import open_photo
 from training import degrade
 from training.dataset import LABELS, Photo, read_report, read_split

@@ -1,0 +1,155 @@
+"""What `detector.json` holds, checked on load.
+
+A model folder holds `detector.tflite` (LiteRT, one graph with two outputs: class probabilities and
+heatmap) and `detector.json`, the contract that `DetectorConfig` describes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+CONFIG_FILE, MODEL_FILE = "detector.json", "detector.tflite"
+FORMAT_VERSION = 1
+
+
+class DetectorError(Exception):
+    """A model that cannot be loaded; the text says in one sentence what was found and what to
+    do."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How the network's output becomes a probability: a line through the log-odds.
+
+    Attributes:
+        method: `"none"` for the bare softmax, `"temperature"` (Guo et al. 2017,
+            https://arxiv.org/abs/1706.04599; the slope is 1 / temperature) or `"platt"` (Platt
+            1999).
+        slope: of the line.
+        intercept: of the line.
+    """
+
+    method: str = "none"
+    slope: float = 1.0
+    intercept: float = 0.0
+
+    def apply(self, probability: float) -> float:
+        """Return the calibrated probability of fake for the network's."""
+        if self.method == "none":
+            return probability
+        clipped = min(max(probability, 1e-6), 1 - 1e-6)
+        log_odds = math.log(clipped / (1 - clipped))
+        return 1 / (1 + math.exp(-self.slope * log_odds - self.intercept))
+
+
+@dataclass(frozen=True)
+class ScoreBin:
+    """What a range of probabilities meant on the validation photos.
+
+    Attributes:
+        low: the range's start, included.
+        high: its end, excluded unless it is 1.
+        photos: how many validation photos had such a probability.
+        fake_share: share of fakes among them.
+    """
+
+    low: float
+    high: float
+    photos: int
+    fake_share: float
+
+
+@dataclass(frozen=True)
+class DetectorConfig:
+    """What `detector.json` holds: all that a program needs to know about the model file beside it.
+
+    Attributes:
+        labels: class names in the order of the probabilities.
+        input_size: side in px of the RGB square that the model takes, values 0 to 255.
+        crop_margin: side of that square divided by the longer side of the face's box in the
+            training photos.
+        thresholds: a probability of fake from `fake` upwards is called fake, one below `real` is
+            called real, and what lies between is inconclusive.
+        calibration: how the network's output becomes a probability.
+        score_bins: what the probabilities meant on the validation photos, from 0 to 1 without gaps;
+            empty where nobody measured it.
+        metrics: figures of this very file, by split.
+        sha256: of the model file.
+        variant: numeric format of the model file.
+        trained_on: one sentence about the training data, for the people who read the verdict.
+        sources: names of the sets of photos that it was trained on.
+        versions: of the packages that made the model file.
+        format_version: of this description.
+    """
+
+    labels: list[str]
+    input_size: int
+    crop_margin: float
+    thresholds: dict[str, float]
+    calibration: Calibration
+    metrics: dict[str, dict]
+    sha256: str
+    variant: str
+    trained_on: str
+    sources: list[str] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+    score_bins: list[ScoreBin] = field(default_factory=list)
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        if self.format_version != FORMAT_VERSION:
+            raise DetectorError(
+                f"{CONFIG_FILE} has format {self.format_version} where this program reads "
+                f"{FORMAT_VERSION}: use the program that belongs to the model."
+            )
+        if list(self.labels) != ["real", "fake"]:
+            raise DetectorError(f"{CONFIG_FILE} has the labels {self.labels}, not real and fake.")
+        if not isinstance(self.metrics, dict):
+            raise DetectorError(f"{CONFIG_FILE} has no metrics, not even an empty list of them.")
+        if not 0 <= self.thresholds["real"] <= self.thresholds["fake"] <= 1:
+            raise DetectorError(f"{CONFIG_FILE} has thresholds out of order: {self.thresholds}.")
+        if self.calibration.method not in ("none", "temperature", "platt"):
+            raise DetectorError(f"{CONFIG_FILE} has an unknown calibration: {self.calibration}.")
+        numbers = [self.calibration.slope, self.calibration.intercept, self.crop_margin]
+        numbers += [value for one in self.score_bins for value in (one.low, one.high)]
+        if not all(isinstance(number, int | float) for number in numbers):
+            raise DetectorError(f"{CONFIG_FILE} has text where numbers belong.")
+
+    @classmethod
+    def load(cls, folder: Path) -> DetectorConfig:
+        """Read and check the description in a model folder.
+
+        Raises:
+            DetectorError: it is missing, no JSON, incomplete, or of another format.
+        """
+        path = Path(folder) / CONFIG_FILE
+        known = {column.name for column in fields(cls)}
+        try:
+            values = json.loads(path.read_text())
+            values["calibration"] = Calibration(**values["calibration"])
+            values["score_bins"] = [ScoreBin(**one) for one in values.get("score_bins", [])]
+            # Keys that a later version adds without raising the format change nothing here.
+            return cls(**{key: value for key, value in values.items() if key in known})
+        except OSError as error:
+            raise DetectorError(f"{path} cannot be read: name a folder that holds it.") from error
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise DetectorError(f"{path} is not a detector's description ({error!r}).") from error
+
+    def save(self, folder: Path) -> None:
+        """Write the description into a model folder, all at once."""
+        partial = Path(folder) / f".{CONFIG_FILE}.partial"
+        partial.write_text(json.dumps(asdict(self), indent=2) + "\n")
+        partial.replace(Path(folder) / CONFIG_FILE)
+
+    def verdict(self, probability: float) -> str:
+        """Return `"fake"`, `"real"` or `"inconclusive"` for a probability of fake."""
+        if probability >= self.thresholds["fake"]:
+            return "fake"
+        return "real" if probability < self.thresholds["real"] else "inconclusive"
+
+    def score_bin(self, probability: float) -> ScoreBin | None:
+        """Return what a probability of fake meant on the validation photos, as far as known."""
+        return next((one for one in reversed(self.score_bins) if probability >= one.low), None)

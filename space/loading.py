@@ -1,0 +1,108 @@
+"""Load a model: fetch its folder from the Hugging Face Hub, open its graph with LiteRT."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+if __package__:
+    from .contract import CONFIG_FILE, MODEL_FILE, DetectorConfig, DetectorError
+else:
+    from contract import CONFIG_FILE, MODEL_FILE, DetectorConfig, DetectorError
+
+ANY_NUMBER = -1  # in the shape of a graph's input
+
+
+def load_graph(
+    path: Path, config: DetectorConfig, threads: int
+) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Return the graph as a function from photos `[photos, size, size, 3]` to probabilities
+    `[photos, 2]` and heatmaps `[photos, rows, columns]`."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DetectorError(f"{path} cannot be read: fetch the model folder again.") from error
+    if hashlib.sha256(content).hexdigest() != config.sha256:
+        raise DetectorError(
+            f"{path} is not the file that {CONFIG_FILE} describes (sha256 differs): fetch the "
+            "model again (with `hf download REPOSITORY --force-download` if it is from the Hub)."
+        )
+    try:
+        interpreter = Interpreter(model_content=content, num_threads=threads)
+    except (ValueError, RuntimeError) as error:
+        raise DetectorError(f"{path} is no LiteRT model ({error}): export it again.") from error
+    taken, side, *_ = interpreter.get_input_details()[0]["shape_signature"]
+    if side != config.input_size:
+        raise DetectorError(
+            f"{path} takes photos of {side} px where {CONFIG_FILE} says {config.input_size}: fetch "
+            "the model folder again."
+        )
+    run = interpreter.get_signature_runner("serving_default")
+
+    def judge(photos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        # A graph that was exported for one photo takes them one by one.
+        parts = [photos] if taken == ANY_NUMBER else np.split(photos, len(photos))
+        outputs = [run(image=part) for part in parts]
+        maps = [output["heatmap"] for output in outputs]
+        return (
+            np.concatenate([output["probabilities"].reshape(-1, 2) for output in outputs]),
+            np.concatenate([one.reshape(-1, *one.shape[-2:]) for one in maps]),
+        )
+
+    return judge
+
+
+def download(model_id: str, revision: str | None) -> tuple[Path, str]:
+    """Fetch a Hub repository's model folder; return it with the name that says which commit it
+    is."""
+    # Both files of one commit, whatever is pushed meanwhile; without a network it fails at once,
+    # where downloads of single files are tried for half a minute.
+    import httpx2
+    from huggingface_hub import snapshot_download
+
+    at = f" at {revision}" if revision else ""
+    try:
+        folder = Path(
+            snapshot_download(model_id, revision=revision, allow_patterns=[CONFIG_FILE, MODEL_FILE])
+        )
+    except (OSError, ValueError, httpx2.HTTPError) as error:
+        raise DetectorError(
+            f"The model {model_id}{at} is no folder here, and on the Hugging Face Hub it "
+            f"{_reason(error)}."
+        ) from error
+    for name in (CONFIG_FILE, MODEL_FILE):
+        if not (folder / name).is_file():
+            raise DetectorError(
+                f"The repository {model_id}{at} holds no {name}, or it was not downloaded when "
+                "there was a network: name the repository of a detector, or connect."
+            )
+    return folder, f"{model_id} @ {folder.name[:8]}"
+
+
+def _reason(error: Exception) -> str:
+    """Return why a download failed and what to do, as the end of a sentence."""
+    from huggingface_hub import errors
+
+    reasons = {  # the special ones first
+        errors.HFValidationError: "cannot be, as names there are NAMESPACE/NAME",
+        errors.LocalEntryNotFoundError: (
+            "cannot be reached while it is not in the cache either: try again with a network "
+            "(and without HF_HUB_OFFLINE)"
+        ),
+        errors.GatedRepoError: "is gated: accept its terms on its page and set HF_TOKEN",
+        errors.RepositoryNotFoundError: (
+            "does not exist or is private: check the name, or set HF_TOKEN to a token that may "
+            "read it"
+        ),
+        errors.RevisionNotFoundError: "has no such revision: name a branch, a tag or a full commit",
+    }
+    for kind, reason in reasons.items():
+        if isinstance(error, kind):
+            return reason
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return f"could not be fetched ({status or type(error).__name__}): check the token and try again"
