@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_measuring_verbs(add)
     _add_score(add)
     _add_push(add)
+    _add_web(add)
     _add_benchmark(add)
     add(_tables, "write the README's tables anew")
     return parser
@@ -190,6 +191,14 @@ def _add_push(add: Callable) -> None:
     )
     push.add_argument(
         "--dry-run", action="store_true", help="print what would be pushed, without network"
+    )
+
+
+def _add_web(add: Callable) -> None:
+    page = add(_web, "make the page that judges in the visitor's browser, for a static host")
+    page.add_argument("output", metavar="OUT", type=Path, help="folder to write")
+    page.add_argument(
+        "--model", type=Path, help="folder of an exported model (default: the bundled one)"
     )
 
 
@@ -343,6 +352,12 @@ def _push(run: Path, model_id: str, **options) -> None:
     from training.hub import push
 
     push(run, model_id, **options)
+
+
+def _web(output: Path, model: Path | None) -> None:
+    from training.web import web
+
+    web(output, model=model)
 
 
 def _benchmark(output: Path | None, json: bool, growth: bool, plot: Path | None) -> None:

@@ -8,7 +8,6 @@ one file of a quarter of a megabyte.
 
 from __future__ import annotations
 
-import itertools
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -30,6 +29,7 @@ PROBES = (BASE, (10, 11), (11, 10), (11, 11))  # sizes that tell how the numbers
 CHECKED = (3, 7)  # a size of which no number was used
 # No number that depends on the size is larger; the converter's fingerprint, which nothing reads, is.
 LARGEST = 2**24
+TOLERANCE = 1e-3  # between two runtimes, of values up to 10 or so
 STRIDES = (8, 16, 32)
 OUTPUTS = tuple(f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in STRIDES)
 
@@ -206,3 +206,33 @@ _OPERATIONS: dict[str, Callable] = {
     "Transpose": lambda node, given: given[0],  # to the order that the picture has already
     "Reshape": _flattened,
 }
+
+
+def check_against_opencv(graph: ResizableGraph, path: Path) -> None:
+    """Run the graph and OpenCV on the same pictures.
+
+    Args:
+        graph: made from `path`.
+        path: YuNet's ONNX file.
+
+    Raises:
+        UserError: an output differs by more than rounding.
+    """
+    import cv2
+    from ai_edge_litert.interpreter import Interpreter
+
+    network = cv2.dnn.readNetFromONNX(str(path))
+    random = np.random.default_rng(0)
+    for height, width in ((6, 6), CHECKED):
+        picture = random.integers(0, 256, (height * STEP, width * STEP, 3)).astype(np.float32)
+        network.setInput(cv2.dnn.blobFromImage(picture))
+        wanted = dict(zip(OUTPUTS, network.forward(OUTPUTS), strict=True))
+        interpreter = Interpreter(model_content=graph.resized(height, width))
+        got = interpreter.get_signature_runner()(image=picture[None])
+        for name in OUTPUTS:
+            difference = float(np.abs(got[name] - wanted[name].reshape(got[name].shape)).max())
+            if not difference <= TOLERANCE:
+                raise UserError(
+                    f"{path} as a LiteRT graph differs from OpenCV by {difference:.4f} in {name} at "
+                    f"{width * STEP}x{height * STEP} px: this version of TensorFlow cannot convert it."
+                )

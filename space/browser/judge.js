@@ -3,7 +3,7 @@
  *
  * @import {Picture} from "./pictures.js"
  * @import {Box} from "./yunet.js"
- * @import {DetectorConfig, Judgement, ScoreBin, Verdict} from "./detector.js"
+ * @import {Judgement, ScoreBin, Verdict} from "./detector.js"
  * @import {Person} from "./people.js"
  *
  * @typedef {object} FaceAnswer what the page shows of a face
