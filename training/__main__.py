@@ -179,6 +179,9 @@ def _add_push(add: Callable) -> None:
     name = {"metavar": "NS/NAME"}
     push.add_argument("--model-id", required=True, help="repository of the model", **name)
     push.add_argument("--space-id", help="repository of the page", **name)
+    push.add_argument(
+        "--static-space-id", help="repository of a page that judges in the browser", **name
+    )
     push.add_argument("--dataset-id", help="repository of the photos, private", **name)
     push.add_argument("--data", **DATA)
     push.add_argument("--private", action="store_true", help="make model and page private")

@@ -27,7 +27,7 @@ STEP = 64  # px: sides are multiples of it
 BASE = (10, 10)  # height and width of the graph as it is stored, in steps
 PROBES = (BASE, (10, 11), (11, 10), (11, 11))  # sizes that tell how the numbers depend on it
 CHECKED = (3, 7)  # a size of which no number was used
-# No number that depends on the size is larger; the converter's fingerprint, which nothing reads, is.
+# No number that depends on the size is larger; the converter's fingerprint is, which nobody reads.
 LARGEST = 2**24
 TOLERANCE = 1e-3  # between two runtimes, of values up to 10 or so
 STRIDES = (8, 16, 32)
@@ -66,8 +66,8 @@ class ResizableGraph:
 def convert_yunet(path: Path) -> ResizableGraph:
     """Convert YuNet's ONNX file.
 
-    The graph takes `image`, `float32` `[1, height, width, 3]`, BGR from 0 to 255, and gives OpenCV's
-    outputs: `cls_8`, `obj_8`, `bbox_8`, `kps_8` and so on, each `[1, places, values]`.
+    The graph takes `image`, `float32` `[1, height, width, 3]`, BGR from 0 to 255, and gives
+    OpenCV's outputs: `cls_8`, `obj_8`, `bbox_8`, `kps_8` and so on, each `[1, places, values]`.
 
     Raises:
         UserError: the file is no YuNet network.
@@ -233,6 +233,6 @@ def check_against_opencv(graph: ResizableGraph, path: Path) -> None:
             difference = float(np.abs(got[name] - wanted[name].reshape(got[name].shape)).max())
             if not difference <= TOLERANCE:
                 raise UserError(
-                    f"{path} as a LiteRT graph differs from OpenCV by {difference:.4f} in {name} at "
-                    f"{width * STEP}x{height * STEP} px: this version of TensorFlow cannot convert it."
+                    f"{path} as a LiteRT graph differs from OpenCV by {difference:.4f} in {name}: "
+                    "this version of TensorFlow cannot convert it."
                 )
