@@ -13,6 +13,16 @@ from pathlib import Path
 
 CONFIG_FILE, MODEL_FILE = "detector.json", "detector.tflite"
 FORMAT_VERSION = 1
+# Why a face gets no verdict, whatever its probability; programs are told the keys, people the
+# sentences. A face has the first that holds, in this order. `quality.py` finds them in a photo; the
+# last one is for the people of clips.
+REASONS = {
+    "cut": "The face is cut by the border of the picture.",
+    "too_small": "The face has too few pixels.",
+    "too_dark": "The face is too dark.",
+    "blurred": "The face is too blurred.",
+    "seen_too_little": "The person is seen in too few pictures of the clip.",
+}
 
 
 class DetectorError(Exception):

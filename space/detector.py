@@ -1,4 +1,5 @@
-"""Judge photos from the shell: `python space/detector.py [--model MODEL] PHOTO... [--json]`.
+"""Judge photos: `load_bundled().judge("photo.jpg", load_face_finder())`, or from the shell
+`python space/detector.py [--model MODEL] FILE... [--json]`.
 
 A model folder holds `detector.tflite` (LiteRT, one graph with two outputs: class probabilities and
 heatmap) and `detector.json`, the contract that `DetectorConfig` describes. The folder is the
@@ -7,9 +8,6 @@ bundled `space/model/`, any other, or a repository on the Hugging Face Hub.
 
 from __future__ import annotations
 
-import argparse
-import io
-import json
 import os
 import sys
 import threading
@@ -22,14 +20,13 @@ import numpy as np
 from PIL import Image
 
 if __package__:  # imported by the training code as `space.detector`
-    from .contract import MODEL_FILE, DetectorConfig, DetectorError
+    from .contract import MODEL_FILE, DetectorConfig
     from .crops import crop_face, crop_landmarks
-    from .faces import Face, FaceFinder, FaceFinderError, load_face_finder
+    from .faces import Face, FaceFinder
     from .judgements import FaceCrop, Judgement, Prediction
     from .loading import download, load_graph
     from .photos import (
         MIN_SIDE,
-        PhotoError,
         PhotoSource,
         crop_square,
         model_input,
@@ -37,15 +34,15 @@ if __package__:  # imported by the training code as `space.detector`
         open_reduced,
         resize_square,
     )
+    from .quality import find_reason
 else:  # run from this folder, as a Space does
-    from contract import MODEL_FILE, DetectorConfig, DetectorError
+    from contract import MODEL_FILE, DetectorConfig
     from crops import crop_face, crop_landmarks
-    from faces import Face, FaceFinder, FaceFinderError, load_face_finder
+    from faces import Face, FaceFinder
     from judgements import FaceCrop, Judgement, Prediction
     from loading import download, load_graph
     from photos import (
         MIN_SIDE,
-        PhotoError,
         PhotoSource,
         crop_square,
         model_input,
@@ -53,6 +50,7 @@ else:  # run from this folder, as a Space does
         open_reduced,
         resize_square,
     )
+    from quality import find_reason
 
 BUNDLED = Path(__file__).with_name("model")
 SHOWN_SIDE = 448  # px of a judged crop that is kept to be shown
@@ -211,7 +209,8 @@ class Detector:
             crop = crop_face(photo, face, margin)
             if crop.width < MIN_SIDE:  # too small for a photo, but here one face of several
                 crop = resize_square(crop, MIN_SIDE)
-            prepared.append(self._prepare(crop, face, crop_landmarks(photo.size, face, margin)))
+            one = self._prepare(crop, face, crop_landmarks(photo.size, face, margin))
+            prepared.append(replace(one, reason=find_reason(photo, face)))
         return prepared
 
     def judge_crops(self, crops: Sequence[FaceCrop]) -> list[Judgement]:
@@ -220,10 +219,7 @@ class Detector:
         for start in range(0, len(crops), BATCH):
             some = crops[start : start + BATCH]
             predictions = self._predict([one.pixels for one in some])
-            judgements += [
-                Judgement(one.face, one.crop, one.landmarks, prediction)
-                for one, prediction in zip(some, predictions, strict=True)
-            ]
+            judgements += map(_judgement, some, predictions)
         return judgements
 
     def judge_whole(self, photo: PhotoSource) -> Judgement:
@@ -247,6 +243,13 @@ class Detector:
         return FaceCrop(face, shown, landmarks, self._pixels(crop))
 
 
+def _judgement(crop: FaceCrop, prediction: Prediction) -> Judgement:
+    """Return what is said about a crop: no verdict where there is a reason against one."""
+    if crop.reason:
+        prediction = replace(prediction, verdict="inconclusive")
+    return Judgement(crop.face, crop.crop, crop.landmarks, prediction, crop.reason)
+
+
 def load_detector() -> Detector:
     """Load the model that the environment names: `MODEL_ID` (of the Hub, or a folder) at
     `MODEL_REVISION`, or else the bundled one.
@@ -265,85 +268,7 @@ def load_bundled(*, threads: int | None = None) -> Detector:
     return Detector(BUNDLED, name="bundled model", threads=threads)
 
 
-def _judge_file(detector: Detector, finder: FaceFinder | None, file: str) -> dict:
-    """Return the answer about a file; without a finder the whole picture is judged."""
-    try:
-        if finder is None:
-            judgements = [detector.judge_whole(file)]
-        else:
-            judgements = detector.judge(file, finder)
-    except PhotoError as error:
-        return {"file": file, "error": str(error), "model": detector.name}
-    faces = [judgement.as_dict() for judgement in judgements]
-    return {"file": file, "faces": faces, "model": detector.name}
-
-
-def _lines(answer: dict) -> list[str]:
-    """Return an answer for people, a line for each face."""
-    if not answer["faces"]:
-        return [f"{answer['file']}: no face found (--whole-picture judges it anyway)"]
-    lines = []
-    for number, face in enumerate(answer["faces"], start=1):
-        which = f", face {number}" if len(answer["faces"]) > 1 else ""
-        small = ", too small to trust" if face["too_small"] else ""
-        lines.append(
-            f"{answer['file']}{which}: {face['verdict']} (probability of fake "
-            f"{face['probability']:.2f}{small})"
-        )
-    return lines
-
-
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description="Say of photos whether the faces in them were tampered with."
-    )
-    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="JPEG, PNG, WebP or HEIC file")
-    parser.add_argument(
-        "--model",
-        help="NAMESPACE/NAME on the Hugging Face Hub, or a folder (default: MODEL_ID of the "
-        "environment, or else the bundled model)",
-    )
-    parser.add_argument("--revision", help="branch, tag or full commit of that model")
-    parser.add_argument(
-        "--whole-picture",
-        action="store_true",
-        help="look for no face: judge the centred square of each photo",
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object a photo")
-    options = parser.parse_args(arguments)
-    if options.revision and (not options.model or os.path.isdir(options.model)):
-        parser.error("--revision needs --model, of the Hub")
-    return options
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Print a verdict for every face; return 1 if a photo could not be read, 2 if there is no
-    model."""
-    options = _parse(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # file names may not fit the terminal
-    try:
-        detector = (
-            Detector.from_pretrained(options.model, options.revision)
-            if options.model
-            else load_detector()
-        )
-        finder = None if options.whole_picture else load_face_finder()
-    except (DetectorError, FaceFinderError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    exit_code = 0
-    for file in options.photos:
-        answer = _judge_file(detector, finder, file)
-        exit_code = 1 if "error" in answer else exit_code
-        if options.json:
-            print(json.dumps(answer), flush=True)
-        elif "error" in answer:
-            print(f"{file}: {answer['error']}", file=sys.stderr)
-        else:
-            print("\n".join(_lines(answer)), flush=True)
-    return exit_code
-
-
 if __name__ == "__main__":
+    from shell import main
+
     sys.exit(main())

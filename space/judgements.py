@@ -45,7 +45,7 @@ class FaceCrop:
     """A face cut out of its photo, or all of a photo, ready to be judged.
 
     Attributes:
-        face, crop, landmarks: those of the `Judgement` to be.
+        face, crop, landmarks, reason: those of the `Judgement` to be.
         pixels: `float32` `[size, size, 3]`, what the network is shown.
     """
 
@@ -53,6 +53,7 @@ class FaceCrop:
     crop: Image.Image
     landmarks: np.ndarray | None
     pixels: np.ndarray
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,16 +65,20 @@ class Judgement:
         crop: RGB square that was judged, upright, at most 448 px wide.
         landmarks: of the face in the crop, `float32` `[5, 2]`, as shares of its side (see `Face`);
             `None` where nobody knows them.
-        prediction: what the model says.
+        prediction: what the model says; where there is a reason, its verdict is `"inconclusive"`.
+        reason: a key of `REASONS` where the face is one that the model is not to be trusted with;
+            `None` for all others, whatever their verdict.
     """
 
     face: Face | None
     crop: Image.Image
     landmarks: np.ndarray | None
     prediction: Prediction
+    reason: str | None = None
 
     def as_dict(self) -> dict:
         """Return it in the types that JSON has, without the pixels."""
         box = self.face and [round(float(value), 1) for value in self.face.box]
         too_small = bool(self.face and self.face.too_small)
-        return {"box": box, "too_small": too_small, **self.prediction.as_dict()}
+        judged = self.prediction.as_dict()
+        return {"box": box, "too_small": too_small, "reason": self.reason, **judged}

@@ -13,7 +13,7 @@ import warnings
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageChops, ImageOps
 
 try:  # photos of iPhones; programs that never see any do without it
     from pillow_heif import register_heif_opener
@@ -23,12 +23,19 @@ except ImportError:
 # Formats that Pillow decodes by itself; the others (EPS, for instance) start programs or are no
 # photos.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "GIF", "TIFF")
+# Of these, several pictures in one file are parts of one photo: gain maps, depth, the other eye.
+LAYERED = ("MPO", "HEIF")
 MIN_SIDE = 32  # px: below this there is nothing left to judge
 MAX_PIXELS = 100_000_000  # decoded, 100 megapixels take 300 MB
 # What Pillow's decoders raise for damaged files.
 DECODING_ERRORS = (OSError, SyntaxError, ValueError, TypeError, LookupError, MemoryError)
 DECODING_ERRORS += (RuntimeError,)
 RESAMPLING = Image.Resampling.BICUBIC
+# A JPEG whose end is missing: what is put there, entropy-coded data that no photo goes on with, and
+# how many rows may be lost.
+JPEG_SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"
+JPEG_NOISE = bytes(range(1, 200))
+LOST_ROWS = 17  # the last row of blocks, and one to which their colours are spread
 # px: the finest copy in which faces are looked for has no more.
 REDUCED_SIDE = 1440
 
@@ -40,6 +47,10 @@ Image.init()  # `Image.open` knows only some of the formats above before
 if register_heif_opener:
     register_heif_opener()
     FORMATS += ("HEIF",)
+# How the names of photos end, in lower case; a "MPO" is a JPEG that others follow.
+ENDINGS = frozenset(
+    ending for ending, kind in Image.registered_extensions().items() if kind in (*FORMATS, "MPO")
+)
 
 
 class PhotoError(ValueError):
@@ -56,11 +67,12 @@ def open_photo(source: PhotoSource) -> Image.Image:
 
     Returns:
         An RGB image; EXIF orientation is applied, transparency is laid on white, 16-bit grey is
-        scaled to 8 bits and of an animation the first frame is taken.
+        scaled to 8 bits and of an animation the first frame is taken (see `animation_note`). Of a
+        JPEG that was cut off, the end of the last rows may be grey.
 
     Raises:
-        PhotoError: the source is missing, no image, damaged, smaller than 32 px or larger than 100
-            megapixels.
+        PhotoError: the source is missing, no file, no image, damaged, smaller than 32 px or larger
+            than 100 megapixels.
     """
     return _open(source, reduce=False)[0]
 
@@ -75,6 +87,36 @@ def open_reduced(source: PhotoSource) -> tuple[Image.Image, float]:
     return _open(source, reduce=True)
 
 
+def animation_note(source: PhotoSource) -> str:
+    """Return a sentence that says how much of an animation is looked at; empty for a photo.
+
+    Args:
+        source: see `open_photo`; what that refuses has no note.
+    """
+    if isinstance(source, np.ndarray):
+        return ""
+    if isinstance(source, bytes):
+        source = io.BytesIO(source)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            photo = (
+                source if isinstance(source, Image.Image) else Image.open(source, formats=FORMATS)
+            )
+            moves = photo.format not in LAYERED and getattr(photo, "is_animated", False)
+        except DECODING_ERRORS:
+            return ""
+    return "Only the first of the file's pictures was looked at." if moves else ""
+
+
+def printable(name: str) -> str:
+    """Return a file's name as text: bytes of it that are no UTF-8 become `\\xe9` and the like."""
+    try:
+        return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    except UnicodeEncodeError:  # half a surrogate pair that no file system made
+        return name.encode(errors="backslashreplace").decode()
+
+
 def _open(source: PhotoSource, *, reduce: bool) -> tuple[Image.Image, float]:
     if isinstance(source, np.ndarray):
         source = _from_array(source)
@@ -83,6 +125,8 @@ def _open(source: PhotoSource, *, reduce: bool) -> tuple[Image.Image, float]:
     if isinstance(source, bytes):
         return _decode(io.BytesIO(source), reduce)
     try:
+        if os.path.exists(source) and not os.path.isfile(source):
+            raise PhotoError("The photo is a folder, a pipe or a device: name a file.")
         with open(source, "rb") as file:
             return _decode(file, reduce)
     except PhotoError:
@@ -136,7 +180,44 @@ def _decode(file: BinaryIO, reduce: bool) -> tuple[Image.Image, float]:
         except DECODING_ERRORS as error:
             raise _damaged(error) from error
         with photo:
-            return _decoded(photo, reduce)
+            try:
+                return _decoded(photo, reduce)
+            except PhotoError:
+                whole = _ended(photo, file)
+                if whole is None:
+                    raise
+        with whole:
+            return _decoded(whole, reduce)
+
+
+def _ended(photo: Image.Image, file: BinaryIO) -> Image.Image | None:
+    """Return a JPEG that lacks no more than its end, with an end; `None` for all others.
+
+    What is missing is grey once there is an end, and something else if noise stands before that: up
+    to where the two agree, the photo is all there. A progressive one must agree everywhere and have
+    come to its last bits, as what is missing there is not the last rows but the detail of them all.
+    """
+    if photo.format not in ("JPEG", "MPO") or photo.width * photo.height > MAX_PIXELS:
+        return None
+    file.seek(0)
+    content = file.read()
+    try:
+        plain, noisy = (
+            Image.open(io.BytesIO(content + rest), formats=("JPEG",))
+            for rest in (JPEG_END, JPEG_NOISE + JPEG_END)
+        )
+        differs = ImageChops.difference(plain, noisy).getbbox()
+    except DECODING_ERRORS:
+        return None
+    lost = photo.height - differs[1] if differs else 0
+    if photo.info.get("progressive"):
+        scan = content[content.rfind(JPEG_SCAN) + 2 :]
+        header = scan[: int.from_bytes(scan[:2])]
+        if lost or not header or header[-1] % 16:  # the bits that later scans would add
+            return None
+    if lost > LOST_ROWS:
+        return None
+    return Image.open(io.BytesIO(content + JPEG_END), formats=("JPEG",))
 
 
 def _decoded(photo: Image.Image, reduce: bool) -> tuple[Image.Image, float]:

@@ -2,6 +2,7 @@ import csv
 import dataclasses
 import json
 import logging
+import os
 import shutil
 from pathlib import Path
 
@@ -97,6 +98,38 @@ def test_identical_photos_share_a_split(tmp_path):
     }
     assert len(splits) == 48
     assert all(len(of_group) == 1 for of_group in splits.values())
+
+
+def test_a_photo_under_both_labels_is_told_and_kept_on_one_side(tmp_path, caplog):
+    source = write_source(tmp_path / "source", per_label=24)
+    for number in range(6):
+        real = source / "training_real" / f"real_{number:05d}.jpg"
+        shutil.copy(real, source / "training_fake" / f"easy_8{number:04d}_1000.jpg")
+    config = PrepareConfig(
+        source=(str(source),), output=tmp_path / "faces", size=32, group_by="files"
+    )
+    data = prepare(config)
+    assert "6 photos are real and fake by their folders, real_00000.jpg for one" in caplog.text
+    assert read_report(data)["under_both_labels"] == [f"real_{n:05d}.jpg" for n in range(6)]
+    split_of = {row.path.stem: split for split in SPLITS for row in read_split(data, split)}
+    for number in range(6):
+        assert split_of[f"real_{number:05d}"] == split_of[f"easy_8{number:04d}_1000"]
+
+
+def test_names_of_any_bytes_and_what_is_no_file(tmp_path, caplog):
+    source = write_source(tmp_path / "source", per_label=24)
+    real = source / "training_real"
+    (real / "real_00000.jpg").rename(os.fsdecode(os.fsencode(real) + b"/foto_\xe9.jpg"))
+    os.mkfifo(real / "pipe.jpg")
+    shutil.copy(real / "real_00001.jpg", real / "._real_00001.jpg")
+    with caplog.at_level(logging.INFO):
+        data = prepare(PrepareConfig(source=(str(source),), output=tmp_path / "faces", size=32))
+    rows = [row for split in SPLITS for row in read_split(data, split)]
+    assert len(rows) == 48
+    [odd] = [row for row in rows if "foto" in row.file_name]
+    assert odd.file_name == "real/foto__xe9.jpg"
+    assert odd.path.is_file()
+    assert "2 pipes, devices, dead links and files whose names begin with a dot" in caplog.text
 
 
 def test_fakes_and_the_photos_they_were_made_from_share_a_split(tmp_path):

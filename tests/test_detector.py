@@ -189,8 +189,10 @@ def test_shell_prints_one_json_object_a_photo(detector, tmp_path):
     result = run_shell(*files, "--whole-picture", "--json")
     judged, unreadable = map(json.loads, result.stdout.splitlines())
     assert result.returncode == 1
-    expected = {"box": None, "too_small": False, **detector.predict(files[0]).as_dict()}
-    assert judged == {"file": str(files[0]), "faces": [expected], "model": "bundled model"}
+    expected = {"box": None, "too_small": False, "reason": None}
+    expected |= detector.predict(files[0]).as_dict()
+    assert judged.pop("faces") == [expected]
+    assert judged == {"file": str(files[0]), "note": "", "model": "bundled model"}
     assert unreadable["file"] == str(files[1])
     assert "not a readable photo" in unreadable["error"]
 
@@ -247,6 +249,7 @@ def test_judgement_is_that_of_the_crop(detector):
     assert judgement.as_dict()["box"] == [100, 60, 90, 120]
     (tiny,) = detector.judge_faces(photo, [Face((150.0, 120.0, 15.0, 20.0), None, 0.9)])
     assert tiny.as_dict()["too_small"]
+    assert (tiny.reason, tiny.prediction.verdict) == ("too_small", "inconclusive")
     whole = detector.judge_whole(photo)
     assert whole.prediction.probability == detector.predict(photo).probability
     assert whole.as_dict()["box"] is None

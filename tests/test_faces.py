@@ -15,10 +15,12 @@ from space.detector import BUNDLED
 from space.faces import Face, FaceFinder, FaceFinderError, load_face_finder
 from space.photos import (
     PhotoError,
+    animation_note,
     crop_square,
     model_input,
     open_photo,
     open_reduced,
+    printable,
     resize_square,
 )
 from space.yunet import YUNET_FILE, YUNET_REPOSITORY, YUNET_REVISION
@@ -122,6 +124,57 @@ def test_closed_image_and_odd_path_are_named(tmp_path):
         open_photo(closed)
     with pytest.raises(PhotoError, match="check its path"):
         open_photo("a\0b")
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("turned", [1, 6])
+def test_a_jpeg_that_lacks_only_its_end_is_read(portrait, progressive, turned):
+    exif = Image.Exif()
+    exif[0x0112] = turned  # as a phone does
+    content = encode(portrait, "JPEG", quality=90, progressive=progressive, exif=exif)
+    whole = open_photo(content)
+    for missing in (1, 2):
+        assert difference(open_photo(content[:-missing]), whole) == 0
+    for share in (0.1, 0.4, 0.7):
+        with pytest.raises(PhotoError, match="damaged"):
+            open_photo(content[: -round(share * len(content))])
+    if not progressive:
+        cut = open_photo(content[:-40])  # a corner of the last rows is grey
+        assert 0 < difference(cut, whole) < 1
+
+
+def test_a_large_jpeg_without_an_end_is_read_at_half_its_size(portrait):
+    content = encode(portrait.resize((4000, 3000)), "JPEG")[:-2]
+    small, scale = open_reduced(content)
+    assert (small.size, scale) == ((2000, 1500), 2)
+
+
+def test_what_is_no_file_is_named_and_waits_for_nobody(tmp_path):
+    os.mkfifo(tmp_path / "x.jpg")
+    for path in (tmp_path, tmp_path / "x.jpg", "/dev/zero"):
+        with pytest.raises(PhotoError, match="a folder, a pipe or a device"):
+            open_photo(path)
+
+
+def test_of_an_animation_it_is_said_that_the_first_picture_counts(tmp_path):
+    red, blue = (Image.new("RGB", (64, 64), colour) for colour in ("red", "blue"))
+    for kind in ("GIF", "WEBP", "PNG", "TIFF"):
+        content = encode(red, kind, save_all=True, append_images=[blue])
+        assert animation_note(content) == "Only the first of the file's pictures was looked at."
+        assert animation_note(encode(red, kind)) == ""
+        assert open_photo(content).getpixel((9, 9))[0] > 200
+    path = tmp_path / "stereo.mpo"
+    red.save(path, "MPO", save_all=True, append_images=[blue])
+    assert animation_note(path) == ""
+    assert open_photo(path).size == (64, 64)
+    assert animation_note(b"no photo") == animation_note("nowhere") == ""
+    assert animation_note(red) == animation_note(np.asarray(red)) == ""
+
+
+def test_names_of_any_bytes_can_be_printed():
+    assert printable(os.fsdecode(b"foto_\xe9.jpg")) == "foto_\\xe9.jpg"
+    assert printable("grün.jpg") == "grün.jpg"
+    assert printable("\ud800.jpg").encode() == b"\\ud800.jpg"
 
 
 def test_32_bit_grey_has_no_known_range():

@@ -1,6 +1,7 @@
 """Pushed and fetched by the real client, each time in a process of its own, from a Hub on
 loopback."""
 
+import ast
 import json
 import os
 import re
@@ -150,6 +151,16 @@ def test_each_repository_gets_one_commit(pushed, data):
     assert "terms are not recorded" in dataset.files["README.md"].decode()
     everything = model.files.keys() | space.files.keys() | dataset.files.keys()
     assert not [path for path in everything if "mistakes" in path or "__pycache__" in path]
+
+
+def test_code_of_a_model_repository_is_complete():
+    for name in CODE_FILES:
+        tree = ast.parse((PROJECT / "space" / name).read_text())
+        imported = {
+            f"{node.module}.py" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
+        }
+        ours = {path.name for path in (PROJECT / "space").glob("*.py")}
+        assert imported & ours <= set(CODE_FILES), name
 
 
 def test_cards_passed_the_hubs_own_check(pushed):

@@ -60,6 +60,11 @@ def test_glob_takes_what_it_matches(folder):
     assert names_of(f"{folder}/a/*") == [f"{folder}/a/3.webp", f"{folder}/a/list.csv"]
 
 
+def test_photos_that_hold_several_pictures_are_photos_too(tmp_path):
+    (tmp_path / "stereo.MPO").write_bytes(CONTENT)
+    assert names_of(tmp_path) == [f"{tmp_path}/stereo.MPO"]
+
+
 def test_one_photo(folder):
     assert names_of(folder / "b/1.jpg") == [f"{folder}/b/1.jpg"]
 

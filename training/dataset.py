@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from space.crops import crop_face
 from space.faces import Face, FaceFinder, FaceFinderError, load_face_finder
-from space.photos import PhotoError, model_input, open_photo, resize_square
+from space.photos import PhotoError, model_input, open_photo, printable, resize_square
 from training.config import SPLITS, PrepareConfig
 from training.errors import UserError
 from training.folders import check_replaceable, replaced_folder
@@ -147,6 +147,14 @@ def prepare(config: PrepareConfig) -> Path:
     check_replaceable(output, REPORT)
     photos = [photo for source in config.source for photo in _find(source)]
     hashes = [_hash(photo.path) for photo in tqdm(photos, desc="Reading", unit="photo")]
+    both = _under_both_labels(photos, hashes)
+    if both:
+        log.warning(
+            "%d photos are real and fake by their folders, %s for one: they stay in one split, but "
+            "remove them from the wrong folder.",
+            len(both),
+            printable(both[0]),
+        )
     finder = load_finder()
     fingerprint = _fingerprint(photos, hashes, config, finder.name)
     report = read_report(output) if (output / REPORT).is_file() else {}
@@ -155,7 +163,7 @@ def prepare(config: PrepareConfig) -> Path:
     else:
         with replaced_folder(output, REPORT) as folder:
             report = _fill(folder, photos, hashes, config, finder)
-            report |= {"fingerprint": fingerprint}
+            report |= {"under_both_labels": both, "fingerprint": fingerprint}
             (folder / REPORT).write_text(json.dumps(report, indent=2) + "\n")
             _verify(folder, report["counts"])
     log.info(_last_line(output, report))
@@ -315,6 +323,16 @@ def parse_name(photo: SourcePhoto) -> dict:
 def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _under_both_labels(photos: Sequence[SourcePhoto], hashes: Sequence[str]) -> list[str]:
+    """Return the names of the real photos that are among the fakes as well, to the byte."""
+    fakes = {digest for photo, digest in zip(photos, hashes, strict=True) if photo.label == "fake"}
+    return [
+        photo.path.name
+        for photo, digest in zip(photos, hashes, strict=True)
+        if photo.label == "real" and digest in fakes
+    ]
 
 
 def _find(source: str) -> list[SourcePhoto]:
@@ -514,8 +532,11 @@ def _describe_face(photo: Image.Image, finder: FaceFinder) -> str:
 
 
 def _free_name(folder: Path, stem: str) -> Path:
-    """Return a path that is not taken: several sources may use the same names."""
+    """Return a path that is not taken: several sources may use the same names. It is UTF-8, as the
+    metadata is, whatever the source's is."""
     folder.mkdir(parents=True, exist_ok=True)
+    if printable(stem) != stem:
+        stem = printable(stem).replace("\\", "_")
     names = chain([f"{stem}.jpg"], (f"{stem}-{number}.jpg" for number in count(2)))
     return next(folder / name for name in names if not (folder / name).exists())
 

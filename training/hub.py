@@ -58,7 +58,11 @@ CODE_FILES = (
     "handler.py",
     "judgements.py",
     "loading.py",
+    "people.py",
     "photos.py",
+    "quality.py",
+    "shell.py",
+    "video.py",
     "yunet.py",
 )
 DATA_FILES = ("README.md", "prepare_report.json", "source_pairs.csv")

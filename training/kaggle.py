@@ -294,9 +294,15 @@ def _original(path: Path) -> str:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(
-        path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")
-    )
+    paths = sorted(path for path in folder.rglob("*") if not path.is_dir())
+    files = [path for path in paths if path.is_file() and not path.name.startswith(".")]
+    if len(files) < len(paths):
+        log.info(
+            "Left out of %s: %d pipes, devices, dead links and files whose names begin with a dot.",
+            folder,
+            len(paths) - len(files),
+        )
+    return files
 
 
 def _check_labels(photos: list[SourcePhoto], root: Path) -> None:

@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import fsspec
 import httpx2
-from PIL import Image
 
-from space.photos import FORMATS
+from space.photos import ENDINGS
 from training.errors import UserError
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
 
-ENDINGS = {ending for ending, format in Image.registered_extensions().items() if format in FORMATS}
 DEFAULT_SPLIT = "train"
 PROBLEMS = (OSError, httpx2.HTTPError, RuntimeError, ValueError)  # of `datasets` and of the Hub
 CHUNK_PHOTOS = 32

@@ -16,7 +16,7 @@ from space.contract import DetectorConfig, DetectorError
 from space.detector import Detector, load_bundled
 from space.faces import FaceFinder, FaceFinderError, load_face_finder
 from space.judgements import Judgement
-from space.photos import PhotoError
+from space.photos import PhotoError, printable
 from training.errors import UserError
 from training.score_inputs import Photo
 
@@ -79,9 +79,8 @@ class ScorerConfig:
 
     def row(self, name: str, **values: object) -> Row:
         """Return a row of a photo; what is not given is null."""
-        # Names on a disk may be no UTF-8, and Parquet holds nothing else.
-        file = name.encode(errors="surrogateescape").decode(errors="backslashreplace")
-        return {"file": file, "model_sha256": self.description.sha256, **values}
+        # Parquet holds no names that are not UTF-8.
+        return {"file": printable(name), "model_sha256": self.description.sha256, **values}
 
 
 def to_table(rows: Iterable[Row]) -> pa.Table:

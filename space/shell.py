@@ -1,0 +1,169 @@
+"""What `python space/detector.py` does: judge photos, clips and folders of them."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import mimetypes
+import os
+import sys
+from collections.abc import Iterator
+
+if __package__:
+    from .contract import REASONS, DetectorError
+    from .detector import Detector, load_detector
+    from .faces import FaceFinder, FaceFinderError, load_face_finder
+    from .photos import ENDINGS, PhotoError, animation_note, printable
+else:
+    from contract import REASONS, DetectorError
+    from detector import Detector, load_detector
+    from faces import FaceFinder, FaceFinderError, load_face_finder
+    from photos import ENDINGS, PhotoError, animation_note, printable
+
+MATROSKA = (".mkv",)  # which `mimetypes` does not know everywhere
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print a verdict for every face of photos and every person of clips.
+
+    Returns:
+        0, 1 if a file could not be judged, or 2 if there is no model.
+    """
+    options = _parse(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names may not fit the terminal
+    try:
+        detector = (
+            Detector.from_pretrained(options.model, options.revision)
+            if options.model
+            else load_detector()
+        )
+        finder = None if options.whole_picture else load_face_finder()
+    except (DetectorError, FaceFinderError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    try:
+        return _judge_all(options, detector, finder)
+    except BrokenPipeError:  # whoever reads the answers has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing to flush at exit
+        return 0
+
+
+def _judge_all(options: argparse.Namespace, detector: Detector, finder: FaceFinder | None) -> int:
+    exit_code = 0
+    for file in _files(options.files):
+        answer = _judge_file(detector, finder, file)
+        exit_code = 1 if "error" in answer else exit_code
+        if options.json:
+            print(json.dumps(answer), flush=True)
+        elif "error" in answer:
+            print(f"{answer['file']}: {answer['error']}", file=sys.stderr)
+        else:
+            print("\n".join(_lines(answer)), flush=True)
+    return exit_code
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="detector.py",
+        description="Say of photos and clips whether the faces in them were tampered with.",
+    )
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="JPEG, PNG, WebP or HEIC photo, MP4, MOV or WebM clip, or a folder of these (without "
+        "what is hidden there)",
+    )
+    parser.add_argument(
+        "--model",
+        help="NAMESPACE/NAME on the Hugging Face Hub, or a folder (default: MODEL_ID of the "
+        "environment, or else the bundled model)",
+    )
+    parser.add_argument("--revision", help="branch, tag or full commit of that model")
+    parser.add_argument(
+        "--whole-picture",
+        action="store_true",
+        help="look for no face: judge the centred square of each photo",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a file")
+    options = parser.parse_args(arguments)
+    if options.revision and (not options.model or os.path.isdir(options.model)):
+        parser.error("--revision needs --model, of the Hub")
+    return options
+
+
+def _files(names: list[str]) -> Iterator[str]:
+    """Yield files as they are named, and of folders the photos and clips below them, sorted."""
+    for name in names:
+        if not os.path.isdir(name):
+            yield name
+            continue
+        below = list(_below(name))
+        yield from below or [name]  # an empty folder is refused in words as well
+
+
+def _below(root: str) -> Iterator[str]:
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            is_photo = os.path.splitext(name)[1].lower() in ENDINGS
+            if (is_photo or _is_clip(name)) and not name.startswith("."):
+                yield os.path.join(folder, name)
+
+
+def _is_clip(name: str) -> bool:
+    kind = mimetypes.guess_type(name)[0] or ""
+    return kind.startswith("video/") or name.lower().endswith(MATROSKA)
+
+
+def _judge_file(detector: Detector, finder: FaceFinder | None, file: str) -> dict[str, object]:
+    """Return the answer about a file, in JSON types; without a finder whole pictures are judged."""
+    judge = _judge_clip if _is_clip(file) and os.path.isfile(file) else _judge_photo
+    named = {"file": printable(file), "model": detector.name}
+    try:
+        return named | judge(detector, finder, file)
+    except ValueError as error:  # `PhotoError`, `VideoError`
+        return named | {"error": str(error)}
+
+
+def _judge_photo(detector: Detector, finder: FaceFinder | None, file: str) -> dict[str, object]:
+    if os.path.isdir(file):
+        raise PhotoError("The folder holds no photos and no clips: name another one.")
+    judged = [detector.judge_whole(file)] if finder is None else detector.judge(file, finder)
+    return {"faces": [one.as_dict() for one in judged], "note": animation_note(file)}
+
+
+def _judge_clip(detector: Detector, finder: FaceFinder | None, file: str) -> dict[str, object]:
+    if finder is None:
+        raise PhotoError("The file is a clip, which has no whole picture: leave --whole-picture.")
+    try:
+        if __package__:
+            from .video import judge_video
+        else:
+            from video import judge_video
+    except ImportError as error:
+        raise PhotoError(f"Clips cannot be judged ({error}): install the package.") from error
+    return judge_video(file, detector, finder).as_dict()
+
+
+def _lines(answer: dict) -> list[str]:
+    """Return an answer for people: a line for each face or person, or one that says there is
+    none."""
+    judged = answer.get("faces", answer.get("people"))
+    kind = "face" if "faces" in answer else "person"
+    note = f" {answer['note']}" if answer.get("note") else ""
+    if not judged:
+        hint = " (--whole-picture judges it anyway)" if kind == "face" else ""
+        return [f"{answer['file']}: no face found{hint}{'.' if note else ''}{note}"]
+    lines = []
+    for number, one in enumerate(judged, start=1):
+        which = f", {kind} {number}" if len(judged) > 1 or kind == "person" else ""
+        probability = one.get("probability")
+        shown = "" if probability is None else f" (probability of fake {probability:.2f})"
+        reason = f". {REASONS[one['reason']]}" if one.get("reason") else ""
+        lines.append(f"{answer['file']}{which}: {one['verdict']}{shown}{reason}")
+    if note:
+        lines.append(f"{answer['file']}:{note}")
+    return lines
