@@ -222,8 +222,8 @@ def test_faces_get_the_same_squares_probabilities_and_verdicts(page, cases):
         await client.load(); const found = [];
         for (const { file } of argument) {
             const { faces } = await client.photo(await (await fetch("cases/" + file)).blob());
-            found.push({ file, faces: faces.map(({ box, square, probability, verdict }) =>
-                ({ box, square, probability, verdict })) });
+            found.push({ file, faces: faces.map(({ box, square, probability, verdict, reason }) =>
+                ({ box, square, probability, verdict, reason })) });
         } return found;""",
         cases["judged"],
     )
@@ -241,6 +241,7 @@ def test_faces_get_the_same_squares_probabilities_and_verdicts(page, cases):
             distances.append(distance)
             near = min(abs(wanted["probability"] - one) for one in thresholds) < NEAR_A_THRESHOLD
             assert near or face["verdict"] == wanted["verdict"], name
+            assert face["reason"] == wanted["reason"], name
     assert np.mean(distances) < 0.01
 
 

@@ -166,6 +166,7 @@ def judged(folder: Path, name: str, data: bytes, detector: Detector, finder: Fac
             "square": face_square(size, one.face, detector.config.crop_margin),
             "probability": one.prediction.probability,
             "verdict": one.prediction.verdict,
+            "reason": one.reason,
         }
         for one in detector.judge(data, finder)
     ]

@@ -3,9 +3,11 @@
  *
  * @import {FaceAnswer, PersonAnswer, PhotoAnswer, ClipAnswer} from "./judge.js"
  * @import {DetectorConfig, Verdict} from "./detector.js"
+ * @import {Reason} from "./quality.js"
  */
 import { clock, dataUrl, drawing, element, percent } from "./dom.js";
 import { MIN_FACE } from "./faces.js";
+import { REASONS } from "./quality.js";
 
 /** @type {Record<Verdict, string>} */
 export const VERDICTS = { fake: "Likely fake", real: "Likely real", inconclusive: "Inconclusive" };
@@ -46,7 +48,10 @@ export function summary(faces) {
 export async function photoAnswer(answer, config) {
   const { faces } = answer;
   const section = element("div", { class: "judged" }, element("h2", { class: "headline" }, summary(faces)));
-  if (faces.length === 1) section.append(element("p", {}, IN_WORDS[faces[0].verdict]));
+  if (faces.length === 1) {
+    const [{ verdict, reason }] = faces;
+    section.append(element("p", {}, reason ? `No verdict: ${REASONS[reason]}` : IN_WORDS[verdict]));
+  }
   if (!faces.length) {
     section.append(
       element(
@@ -127,7 +132,7 @@ async function faceCard(face, name, config) {
       "div",
       {},
       verdictHeading(face.verdict, name),
-      ...warningsOf(face),
+      ...reservationsOf(face),
       probabilityBar(face.probability, config.thresholds),
       details,
     ),
@@ -135,16 +140,20 @@ async function faceCard(face, name, config) {
 }
 
 /** @param {FaceAnswer} face */
-function warningsOf({ box, side }) {
+function reservationsOf({ box, side, reason }) {
   if (!box) {
     const strong = element("strong", {}, "Judged as asked, without looking for a face:");
     const rest =
       " the answer means something only if one face fills about three quarters of the picture.";
     return [element("p", {}, strong, rest)];
   }
-  if (side >= MIN_FACE) return [];
-  const strong = element("strong", {}, "Too small to trust:");
-  return [element("p", {}, strong, ` the face is ${side.toFixed(0)} px wide.`)];
+  return noVerdict(reason, side < MIN_FACE ? ` It is ${side.toFixed(0)} px wide.` : "");
+}
+
+/** @param {Reason | null} reason @param {string} [more] */
+function noVerdict(reason, more = "") {
+  if (!reason) return [];
+  return [element("p", {}, element("strong", {}, "No verdict:"), ` ${REASONS[reason]}${more}`)];
 }
 
 /** @param {FaceAnswer} face */
@@ -190,7 +199,7 @@ async function personCard(person, seconds, config) {
       "div",
       {},
       verdictHeading(person.verdict, name),
-      ...(person.tooSmall ? warningsOf(best.face) : []),
+      ...noVerdict(person.reason),
       probabilityBar(person.probability, config.thresholds),
       element("p", {}, seen),
       details,

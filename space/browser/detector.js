@@ -6,6 +6,7 @@
  * @import {Face, FaceFinder} from "./faces.js"
  * @import {HeatMap} from "./heat.js"
  * @import {Network} from "./runtime.js"
+ * @import {Reason} from "./quality.js"
  *
  * @typedef {"real" | "fake" | "inconclusive"} Verdict
  * @typedef {{low: number, high: number, photos: number, fake_share: number}} ScoreBin
@@ -28,13 +29,15 @@
  * @property {Picture} crop what was judged, upright, at most 448 px wide
  * @property {Point[] | null} landmarks in the crop, as shares of its side
  * @property {number} probability of fake, calibrated
- * @property {Verdict} verdict
+ * @property {Verdict} verdict where there is a reason, `"inconclusive"`
+ * @property {Reason | null} reason why the model is not to be trusted with the face
  * @property {ScoreBin | null} meaning of such a probability on the validation photos
  * @property {HeatMap} heat
  */
 import { cropFace, cropLandmarks } from "./crops.js";
 import { scaledFace, sideOf } from "./faces.js";
 import { forSearch, MIN_SIDE } from "./photos.js";
+import { findReason } from "./quality.js";
 import { centredSquare, resized, squareOfSide } from "./pictures.js";
 
 const FORMAT_VERSION = 1;
@@ -100,7 +103,8 @@ export class Detector {
       let crop = cropFace(photo, face, this.config.crop_margin);
       if (crop.width < MIN_SIDE) crop = resized(crop, MIN_SIDE, MIN_SIDE);
       const landmarks = cropLandmarks(photo, face, this.config.crop_margin);
-      judgements.push(await this.#judgeCrop(crop, face, landmarks));
+      const reason = findReason(photo, face);
+      judgements.push(await this.#judgeCrop(crop, face, landmarks, reason));
     }
     return judgements;
   }
@@ -108,12 +112,12 @@ export class Detector {
   /** Judge the centred square of a photo, whatever it shows.
    * @param {Picture} photo */
   async judgeWhole(photo) {
-    return this.#judgeCrop(centredSquare(photo), null, null);
+    return this.#judgeCrop(centredSquare(photo), null, null, null);
   }
 
   /** @param {Picture} crop @param {Face | null} face @param {Point[] | null} landmarks
-   * @returns {Promise<Judgement>} */
-  async #judgeCrop(crop, face, landmarks) {
+   * @param {Reason | null} reason @returns {Promise<Judgement>} */
+  async #judgeCrop(crop, face, landmarks, reason) {
     const { input_size: size, calibration, thresholds, score_bins: bins = [] } = this.config;
     const input = Float32Array.from(squareOfSide(crop, size).data);
     const { probabilities, heatmap } = await this.#network.run(input, size, size);
@@ -124,7 +128,8 @@ export class Detector {
       crop: shown,
       landmarks,
       probability,
-      verdict: verdictOf(thresholds, probability),
+      verdict: reason ? "inconclusive" : verdictOf(thresholds, probability),
+      reason,
       meaning: bins.findLast((one) => probability >= one.low) ?? null,
       heat: { values: scaledToOne(heatmap), side: Math.sqrt(heatmap.length) },
     };

@@ -7,7 +7,7 @@
  * @property {Float32Array} values row by row, 0 to 1
  * @property {number} side rows, and columns
  */
-import { resamplingWeights } from "./pictures.js";
+import { resizedValues } from "./pictures.js";
 
 const SIDE = 56; // px: what a map is enlarged to before it is shared out
 const LAYER_SIDE = 224; // px
@@ -23,7 +23,7 @@ const HOT = [0xff, 0xe9, 0x45];
 /** Paint a map as a layer for its crop, violet to yellow, the more transparent the colder.
  * @param {HeatMap} map */
 export function heatLayer(map) {
-  const heat = enlarged(map, LAYER_SIDE);
+  const heat = resizedValues(map.values, map.side, LAYER_SIDE, "bilinear");
   const layer = new ImageData(LAYER_SIDE, LAYER_SIDE);
   heat.forEach((value, place) => {
     const [from, to] = value < 0.5 ? [COLD, WARM] : [WARM, HOT];
@@ -54,7 +54,7 @@ export function describeHeat(map, landmarks) {
 /** Return the share of each part of the face, the largest first.
  * @param {HeatMap} map @param {Point[]} landmarks @returns {[string, number][]} */
 function heatByPart(map, landmarks) {
-  const heat = enlarged(map, SIDE);
+  const heat = resizedValues(map.values, map.side, SIDE, "bilinear");
   const partOf = parts(landmarks);
   /** @type {Map<string, number>} */
   const sums = new Map();
@@ -102,25 +102,4 @@ function parts([eye, otherEye, nose, corner, otherCorner]) {
 /** @param {Point} one @param {Point} other @returns {Point} */
 function between(one, other) {
   return [(one[0] + other[0]) / 2, (one[1] + other[1]) / 2];
-}
-
-/** Enlarge a map by linear interpolation; return its values.
- * @param {HeatMap} map @param {number} side */
-function enlarged({ values, side: size }, side) {
-  const { starts, counts, weights, most } = resamplingWeights(size, size, side, "bilinear");
-  const across = new Float32Array(size * side);
-  const result = new Float32Array(side * side);
-  for (let i = 0; i < side; i++) {
-    for (let k = 0; k < counts[i]; k++) {
-      const weight = weights[i * most + k];
-      for (let y = 0; y < size; y++) across[y * side + i] += weight * values[y * size + starts[i] + k];
-    }
-  }
-  for (let i = 0; i < side; i++) {
-    for (let k = 0; k < counts[i]; k++) {
-      const weight = weights[i * most + k];
-      for (let x = 0; x < side; x++) result[i * side + x] += weight * across[(starts[i] + k) * side + x];
-    }
-  }
-  return result;
 }

@@ -5,6 +5,7 @@
  * @import {Box} from "./yunet.js"
  * @import {Judgement, ScoreBin, Verdict} from "./detector.js"
  * @import {Person} from "./people.js"
+ * @import {Reason} from "./quality.js"
  *
  * @typedef {object} FaceAnswer what the page shows of a face
  * @property {Box | null} box in px of the photo; `null` where the whole picture was judged
@@ -13,6 +14,7 @@
  * @property {[left: number, top: number, side: number] | null} square that was cut out
  * @property {number} probability of fake
  * @property {Verdict} verdict
+ * @property {Reason | null} reason why there is none but "inconclusive"
  * @property {ScoreBin | null} meaning
  * @property {string} evidence where most of it lies, in a sentence
  * @property {Blob} crop JPEG
@@ -166,16 +168,17 @@ export class Judge {
   }
 
   /** @param {Picture | null} photo @param {Judgement} judgement @returns {Promise<FaceAnswer>} */
-  async #faceAnswer(photo, { face, crop, landmarks, probability, verdict, meaning, heat }) {
+  async #faceAnswer(photo, { face, crop, landmarks, heat, ...judged }) {
     const square = photo && face && faceSquare(photo, face, this.detector.config.crop_margin);
     return {
       box: face && face.box,
       side: face ? sideOf(face) : 0,
       confidence: face ? face.confidence : 0,
       square: square && [square.left, square.top, square.side],
-      probability,
-      verdict,
-      meaning,
+      probability: judged.probability,
+      verdict: judged.verdict,
+      reason: judged.reason,
+      meaning: judged.meaning,
       evidence: describeHeat(heat, landmarks),
       crop: await toFile(toImageData(crop), "image/jpeg"),
       heat: await toFile(heatLayer(heat), "image/png"),

@@ -287,7 +287,8 @@ async function start() {
   if (missing) {
     return say(`This browser has no ${missing}, which the page needs: use a current one.`, true);
   }
-  say("Loading: some 9 MB at the first visit.");
+  const { megabytes } = /** @type {any} */ (globalThis).FILES;
+  say(`Loading: ${megabytes} MB at the first visit.`);
   const isKept = await keepForLater();
   const started = new Client();
   try {

@@ -4,6 +4,7 @@
  *
  * @import {Picture} from "./pictures.js"
  * @import {DetectorConfig, Judgement, Verdict} from "./detector.js"
+ * @import {Reason} from "./quality.js"
  *
  * @typedef {object} Moment
  * @property {number} seconds time of the frame in the clip
@@ -13,7 +14,7 @@
  * @property {number} number from 1, in the order of appearance
  * @property {number} probability of fake, 0 to 1
  * @property {Verdict} verdict
- * @property {boolean} tooSmall whether the face has too few pixels in every frame
+ * @property {Reason | null} reason why there is no verdict but "inconclusive"
  * @property {{seconds: number, probability: number, verdict: Verdict}[]} scores in order of time
  * @property {Moment[]} suspicious the moments with the highest probabilities, highest first
  */
@@ -24,6 +25,9 @@ import { verdictOf } from "./detector.js";
 const SIMILAR_AGAIN = 0.75; // to be the same person anywhere
 const SIMILAR_NEARBY = 0.6; // to be the same person about where that one must be now
 const SHADES_SHARE = 0.35; // of the shape in the likeness; the rest is colours
+const NEEDED_LOOKS = 3; // in which a person is seen to get a verdict,
+const NEEDED_OF_FEW = 2; // or in a clip with fewer looks
+const FEW_LOOKS = 8; // than these
 const GAP_LOOKS = 3; // looks after which nobody is expected anywhere
 const REACH = 1; // farthest that a face is from where it is expected, in face sizes,
 const STOPPED = 0.25; // and what is added where it should have moved on
@@ -37,16 +41,36 @@ const CANDIDATES = 8; // and those from which they are chosen
 const GREY_SIDE = 16;
 const COLOUR_SIDE = 64;
 
-/** Whether a moment's face has too few pixels for its verdict to be trusted.
- * @param {Moment} moment */
+/** @param {Moment} moment */
 function isTooSmall({ judgement: { face } }) {
   return face !== null && sideOf(face) < MIN_FACE;
 }
 
+/** Whether a moment's face is not to be trusted, for whatever reason.
+ * @param {Moment} moment */
+function isMarked({ judgement: { reason } }) {
+  return reason !== null;
+}
+
 /** @param {Moment[]} moments */
 function trusted(moments) {
-  const large = moments.filter((moment) => !isTooSmall(moment));
-  return large.length ? large : moments;
+  const good = moments.filter((moment) => !isMarked(moment));
+  return good.length ? good : [...moments];
+}
+
+/** Return the reason that most moments of one person have, of several the most frequent; `null`
+ * where no more than half of them have any.
+ * @param {Moment[]} moments */
+export function commonReason(moments) {
+  /** @type {Map<Reason, number>} */
+  const counts = new Map();
+  for (const { judgement } of moments.filter(isMarked)) {
+    const reason = /** @type {Reason} */ (judgement.reason);
+    counts.set(reason, (counts.get(reason) ?? 0) + 1);
+  }
+  const ranked = [...counts].sort((one, other) => other[1] - one[1]);
+  const marked = ranked.reduce((sum, [, count]) => sum + count, 0);
+  return 2 * marked <= moments.length ? null : ranked[0][0];
 }
 
 /** Share of the network's input that a face fills.
@@ -189,7 +213,7 @@ class Track {
     const nothing = { data: new Uint8Array(0), width: 0, height: 0 };
     this.moments.push({ ...moment, judgement: { ...moment.judgement, crop: nothing } });
     this.candidates = [...this.candidates, moment]
-      .sort((one, other) => Number(isTooSmall(one)) - Number(isTooSmall(other)) || byProbability(one, other))
+      .sort((one, other) => Number(isMarked(one)) - Number(isMarked(other)) || byProbability(one, other))
       .slice(0, CANDIDATES);
   }
 
@@ -197,9 +221,9 @@ class Track {
     return this.moments.every(isTooSmall);
   }
 
-  /** More likely a mistake of the finder: small, and seen only once. */
+  /** Whether it is more likely a mistake of the finder: seen only once, and marked. */
   get isDoubtful() {
-    return this.isSmall && this.moments.length === 1;
+    return this.moments.length === 1 && isMarked(this.moments[0]);
   }
 
   /** Return how far a place is from where the person should be at a time, in face sizes.
@@ -328,11 +352,14 @@ export class People {
   /** @param {Track} track @param {number} number @returns {Person} */
   #person(track, number) {
     const probability = aggregate(track.moments, this.#config);
+    const needed = this.#look < FEW_LOOKS ? NEEDED_OF_FEW : NEEDED_LOOKS;
+    const isSeen = track.moments.length >= needed;
+    const reason = isSeen ? commonReason(track.moments) : "seen_too_little";
     return {
       number,
       probability,
-      verdict: verdictOf(this.#config.thresholds, probability),
-      tooSmall: track.isSmall,
+      verdict: reason ? "inconclusive" : verdictOf(this.#config.thresholds, probability),
+      reason,
       scores: track.moments.map(({ seconds, judgement }) => ({
         seconds,
         probability: judgement.probability,

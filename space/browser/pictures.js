@@ -95,15 +95,16 @@ const FILTERS = {
  * Return which px of a line each px of the resampled line is made of, and by which weights.
  *
  * @param {number} size of the line
- * @param {number} used length of its part that is resampled, from its start
+ * @param {[start: number, end: number]} part of it that is resampled
  * @param {number} newSize
  * @param {keyof typeof FILTERS} filter
  * @returns {{starts: Int32Array, counts: Int32Array, weights: Float64Array, most: number}}
  *   the weights of new px `i` begin at `i * most`
  */
-export function resamplingWeights(size, used, newSize, filter) {
+function resamplingWeights(size, part, newSize, filter) {
   const { weight, support } = FILTERS[filter];
-  const scale = Math.fround(used) / newSize; // Pillow keeps the box in single precision
+  const [from, to] = part.map(Math.fround); // Pillow keeps the box in single precision
+  const scale = Math.fround(to - from) / newSize;
   const spread = Math.max(scale, 1);
   const reach = support * spread;
   const most = 2 * Math.ceil(reach) + 1;
@@ -111,7 +112,7 @@ export function resamplingWeights(size, used, newSize, filter) {
   const counts = new Int32Array(newSize);
   const weights = new Float64Array(newSize * most);
   for (let i = 0; i < newSize; i++) {
-    const centre = (i + 0.5) * scale;
+    const centre = from + (i + 0.5) * scale;
     const start = Math.max(0, Math.trunc(centre - reach + 0.5));
     const count = Math.min(size, Math.trunc(centre + reach + 0.5)) - start;
     const of = weights.subarray(i * most, i * most + count);
@@ -138,10 +139,10 @@ function toByte(sum) {
   return value < 0 ? 0 : value > 255 ? 255 : value;
 }
 
-/** @param {Picture} picture @param {number} used @param {number} width @returns {Picture} */
-function resampledAcross(picture, used, width) {
+/** @param {Picture} picture @param {[number, number]} part @param {number} width @returns {Picture} */
+function resampledAcross(picture, part, width) {
   const { data, height } = picture;
-  const { starts, counts, weights, most } = resamplingWeights(picture.width, used, width, "bicubic");
+  const { starts, counts, weights, most } = resamplingWeights(picture.width, part, width, "bicubic");
   const factors = inFixedPoint(weights);
   const result = blank(width, height);
   for (let y = 0, to = 0; y < height; y++) {
@@ -164,9 +165,9 @@ function resampledAcross(picture, used, width) {
   return result;
 }
 
-/** @param {Picture} picture @param {number} used @param {number} height @returns {Picture} */
-function resampledDown(picture, used, height) {
-  const { starts, counts, weights, most } = resamplingWeights(picture.height, used, height, "bicubic");
+/** @param {Picture} picture @param {[number, number]} part @param {number} height @returns {Picture} */
+function resampledDown(picture, part, height) {
+  const { starts, counts, weights, most } = resamplingWeights(picture.height, part, height, "bicubic");
   const factors = inFixedPoint(weights);
   const result = blank(picture.width, height);
   const length = 3 * picture.width;
@@ -230,25 +231,86 @@ export function reduced(picture, across, down) {
  *   still to be shrunk by this factor
  */
 export function resized(picture, width, height, gap) {
+  return resizedBox(picture, [0, 0, picture.width, picture.height], width, height, gap);
+}
+
+/**
+ * Resize a part of a picture, as `resized` does.
+ *
+ * @param {Picture} picture
+ * @param {[left: number, top: number, right: number, bottom: number]} box need not be whole px
+ * @param {number} width
+ * @param {number} height
+ * @param {number} [gap]
+ */
+export function resizedBox(picture, [left, top, right, bottom], width, height, gap) {
   let source = picture;
-  let usedWidth = picture.width;
-  let usedHeight = picture.height;
-  if (gap) {
-    const across = Math.trunc(picture.width / width / gap) || 1;
-    const down = Math.trunc(picture.height / height / gap) || 1;
-    if (across > 1 || down > 1) {
-      source = reduced(picture, across, down);
-      usedWidth /= across;
-      usedHeight /= down;
-    }
+  let across = /** @type {[number, number]} */ ([left, right]);
+  let down = /** @type {[number, number]} */ ([top, bottom]);
+  const columns = (gap && Math.trunc((right - left) / width / gap)) || 1;
+  const rows = (gap && Math.trunc((bottom - top) / height / gap)) || 1;
+  if (columns > 1 || rows > 1) {
+    const [x, x2] = withSupport(across, width, picture.width);
+    const [y, y2] = withSupport(down, height, picture.height);
+    source = reduced(cropped(picture, x, y, x2 - x, y2 - y), columns, rows);
+    across = [(left - x) / columns, (right - x) / columns];
+    down = [(top - y) / rows, (bottom - y) / rows];
   }
-  if (width !== source.width || usedWidth !== source.width) {
-    source = resampledAcross(source, usedWidth, width);
+  if (width !== source.width || across[0] || across[1] !== source.width) {
+    source = resampledAcross(source, across, width);
   }
-  if (height !== source.height || usedHeight !== source.height) {
-    source = resampledDown(source, usedHeight, height);
+  if (height !== source.height || down[0] || down[1] !== source.height) {
+    source = resampledDown(source, down, height);
   }
   return source;
+}
+
+/** Return the whole px from which a part of a line is resampled.
+ * @param {[number, number]} part @param {number} newSize @param {number} size of the line */
+function withSupport([start, end], newSize, size) {
+  const support = (FILTERS.bicubic.support - 0.5) * ((end - start) / newSize);
+  return [Math.max(0, Math.trunc(start - support)), Math.min(size, Math.ceil(end + support))];
+}
+
+/**
+ * Resize a square of numbers, as Pillow does with its mode "F".
+ *
+ * @param {Float32Array} values row by row
+ * @param {number} size of its side
+ * @param {number} side of the result
+ * @param {keyof typeof FILTERS} filter
+ */
+export function resizedValues(values, size, side, filter) {
+  const { starts, counts, weights, most } = resamplingWeights(size, [0, size], side, filter);
+  const across = new Float32Array(size * side);
+  const result = new Float32Array(side * side);
+  for (let i = 0; i < side; i++) {
+    const of = weights.subarray(i * most, i * most + counts[i]);
+    for (let y = 0; y < size; y++) {
+      const from = y * size + starts[i];
+      across[y * side + i] = of.reduce((sum, weight, k) => sum + weight * values[from + k], 0);
+    }
+  }
+  for (let i = 0; i < side; i++) {
+    const of = weights.subarray(i * most, i * most + counts[i]);
+    for (let x = 0; x < side; x++) {
+      const from = starts[i] * side + x;
+      result[i * side + x] = of.reduce((sum, weight, k) => sum + weight * across[from + k * side], 0);
+    }
+  }
+  return result;
+}
+
+/** Return the value below which a share of counted values lies, interpolated between two of them.
+ * @param {Uint32Array} counts of the values 0, 1, ... @param {number} share */
+export function percentile(counts, share) {
+  const position = share * (counts.reduce((sum, count) => sum + count, 0) - 1);
+  const at = (/** @type {number} */ rank) => {
+    let below = 0;
+    return counts.findIndex((count) => (below += count) > rank);
+  };
+  const low = at(Math.floor(position));
+  return low + (position % 1) * (at(Math.ceil(position)) - low);
 }
 
 /** Return the centred square of a picture at another size.

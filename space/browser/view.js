@@ -5,7 +5,7 @@
  * @import {Picture} from "./pictures.js"
  * @import {Face} from "./faces.js"
  */
-import { blank, cropped, resized, roundHalfEven } from "./pictures.js";
+import { blank, cropped, percentile, resized, roundHalfEven } from "./pictures.js";
 import { centreOf, sideOf } from "./faces.js";
 
 export const LOOK_FACE = 240; // px: longer side of the face's box in a view
@@ -129,18 +129,6 @@ export function brightened(picture, blur) {
   const factor = 255 / Math.max(1, percentile(counts, PERCENTILE));
   const levels = Uint8Array.from({ length: 256 }, (_, i) => Math.min(255, roundHalfEven(i * factor)));
   return { ...smooth, data: smooth.data.map((value) => levels[value]) };
-}
-
-/** Return the value below which a share of counted values lies, interpolated between two of them.
- * @param {Uint32Array} counts of the values 0, 1, ... @param {number} share */
-function percentile(counts, share) {
-  const position = share * (counts.reduce((sum, count) => sum + count, 0) - 1);
-  const at = (/** @type {number} */ rank) => {
-    let below = 0;
-    return counts.findIndex((count) => (below += count) > rank);
-  };
-  const low = at(Math.floor(position));
-  return low + (position % 1) * (at(Math.ceil(position)) - low);
 }
 
 /** Smooth a picture, mirrored at its borders.
