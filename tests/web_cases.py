@@ -83,6 +83,7 @@ def encoded_photos(photo: Image.Image) -> Iterator[tuple[str, bytes]]:
         file = io.BytesIO()
         picture.save(file, format=Path(name).suffix[1:].replace("jpg", "jpeg"), **options)
         yield name, file.getvalue()
+    yield "without-its-end.jpg", saved(photo, "jpeg")[:-2]
 
 
 def scenes(portrait: Image.Image) -> Iterator[tuple[str, bytes]]:
@@ -125,7 +126,8 @@ def decoded(folder: Path, name: str, data: bytes) -> dict:
     """Write a photo and return what Python decodes."""
     (folder / name).write_bytes(data)
     photo = open_photo(data)
-    return {"file": name, "width": photo.width, "height": photo.height, "digest": digest(photo)}
+    write_pixels(folder / f"{name}.rgb", photo)
+    return {"file": name, "width": photo.width, "height": photo.height}
 
 
 def cropped(photo: Image.Image, roll: float) -> dict:

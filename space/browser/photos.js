@@ -8,6 +8,11 @@ import { blank, reduced } from "./pictures.js";
 export const MIN_SIDE = 32; // px: below this there is nothing left to judge
 const MAX_PIXELS = 100_000_000;
 const REDUCED_SIDE = 1440; // px: the finest copy in which faces are looked for has no more
+// A JPEG whose end is missing: what is put there, data that no photo goes on with, and how many rows
+// may be lost.
+const JPEG_END = new Uint8Array([0xff, 0xd9]);
+const JPEG_NOISE = Uint8Array.from({ length: 199 }, (_, i) => i + 1);
+const LOST_ROWS = 17;
 const STRIP = 4_000_000; // px that are read at once, as those of a large photo would fill the memory
 
 /** A photo that cannot be judged; the message says in one sentence what was found and what to do. */
@@ -45,7 +50,11 @@ export async function openPhoto(file) {
   if (!format) {
     throw new PhotoError("The file is not a readable photo: send JPEG, PNG or WebP.");
   }
-  if (format === "JPEG") await checkEnd(file);
+  return { photo: await decoded(format === "JPEG" ? await ended(file) : file, format), format };
+}
+
+/** @param {Blob} file @param {string} format */
+async function decoded(file, format) {
   let bitmap;
   try {
     bitmap = await createImageBitmap(file, {
@@ -56,7 +65,7 @@ export async function openPhoto(file) {
     throw new PhotoError(undecodable(format));
   }
   try {
-    return { photo: pixelsOf(bitmap), format };
+    return pixelsOf(bitmap);
   } finally {
     bitmap.close();
   }
@@ -69,16 +78,43 @@ function undecodable(format) {
     : "The photo is damaged and cannot be decoded: save it again.";
 }
 
-/** Refuse a JPEG that was cut off: browsers show what there is of it, and grey for the rest.
- * @param {Blob} file */
-async function checkEnd(file) {
+/**
+ * Return a JPEG with an end; refuse one that lacks more than that, of which browsers show what there
+ * is, and grey for the rest.
+ *
+ * What is missing is grey once there is an end, and something else if noise stands before that: up
+ * to where the two agree, the photo is all there.
+ *
+ * @param {Blob} file
+ */
+async function ended(file) {
   const bytes = new Uint8Array(await file.arrayBuffer());
+  if (hasEnd(bytes)) return file;
+  const [plain, noisy] = [new Blob([bytes, JPEG_END]), new Blob([bytes, JPEG_NOISE, JPEG_END])];
+  const [one, other] = [await decoded(plain, "JPEG"), await decoded(noisy, "JPEG")];
+  const place = one.data.findIndex((value, i) => value !== other.data[i]);
+  const lost = place < 0 ? 0 : one.height - Math.floor(place / (3 * one.width));
+  if (isProgressive(bytes) || lost > LOST_ROWS) {
+    throw new PhotoError("The photo is damaged, as its end is missing: send the complete file.");
+  }
+  return plain;
+}
+
+/** Whether the pixels of a JPEG end; what follows them is of no concern.
+ * @param {Uint8Array} bytes */
+function hasEnd(bytes) {
   for (let at = bytes.length - 2; at > 1; at--) {
     if (bytes[at] !== 0xff) continue;
-    if (bytes[at + 1] === 0xd9) return; // the end; what follows it is of no concern
-    if (bytes[at + 1] === 0xda) break; // the start of pixels that have no end
+    if (bytes[at + 1] === 0xd9) return true;
+    if (bytes[at + 1] === 0xda) return false; // the start of pixels
   }
-  throw new PhotoError("The photo is damaged, as its end is missing: send the complete file.");
+  return false;
+}
+
+/** Whether a JPEG that lost its end lost the detail of all rows, and not the last rows.
+ * @param {Uint8Array} bytes */
+function isProgressive(bytes) {
+  return bytes.some((byte, at) => byte === 0xff && bytes[at + 1] === 0xc2);
 }
 
 /**
