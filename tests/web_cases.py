@@ -29,7 +29,7 @@ BICUBIC = Image.Resampling.BICUBIC
 RESIZES = [(160, 160, None), (224, 224, None), (131, 77, None), (75, 64, 1.0), (97, 300, 1.0)]
 RESIZES += [(20, 31, 2.0), (448, 448, 2.0), (601, 599, None)]
 ROLLS = (-170.0, -95.0, -31.0, 4.0, 22.5, 88.0, 133.0)  # degrees, of crops
-ROW_SIZES = ((384, 384), (300, 300), (555, 420), (640, 131))  # width and height
+ROW_SIZES = ((384, 384), (300, 300), (555, 420))  # width and height
 
 
 def make_cases(folder: Path, detector: Detector, finder: FaceFinder) -> dict:
@@ -46,7 +46,10 @@ def make_cases(folder: Path, detector: Detector, finder: FaceFinder) -> dict:
             for width, height, gap in RESIZES
         ],
         "cropped": [cropped(portrait, roll) for roll in ROLLS],
-        "rows": [rows(folder, finder, portrait.resize(size)) for size in ROW_SIZES],
+        "rows": [
+            rows(folder, finder, picture)
+            for picture in (*map(portrait.resize, ROW_SIZES), crowd_of(portrait).resize((640, 480)))
+        ],
         "judged": [judged(folder, name, data, detector, finder) for name, data in scenes(portrait)],
         "thresholds": detector.config.thresholds,
     }
@@ -92,12 +95,6 @@ def scenes(portrait: Image.Image) -> Iterator[tuple[str, bytes]]:
     wide = Image.new("RGB", (1500, 500), "#7a8790")
     for place, side in (((60, 90), 200), ((520, 40), 110), ((900, 200), 280), ((1300, 300), 80)):
         wide.paste(portrait.resize((side, side), BICUBIC), place)
-    crowd = Image.new("RGB", (1600, 1200), "#556655")
-    for number in range(12):
-        crowd.paste(
-            portrait.resize((170, 170), BICUBIC),
-            (60 + 390 * (number % 4), 60 + 380 * (number // 4)),
-        )
     dark = np.asarray(portrait, np.float32) * 0.08 + random.normal(0, 2, (300, 300, 3))
     pictures = {
         "plain": portrait,
@@ -112,7 +109,7 @@ def scenes(portrait: Image.Image) -> Iterator[tuple[str, bytes]]:
         "blurred": portrait.resize((60, 60), BICUBIC).resize((300, 300), BICUBIC),
         "tiny": portrait.resize((70, 70), BICUBIC),
         "wide": wide,
-        "crowd": crowd,
+        "crowd": crowd_of(portrait),
         "nobody": Image.fromarray(random.integers(0, 255, (240, 320, 3), dtype=np.uint8)),
     }
     for name, picture in pictures.items():
@@ -120,6 +117,15 @@ def scenes(portrait: Image.Image) -> Iterator[tuple[str, bytes]]:
     huge = portrait.crop((20, 0, 300, 280)).resize((3000, 3000), BICUBIC)
     yield "huge.jpg", saved(huge, "jpeg")  # is looked at in half its size
     yield "changed.jpg", (SPACE / "examples/portrait-mouth-replaced.jpg").read_bytes()
+
+
+def crowd_of(portrait: Image.Image) -> Image.Image:
+    """Return a picture with twelve faces."""
+    crowd = Image.new("RGB", (1600, 1200), "#556655")
+    for number in range(12):
+        place = (60 + 390 * (number % 4), 60 + 380 * (number // 4))
+        crowd.paste(portrait.resize((170, 170), BICUBIC), place)
+    return crowd
 
 
 def decoded(folder: Path, name: str, data: bytes) -> dict:
