@@ -14,7 +14,7 @@ from pathlib import Path
 from contract import DetectorError
 from detector import load_bundled, load_detector
 from faces import FaceFinderError, load_face_finder
-from guard import RefuseAddresses
+from guard import Page, RefuseAddresses
 from lean_gradio import gr, spare_matplotlib
 from service import Service
 from starlette.middleware import Middleware
@@ -27,7 +27,7 @@ INTRO = (
     "own, with how sure the model is and where it looked. Nothing that you upload is kept."
 )
 CLIP_LIMITS = f"mp4, mov or webm, up to {MAX_BYTES // 10**6} MB and {MAX_SECONDS // 60} minutes"
-PHOTO_TYPES = ["image", ".heic", ".heif"]
+PHOTO_TYPES = ["image", ".heic", ".heif", ".mpo"]
 EXAMPLES = Path(__file__).with_name("examples")
 PROGRAMS = Path(__file__).with_name("programs.md")
 TEXTS = (".md", ".txt")  # beside the examples, about their origin
@@ -59,7 +59,7 @@ def find_examples() -> list[str]:
 
 def build_page(service: Service) -> gr.Blocks:
     """Return the page."""
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=CLEANING) as page:
+    with Page(title=TITLE, analytics_enabled=False, delete_cache=CLEANING) as page:
         gr.Markdown(f"# {TITLE}\n{INTRO}")
         gr.HTML(caution(service.detector.config))
         with gr.Tab("Photo"):
@@ -147,6 +147,9 @@ def main() -> int:
     build_page(service).queue(max_size=WAITING).launch(
         css_paths=[STYLE],
         max_file_size=MAX_BYTES,
+        # For uploads whose names begin with a dot: gradio refuses them where it runs in a folder
+        # above.
+        allowed_paths=[gr.utils.get_upload_folder()],
         footer_links=["api"],
         mcp_server=find_spec("mcp") is not None,
         app_kwargs={"middleware": [Middleware(RefuseAddresses)]},

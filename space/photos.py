@@ -29,7 +29,7 @@ MIN_SIDE = 32  # px: below this there is nothing left to judge
 MAX_PIXELS = 100_000_000  # decoded, 100 megapixels take 300 MB
 # What Pillow's decoders raise for damaged files.
 DECODING_ERRORS = (OSError, SyntaxError, ValueError, TypeError, LookupError, MemoryError)
-DECODING_ERRORS += (RuntimeError,)
+DECODING_ERRORS += (RuntimeError, EOFError)
 RESAMPLING = Image.Resampling.BICUBIC
 # A JPEG whose end is missing: what is put there, entropy-coded data that no photo goes on with, and
 # how many rows may be lost.

@@ -8,22 +8,24 @@ from threading import Event
 from typing import TypedDict
 
 if __package__:  # imported by the benchmark
+    from .contract import REASONS
     from .detector import Detector
     from .faces import FaceFinder
-    from .guard import uploaded_path
+    from .guard import json_type, uploaded_path
     from .judgements import Judgement
     from .lean_gradio import gr
-    from .photos import PhotoError, PhotoSource, open_photo
+    from .photos import PhotoError, PhotoSource, animation_note, open_photo, printable
     from .video import VideoCancelled, VideoError, judge_video
     from .video_views import video_answer
     from .views import answer, as_csv, download_link, report, summary, table
 else:
+    from contract import REASONS
     from detector import Detector
     from faces import FaceFinder
-    from guard import uploaded_path
+    from guard import json_type, uploaded_path
     from judgements import Judgement
     from lean_gradio import gr
-    from photos import PhotoError, PhotoSource, open_photo
+    from photos import PhotoError, PhotoSource, animation_note, open_photo, printable
     from video import VideoCancelled, VideoError, judge_video
     from video_views import video_answer
     from views import answer, as_csv, download_link, report, summary, table
@@ -46,6 +48,7 @@ class FaceAnswer(TypedDict):
 
     box: list[float] | None
     too_small: bool
+    reason: str | None
     probability: float
     verdict: str
     meaning: Meaning | None
@@ -58,6 +61,7 @@ class PhotoAnswer(TypedDict):
     file: str
     sentence: str
     faces: list[FaceAnswer]
+    note: str
     error: str | None
     model: str
     face_finder: str
@@ -124,8 +128,10 @@ class Service:
                 faces.
         """
         with _errors_shown("This photo cannot be judged"):
-            judgements = self._judge(uploaded_path(photo), whole_picture)
-        return self._photo_answer(photo, judgements)
+            _check_flag(whole_picture)
+            path = uploaded_path(photo, "photo")
+            judgements = self._judge(path, whole_picture)
+        return self._photo_answer(photo, judgements, note=animation_note(path))
 
     def judge_photos(
         self, photos: list[gr.FileData], whole_picture: bool = False
@@ -136,7 +142,9 @@ class Service:
             photos: up to 100 of them, each as for `judge_photo`.
             whole_picture: as for `judge_photo`.
         """
-        _check_number(photos)
+        with _errors_shown("These photos cannot be judged"):
+            _check_flag(whole_picture)
+            _check_list(photos)
         return [answer for answer, _ in self._judge_all(photos, whole_picture)]
 
     def judge_video(self, clip: gr.FileData) -> VideoAnswer:
@@ -146,7 +154,7 @@ class Service:
             clip: mp4, mov or webm, up to 100 MB and 5 minutes.
         """
         with _errors_shown("This clip cannot be judged"):
-            judged = judge_video(uploaded_path(clip), self.detector, self.finder)
+            judged = judge_video(uploaded_path(clip, "clip"), self.detector, self.finder)
         return {"file": _name(clip), **judged.as_dict(), **self._names()}
 
     # Events of the page: they return what its components show.
@@ -163,7 +171,8 @@ class Service:
         """Judge several photos for the page; return a table."""
         if not photos:
             return ""
-        _check_number(photos)
+        with _errors_shown("These photos cannot be judged"):
+            _check_list(photos)
         rows = [row for _, rows in self._judge_all(photos, False) for row in rows]
         link = download_link("Save as CSV", "judgements.csv", as_csv(rows), "text/csv")
         return f'<section class="answer">{table(rows)}{link}</section>'
@@ -178,7 +187,7 @@ class Service:
         try:
             with _errors_shown("This clip cannot be judged"):
                 judged = judge_video(
-                    uploaded_path(clip),
+                    uploaded_path(clip, "clip"),
                     self.detector,
                     self.finder,
                     progress=lambda share, text: progress(share, desc=text),
@@ -200,7 +209,7 @@ class Service:
         if photo is None:
             return "", gr.update(visible=False), gr.update(visible=False)
         with _errors_shown("This photo cannot be judged"):
-            content = Path(uploaded_path(photo)).read_bytes()
+            content = Path(uploaded_path(photo, "photo")).read_bytes()
             html, faces = self.photo_html(content, _name(photo), whole_picture=whole_picture)
         return html, gr.update(visible=not faces), gr.update(visible=bool(faces))
 
@@ -218,7 +227,8 @@ class Service:
             PhotoError: the photo cannot be judged.
         """
         judgements = self._judge(content, whole_picture)
-        html = answer(open_photo(content), judgements, self.detector, self.finder.name)
+        note = animation_note(content)
+        html = answer(open_photo(content), judgements, self.detector, self.finder.name, note)
         if judgements:
             document = report(html, name, content, self.detector, self.finder.name)
             link = download_link("Save a report", "report.html", document, "text/html")
@@ -234,26 +244,29 @@ class Service:
         self, photos: list[dict], whole_picture: bool
     ) -> Iterator[tuple[PhotoAnswer, list[dict]]]:
         """Yield each photo's answer, and its rows of a table."""
-        for photo in photos:
-            name = _name(photo)
+        for number, photo in enumerate(photos):
             try:
-                judgements = self._judge(uploaded_path(photo), whole_picture)
+                path = uploaded_path(photo, f"photos[{number}]")
+                judgements = self._judge(path, whole_picture)
             except PhotoError as error:
-                yield self._photo_answer(photo, [], str(error)), [_row(name, 0, str(error))]
-                continue
-            rows = [
-                _row(name, len(judgements), one.prediction.verdict, one.prediction.probability)
-                for one in judgements
-            ]
-            yield self._photo_answer(photo, judgements), rows or [_row(name, 0, "no face found")]
+                answer = self._photo_answer(photo, [], error=str(error))
+            else:
+                answer = self._photo_answer(photo, judgements, note=animation_note(path))
+            yield answer, _rows(answer)
 
     def _photo_answer(
-        self, photo: dict, judgements: list[Judgement], error: str | None = None
+        self,
+        photo: object,
+        judgements: list[Judgement],
+        *,
+        note: str = "",
+        error: str | None = None,
     ) -> PhotoAnswer:
         return {
             "file": _name(photo),
             "sentence": error or summary(judgements),
             "faces": [judgement.as_dict() for judgement in judgements],
+            "note": note,
             "error": error,
             **self._names(),
         }
@@ -262,20 +275,51 @@ class Service:
         return {"model": self.detector.name, "face_finder": self.finder.name}
 
 
-def _check_number(photos: list[dict]) -> None:
-    with _errors_shown("These photos cannot be judged"):
-        if len(photos) > MAX_PHOTOS:
-            raise PhotoError(f"There are {len(photos)} photos: send at most {MAX_PHOTOS}.")
+def _check_flag(whole_picture: object) -> None:
+    if not isinstance(whole_picture, bool):
+        raise PhotoError(
+            f"`whole_picture` is {json_type(whole_picture)}: send true or false, or leave it out."
+        )
 
 
-def _row(file: str, faces: int, verdict: str, probability: float | None = None) -> dict:
-    shown = "" if probability is None else f"{probability:.3f}"
-    return {"file": file, "faces": faces, "verdict": verdict, "probability of fake": shown}
+def _check_list(photos: object) -> None:
+    if not isinstance(photos, list):
+        raise PhotoError(f"`photos` is {json_type(photos)} and no list: send a list of files.")
+    if not photos:
+        raise PhotoError("`photos` is empty: send at least one photo.")
+    if len(photos) > MAX_PHOTOS:
+        raise PhotoError(f"There are {len(photos)} photos: send at most {MAX_PHOTOS}.")
 
 
-def _name(file: dict) -> str:
-    """Return what the caller calls a file."""
-    return Path(str(file.get("orig_name") or file.get("path") or "")).name
+def _rows(answer: PhotoAnswer) -> list[dict[str, object]]:
+    """Return a row for each face of a photo, or one that says why there is none."""
+    nothing = {"box": None, "verdict": "", "probability": None, "reason": None}
+    faces = answer["faces"] or [nothing]
+    missing = "" if answer["faces"] else answer["error"] or "No face found."
+    rows = []
+    for number, face in enumerate(faces, start=1):
+        probability = face["probability"]
+        reason = REASONS[face["reason"]] if face["reason"] else missing
+        rows.append(
+            {
+                "file": answer["file"],
+                "faces": len(answer["faces"]),
+                "face": number if answer["faces"] else "",
+                "box (left top width height)": " ".join(f"{v:.0f}" for v in face["box"] or ()),
+                "verdict": face["verdict"],
+                "probability of fake": "" if probability is None else f"{probability:.3f}",
+                "reason": " ".join(part for part in (reason, answer["note"]) if part),
+                "model": answer["model"],
+            }
+        )
+    return rows
+
+
+def _name(file: object) -> str:
+    """Return what the caller calls a file; empty for what is none."""
+    if not isinstance(file, dict):
+        return ""
+    return printable(Path(str(file.get("orig_name") or file.get("path") or "")).name)
 
 
 @contextmanager

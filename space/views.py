@@ -18,12 +18,12 @@ from pathlib import Path
 from PIL import Image
 
 if __package__:
-    from .contract import DetectorConfig
+    from .contract import REASONS, DetectorConfig
     from .detector import Detector
     from .heatmap import describe_parts, heat_by_part, heat_layer
     from .judgements import Judgement, Prediction
 else:
-    from contract import DetectorConfig
+    from contract import REASONS, DetectorConfig
     from detector import Detector
     from heatmap import describe_parts, heat_by_part, heat_layer
     from judgements import Judgement, Prediction
@@ -33,6 +33,9 @@ VERDICTS = {"fake": "Likely fake", "real": "Likely real", "inconclusive": "Incon
 SYMBOLS = {"fake": "▲", "real": "●", "inconclusive": "◆"}  # colours alone do not reach everybody
 HEAT_SIDE = 224  # px
 PHOTO_SIDE = 1024  # px
+# What a spreadsheet may take for the start of a formula: also after a tab or a line break, and the
+# full-width forms, which some fold to the plain ones.
+FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001
 NO_PROOF = (
     "This is not proof. The model can be wrong either way, and says nothing about the person shown."
 )
@@ -52,7 +55,11 @@ def summary(judgements: Sequence[Judgement]) -> str:
 
 
 def answer(
-    photo: Image.Image, judgements: Sequence[Judgement], detector: Detector, finder_name: str
+    photo: Image.Image,
+    judgements: Sequence[Judgement],
+    detector: Detector,
+    finder_name: str,
+    note: str = "",
 ) -> str:
     """Return the answer about a photo: a sentence, the photo with boxes, a card for each face.
 
@@ -61,8 +68,11 @@ def answer(
         judgements: of its faces.
         detector: made them.
         finder_name: of what found the faces.
+        note: what else is to be said, in a sentence.
     """
     parts = [f'<p class="summary" role="status">{summary(judgements)}</p>']
+    if note:
+        parts.append(f"<p>{escape(note)}</p>")
     if not judgements:
         parts.append(
             f"<p>{escape(finder_name)} looked for faces in all of the photo. Is there one? Try a "
@@ -169,13 +179,13 @@ def as_csv(rows: Sequence[Mapping[str, object]]) -> str:
     writer = csv.DictWriter(file, rows[0])
     writer.writeheader()
     for row in rows:
-        writer.writerow(
-            {
-                name: f"'{value}" if isinstance(value, str) and value[:1] in "=+-@" else value
-                for name, value in row.items()
-            }
-        )
+        writer.writerow({name: _no_formula(value) for name, value in row.items()})
     return file.getvalue()
+
+
+def _no_formula(value: object) -> object:
+    starts_one = isinstance(value, str) and value.startswith(FORMULA_STARTS)
+    return f"'{value}" if starts_one else value
 
 
 def probability_bar(probability: float, thresholds: Mapping[str, float]) -> str:
@@ -221,7 +231,7 @@ def _face_card(number: int, judgement: Judgement, config: DetectorConfig) -> str
     prediction = judgement.prediction
     name = "Whole picture" if judgement.face is None else f"Face {number}"
     sentences = [
-        _small_face(judgement),
+        _reservation(judgement),
         _meaning(prediction),
         describe_parts(heat_by_part(prediction.heatmap, judgement.landmarks))
         + " It need not be where a photo was changed.",
@@ -235,17 +245,16 @@ def _face_card(number: int, judgement: Judgement, config: DetectorConfig) -> str
     )
 
 
-def _small_face(judgement: Judgement) -> str:
+def _reservation(judgement: Judgement) -> str:
     if judgement.face is None:
         return (
             "<strong>Judged as asked, without looking for a face:</strong> the answer means "
             "something only if one face fills about three quarters of the picture."
         )
-    if judgement.face.too_small:
-        return (
-            f"<strong>Too small to trust:</strong> the face is {judgement.face.side:.0f} px wide."
-        )
-    return ""
+    if judgement.reason is None:
+        return ""
+    width = f" It is {judgement.face.side:.0f} px wide." if judgement.face.too_small else ""
+    return f"<strong>No verdict:</strong> {REASONS[judgement.reason]}{width}"
 
 
 def _meaning(prediction: Prediction) -> str:

@@ -59,7 +59,7 @@ def serve_page(
             stderr=output,
         )
     try:
-        for _ in range(600):
+        for _ in range(3000):  # five minutes, for a machine that does other things
             with socket.socket() as attempt:
                 if attempt.connect_ex(("127.0.0.1", port)) == 0:
                     break

@@ -24,10 +24,17 @@ from space.views import VERDICTS
 from tests.drawing import draw_face
 from tests.serving import SPACE, ask_page, serve_page, shown_text
 
+FILE_META = {"_type": "gradio.FileData"}
+
 
 @pytest.fixture(scope="module")
-def client(space_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    with serve_page(space_python, tmp_path_factory.mktemp("page") / "log.txt") as client:
+def page_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("page") / "log.txt"
+
+
+@pytest.fixture(scope="module")
+def client(space_python: Path, page_log: Path) -> Iterator[Client]:
+    with serve_page(space_python, page_log) as client:
         yield client
 
 
@@ -35,6 +42,14 @@ def client(space_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 def portrait(tmp_path: Path) -> Path:
     """A photo of one real face, as a page of the examples shows it."""
     return Path(shutil.copy(SPACE / "examples/portrait.jpg", tmp_path))
+
+
+@pytest.fixture
+def uploaded_portrait(client: Client, portrait: Path) -> dict:
+    with portrait.open("rb") as file:
+        address = f"{client.src}gradio_api/upload"
+        (path,) = requests.post(address, files={"files": file}, timeout=60).json()
+    return {"path": path, "meta": FILE_META}
 
 
 def call(client: Client, endpoint: str, *data: object) -> str:
@@ -158,7 +173,47 @@ def test_page_reads_no_file_of_its_machine(client, portrait, path, meta):
     ):
         answer = call(client, endpoint, *data)
         assert "probability" not in answer
-        assert "event: error" in answer or "was not uploaded" in answer
+        assert "event: error" in answer or "upload" in answer
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "data", "words"),
+    [
+        ("judge_photo", [None, False], "`photo` is null"),
+        ("judge_photo", [{"path": "a", "orig_name": 5, "meta": FILE_META}, False], "`orig_name`"),
+        ("judge_photo", [{"path": "a\0b", "meta": FILE_META}, False], "was not uploaded"),
+        ("judge_photo", ["{portrait}", "maybe"], "`whole_picture` is text"),
+        ("judge_photo", [], "0 of the 2 inputs"),
+        ("judge_photos", [None, False], "`photos` is null"),
+        ("judge_photos", [["{portrait}", None], False], "`photos[1]` is null"),
+        ("judge_video", [[]], "`clip` is a list"),
+        ("judge_nothing", [], "no such endpoint"),
+    ],
+)
+def test_wrong_calls_are_refused_in_words(client, uploaded_portrait, endpoint, data, words):
+    def filled(item: object) -> object:
+        if isinstance(item, list):
+            return [filled(one) for one in item]
+        return uploaded_portrait if item == "{portrait}" else item
+
+    assert words in call(client, endpoint, *filled(data))
+
+
+def test_gradios_client_is_refused_in_words_too(client, portrait):
+    with pytest.raises(AppError, match="`whole_picture` is text"):
+        client.predict(handle_file(portrait), "maybe", api_name="/judge_photo")
+    (answer,) = client.predict([None], False, api_name="/judge_photos")
+    assert answer["error"].startswith("`photos[0]` is null")
+
+
+def test_a_name_that_begins_with_a_dot_is_judged(client, portrait):
+    hidden = portrait.rename(portrait.with_name(".portrait.jpg"))
+    answer = client.predict(handle_file(hidden), False, api_name="/judge_photo")
+    assert (answer["file"], len(answer["faces"])) == (".portrait.jpg", 1)
+
+
+def test_no_call_ended_in_a_traceback(page_log):
+    assert "Traceback" not in page_log.read_text()
 
 
 def test_no_address_is_fetched(client):

@@ -74,15 +74,37 @@ def test_everything_else_passes_untouched():
 
 
 @pytest.mark.parametrize(
-    "file", [None, "", "/etc/passwd", {}, {"path": None}, {"path": 1}, {"path": "/etc/passwd"}]
+    "file",
+    [
+        *(None, "", "/etc/passwd", {}, {"path": None}, {"path": 1}),
+        *({"path": path} for path in ("/etc/passwd", "a\0b", "\ud800", "x/" * 5000)),
+    ],
 )
 def test_only_uploaded_files_have_a_path(file):
-    with pytest.raises(PhotoError, match="was not uploaded"):
-        uploaded_path(file)
+    with pytest.raises(PhotoError, match=r"`photo`.* upload"):
+        uploaded_path(file, "photo")
 
 
 def test_uploaded_files_have_one():
     path = str(Path(get_upload_folder()) / "a" / "face.jpg")
-    assert uploaded_path({"path": path}) == path
+    assert uploaded_path({"path": path}, "photo") == path
     with pytest.raises(PhotoError):
-        uploaded_path({"path": f"{get_upload_folder()}/../face.jpg"})
+        uploaded_path({"path": f"{get_upload_folder()}/../face.jpg"}, "photo")
+
+
+def test_a_call_that_the_page_does_not_understand_is_refused_in_words():
+    sent: list[dict] = []
+
+    async def page(scope, receive, send) -> None:
+        raise TypeError("no value for `photo`")
+
+    async def receive() -> dict:
+        return {"type": "http.request", "body": b"{}", "more_body": False}
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": CALL}
+    asyncio.run(RefuseAddresses(page)(scope, receive, send))
+    assert sent[0]["status"] == 400
+    assert "input of it is missing" in json.loads(sent[1]["body"])["error"]

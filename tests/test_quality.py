@@ -104,3 +104,9 @@ def test_ordinary_photos_are_hardly_ever_marked(shared, folder, allowed):
         found += [find_reason(photo, face) for face in finder.find(photo)[:1]]
     assert len(found) >= 38
     assert sum(reason is not None for reason in found) <= allowed * len(found)
+
+
+def test_programs_are_told_every_reason():
+    text = (SPACE / "programs.md").read_text(encoding="utf-8")
+    for key, sentence in REASONS.items():
+        assert f"| `{key}` | {sentence} |" in text

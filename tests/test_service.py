@@ -1,3 +1,7 @@
+import base64
+import csv
+import io
+import re
 import shutil
 import uuid
 from pathlib import Path
@@ -6,6 +10,7 @@ from types import SimpleNamespace
 import gradio as gr
 import pytest
 from gradio.utils import get_upload_folder
+from PIL import Image
 
 from space.detector import load_bundled
 from space.faces import load_face_finder
@@ -79,6 +84,75 @@ def test_table_has_a_row_for_each_face_and_each_problem(service, uploaded, tmp_p
     assert "portrait.jpg" in shown
     assert "&lt;b&gt;.jpg" in shown
     assert "<b>.jpg" not in shown
+
+
+def test_faces_of_one_photo_can_be_told_apart_in_the_csv(service, uploaded, tmp_path):
+    portrait = Image.open(SPACE / "examples/portrait.jpg")
+    both = Image.new("RGB", (2 * portrait.width, portrait.height))
+    for left in (0, portrait.width):
+        both.paste(portrait, (left, 0))
+    both.save(tmp_path / "=two.png")
+    Image.new("RGB", (300, 200), "#8899aa").save(tmp_path / "wall.png")
+    shown = service.show_photos([uploaded(tmp_path / "=two.png"), uploaded(tmp_path / "wall.png")])
+    link = re.search(r'href="data:text/csv;base64,([^"]+)"', shown)[1]
+    rows = list(csv.DictReader(io.StringIO(base64.b64decode(link).decode(), newline="")))
+    assert [(row["file"], row["face"]) for row in rows] == [
+        ("'=two.png", "1"),
+        ("'=two.png", "2"),
+        ("wall.png", ""),
+    ]
+    boxes = [row["box (left top width height)"] for row in rows]
+    assert len(set(boxes)) == 3
+    assert boxes[2] == rows[2]["verdict"] == rows[2]["probability of fake"] == ""
+    assert [row["reason"] for row in rows] == ["", "", "No face found."]
+    assert {row["model"] for row in rows} == {"bundled model"}
+
+
+@pytest.mark.parametrize(
+    ("item", "error"),
+    [
+        (None, "`photos[1]` is null"),
+        (7, "`photos[1]` is a number"),
+        ("x.jpg", "`photos[1]` is text"),
+        ([{}], "`photos[1]` is a list"),
+        ({}, "The `path` of `photos[1]` is null"),
+        ({"path": 5}, "The `path` of `photos[1]` is a number"),
+        ({"path": "/etc/passwd"}, "`photos[1]` was not uploaded"),
+    ],
+)
+def test_a_wrong_item_is_named_and_stops_no_other(service, uploaded, item, error):
+    portrait = uploaded(SPACE / "examples/portrait.jpg")
+    before, wrong, after = service.judge_photos([portrait, item, portrait])
+    assert len(before["faces"]) == len(after["faces"]) == 1
+    assert wrong["error"].startswith(error)
+    assert wrong["faces"] == []
+
+
+def test_wrong_types_are_refused_by_name(service, uploaded):
+    portrait = uploaded(SPACE / "examples/portrait.jpg")
+    for flag in ("maybe", 1, None):
+        with pytest.raises(gr.Error, match="`whole_picture` is "):
+            service.judge_photo(portrait, flag)
+        with pytest.raises(gr.Error, match="`whole_picture` is "):
+            service.judge_photos([portrait], flag)
+    for photos in (None, portrait, "x", 3):
+        with pytest.raises(gr.Error, match=r"`photos` is .* no list"):
+            service.judge_photos(photos)
+    with pytest.raises(gr.Error, match="`photos` is empty"):
+        service.judge_photos([])
+    with pytest.raises(gr.Error, match="`clip` is null"):
+        service.judge_video(None)
+
+
+def test_of_an_animation_it_is_said_what_was_looked_at(service, uploaded, tmp_path):
+    frames = [Image.new("RGB", (200, 200), colour) for colour in ("black", "white")]
+    frames[0].save(tmp_path / "two.gif", save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "one.gif")
+    two, one = (uploaded(tmp_path / name) for name in ("two.gif", "one.gif"))
+    assert service.judge_photo(two)["note"].startswith("Only the first")
+    assert service.judge_photo(one)["note"] == ""
+    assert "Only the first" in service.show_photo(two)[0]
+    assert "Only the first" in service.show_photos([two])
 
 
 def test_nothing_given_shows_nothing(service):

@@ -54,7 +54,7 @@ def test_each_face_has_a_box_a_card_and_its_meaning(detector):
     assert "Face 2: Likely real" in text
     meaning = judgements[0].prediction.meaning
     assert f"Of the {meaning.photos} validation photos with a probability like this one" in text
-    assert text.count("Too small to trust: the face is 40 px wide") == 1
+    assert text.count("No verdict: The face has too few pixels. It is 40 px wide.") == 1
     assert text.count("This is not proof.") == 2
     assert "It need not be where a photo was changed." in text
 
@@ -111,9 +111,12 @@ def test_report_can_be_handed_on(detector):
 
 
 def test_csv_reads_back_and_holds_no_formulas():
-    rows = [{"file": "=cmd()", "probability": 0.5}, {"file": 'a"b,c\n', "probability": ""}]
+    names = ["=cmd()", "+1", "-1", "@a", "\t=1", "\r=1", "\n=1", "＝1", "＋1", "－1", "＠a"]  # noqa: RUF001
+    rows = [{"file": name, "probability": -0.5} for name in names]
+    rows.append({"file": 'a"b,c\n', "probability": ""})
     back = list(csv.DictReader(io.StringIO(as_csv(rows), newline="")))
-    assert [row["file"] for row in back] == ["'=cmd()", 'a"b,c\n']
+    assert [row["file"] for row in back] == [*(f"'{name}" for name in names), 'a"b,c\n']
+    assert [row["probability"] for row in back] == [*["-0.5"] * len(names), ""]
 
 
 def test_download_links_hold_their_content():

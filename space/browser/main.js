@@ -2,12 +2,14 @@
  * The page: takes photos and clips, has them judged by the worker, and shows the answers.
  *
  * @import {DetectorConfig} from "./detector.js"
+ * @import {FaceAnswer} from "./judge.js"
  */
 import { VERDICTS, caution, clipAnswer, photoAnswer, summary } from "./answer.js";
 import { Client } from "./client.js";
 import { Clip } from "./clip.js";
 import { byId, element, saveButton } from "./dom.js";
 import { asCsv, reportDocument } from "./report.js";
+import { REASONS } from "./quality.js";
 import { missingFeature } from "./runtime.js";
 
 const CLIP_NAMES = /\.(mp4|m4v|mov|webm|mkv|ogv|avi)$/i;
@@ -94,7 +96,7 @@ async function judgePhotos(files, signal) {
   /** @type {Record<string, string | number>[]} */
   const rows = [];
   const body = element("tbody");
-  const names = ["File", "Faces", "Verdict", "Probability of fake"];
+  const names = ["File", "Face", "Verdict", "Probability of fake", "Remark"];
   const head = element("tr", {}, ...names.map((name) => element("th", { scope: "col" }, name)));
   const table = element("table", { class: "rows" }, element("thead", {}, head), body);
   const tools = element("p", { class: "tools" }, stopButton());
@@ -113,33 +115,45 @@ async function judgePhotos(files, signal) {
   say(signal.aborted ? "Stopped." : `${files.length} photos were judged.`);
 }
 
-/** @param {File} file @returns {Promise<Record<string, string | number>[]>} */
+/** Return a row for each face of a photo, or one that says why there is none.
+ * @param {File} file @returns {Promise<Record<string, string | number>[]>} */
 async function rowsOf(file) {
-  const row = (/** @type {number} */ faces, /** @type {string} */ verdict, probability = "") => ({
-    file: file.name,
-    faces,
-    verdict,
-    "probability of fake": probability,
-  });
-  if (isClip(file)) return [row(0, "a clip: choose it alone")];
+  const nobody = (/** @type {string} */ reason) => row(file.name, 0, "", null, reason);
+  if (isClip(file)) return [nobody("A clip: choose it alone.")];
   try {
     const { faces } = await client.photo(file);
-    if (!faces.length) return [row(0, "no face found")];
-    return faces.map((face) => row(faces.length, face.verdict, face.probability.toFixed(3)));
+    if (!faces.length) return [nobody("No face found.")];
+    return faces.map((face, index) =>
+      row(file.name, faces.length, index + 1, face, face.reason ? REASONS[face.reason] : ""),
+    );
   } catch (error) {
-    return [row(0, inWords(error))];
+    return [nobody(inWords(error))];
   }
 }
 
-/** @param {Record<string, string | number>} row @param {File} file */
-function tableRow(row, file) {
-  const [name, ...cells] = Object.values(row).map(String);
-  const open = element("button", { type: "button", class: "link" }, name);
+/** @param {string} file @param {number} faces @param {number | ""} number
+ * @param {FaceAnswer | null} face @param {string} reason */
+function row(file, faces, number, face, reason) {
+  return {
+    file,
+    faces,
+    face: number,
+    "box (left top width height)": face?.box?.map((value) => value.toFixed(0)).join(" ") ?? "",
+    verdict: face?.verdict ?? "",
+    "probability of fake": face?.probability.toFixed(3) ?? "",
+    reason,
+    model: `SHA-256 ${config.sha256.slice(0, 8)}`,
+  };
+}
+
+/** @param {Record<string, string | number>} values @param {File} file */
+function tableRow(values, file) {
+  const open = element("button", { type: "button", class: "link" }, file.name);
   open.addEventListener("click", () => run(() => judgePhoto(file, file.name)));
-  const [faces, verdict, probability] = cells;
-  const word = verdict in VERDICTS ? VERDICTS[/** @type {keyof typeof VERDICTS} */ (verdict)] : verdict;
-  const line = [element("th", { scope: "row" }, open)];
-  return element("tr", {}, ...line, ...[faces, word, probability].map((text) => element("td", {}, text)));
+  const verdict = VERDICTS[/** @type {keyof typeof VERDICTS} */ (values.verdict)] ?? "";
+  const cells = [values.face, verdict, values["probability of fake"], values.reason];
+  const name = element("th", { scope: "row" }, open);
+  return element("tr", {}, name, ...cells.map((text) => element("td", {}, String(text))));
 }
 
 /** @param {File} file @param {AbortSignal} signal */

@@ -55,7 +55,7 @@ function styleText() {
  */
 export function asCsv(rows) {
   const cell = (/** @type {string | number} */ value) => {
-    const text = typeof value === "string" && /^[=+\-@＝＋－＠\t\r]/.test(value) ? `'${value}` : String(value);
+    const text = typeof value === "string" && /^[=+\-@＝＋－＠\t\r\n]/.test(value) ? `'${value}` : String(value);
     return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
   const lines = [Object.keys(rows[0]), ...rows.map((row) => Object.values(row))];

@@ -1,0 +1,85 @@
+"""Send damaged files and wrong calls to a page, over plain HTTP."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import requests
+
+from tests.fuzz.harness import Report, case
+from tests.fuzz.samples import CLIPS, KINDS
+
+META = {"_type": "gradio.FileData"}
+ENDPOINTS = {"judge_photo": 2, "judge_photos": 2, "judge_video": 1}  # how many inputs each has
+# What is no input of any endpoint, or only half of one.
+ODD = (None, True, 0, -1.5, "", "x", "\0", "\ud800", [], {}, [None], [[]], {"path": None})
+ODD += ({"path": 5}, {"path": "a\0b"}, {"path": "/etc/passwd"}, {"path": "", "meta": META})
+ODD += ({"path": "x", "orig_name": 5, "meta": META}, {"meta": META}, {"path": ["x"], "meta": META})
+PATIENCE = 120  # s
+
+
+class Api:
+    """A page that is asked.
+
+    Args:
+        address: of the page.
+        log: what its server prints.
+    """
+
+    def __init__(self, address: str, log: Path) -> None:
+        self._address = f"{address.rstrip('/')}/gradio_api"
+        self._log, self._read = log, 0
+
+    def run(self, seed: int, number: int, report: Report) -> None:
+        """Send a damaged file of a kind, and a wrong call; count what they came to."""
+        kind = KINDS[number % len(KINDS)]
+        content = case(kind, seed, number)
+        endpoint = "judge_video" if kind in CLIPS else "judge_photo"
+        data = [self._upload(f".{number}.{kind}", content), False][: ENDPOINTS[endpoint]]
+        report.add(f"api {kind}", self._outcome(endpoint, data), content)
+        rng = np.random.default_rng([seed, number])
+        endpoint = list(ENDPOINTS)[number % len(ENDPOINTS)]
+        call = [_odd(rng) for _ in range(ENDPOINTS[endpoint] + rng.integers(-1, 2))]
+        text = json.dumps([endpoint, call]).encode()
+        report.add("api call", self._outcome(endpoint, call), text)
+
+    def _upload(self, name: str, content: bytes) -> dict:
+        files = {"files": (name, content)}
+        answer = requests.post(f"{self._address}/upload", files=files, timeout=PATIENCE)
+        return {"path": answer.json()[0], "meta": META}
+
+    def _outcome(self, endpoint: str, data: list) -> str:
+        try:
+            outcome = self._ask(endpoint, data)
+        except requests.Timeout:
+            return "hang"
+        except requests.ConnectionError:
+            return "crash"
+        log = self._log.read_text(errors="replace")
+        new, self._read = log[self._read :], len(log)
+        return "traceback" if "Traceback" in new else outcome
+
+    def _ask(self, endpoint: str, data: list) -> str:
+        address = f"{self._address}/call/{endpoint}"
+        started = requests.post(address, json={"data": data}, timeout=PATIENCE)
+        if started.status_code != 200:
+            said = started.status_code in (400, 422) and started.text
+            return "refused" if said else f"status: {started.status_code} {started.text}"
+        event = started.json()["event_id"]
+        lines = requests.get(f"{address}/{event}", timeout=PATIENCE).text.splitlines()
+        kind, answer = lines[0], json.loads(lines[1].removeprefix("data: "))
+        if kind == "event: error":
+            return "refused" if answer["error"] else "silent"
+        answers = answer[0] if isinstance(answer[0], list) else answer
+        return "judged" if all(map(_is_answer, answers)) else f"answer: {answer}"
+
+
+def _odd(rng: np.random.Generator) -> object:
+    one = ODD[rng.integers(len(ODD))]
+    return [one, ODD[rng.integers(len(ODD))]] if rng.random() < 0.2 else one
+
+
+def _is_answer(answer: dict) -> bool:
+    return bool(answer.get("error")) or "faces" in answer or "people" in answer

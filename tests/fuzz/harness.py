@@ -1,0 +1,186 @@
+"""Show damaged files to the decoders, in a process that may die of them."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from space.detector import Detector, load_bundled
+from space.faces import Face, FaceFinder
+from space.photos import PhotoError, animation_note, open_photo, open_reduced
+from space.video import VideoError, judge_video
+from tests.fuzz.mutate import mutated
+from tests.fuzz.samples import CLIPS, KINDS, samples
+
+HANG = 60  # s: nothing that small takes a tenth of it, on the busiest machine
+POISON = (2**12, 2**16, 2**20, 2**23)  # bytes of what lies about in memory
+GOOD = ("judged", "refused")
+Look = Callable[[str, bytes, Detector], str]
+
+
+@dataclass
+class Report:
+    """What became of the files.
+
+    Attributes:
+        counts: by kind, how many had which outcome: `"judged"`, `"refused"` in words, or what must
+            not be: `"crash"`, `"hang"`, `"unstable"` (two answers about one file, as from memory
+            that nobody wrote) or the name of an error that is none of ours.
+        failures: kind, outcome, and the file.
+    """
+
+    counts: dict[str, Counter] = field(default_factory=dict)
+    failures: list[tuple[str, str, bytes]] = field(default_factory=list)
+
+    def add(self, kind: str, outcome: str, content: bytes) -> None:
+        """Count one file."""
+        self.counts.setdefault(kind, Counter())[outcome] += 1
+        if outcome not in GOOD:
+            self.failures.append((kind, outcome, content))
+
+    def save(self, folder: Path) -> list[Path]:
+        """Write the files that failed; return their paths."""
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = []
+        for number, (kind, outcome, content) in enumerate(self.failures):
+            paths.append(folder / f"{number:03d}-{outcome.split(':')[0]}.{kind}")
+            paths[-1].write_bytes(content)
+        return paths
+
+
+class Worker:
+    """A process that looks at files, replaced by another one when it dies or hangs.
+
+    Args:
+        look: a function of a module; takes kind, content and detector, and returns the outcome.
+        patience: s that it may take.
+    """
+
+    def __init__(self, look: Look | None = None, patience: float = HANG) -> None:
+        self._look = look or look_twice
+        self._patience = patience
+        self._start()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def outcome(self, kind: str, content: bytes) -> str:
+        """Return what became of a file: see `Report`."""
+        self._pipe.send((kind, content))
+        if not self._pipe.poll(self._patience):
+            outcome = "hang"
+        else:
+            try:
+                return self._pipe.recv()
+            except EOFError:
+                outcome = "crash"
+        self._stop()
+        self._start()
+        return outcome
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, other = context.Pipe()
+        self._process = context.Process(target=_serve, args=(other, self._look), daemon=True)
+        self._process.start()
+        other.close()
+        assert self._pipe.recv() == "ready"
+
+    def _stop(self) -> None:
+        self._process.kill()
+        self._process.join()
+        self._pipe.close()
+
+
+def case(kind: str, seed: int, number: int) -> bytes:
+    """Return a damaged file of a kind; always the same one for the same seed and number."""
+    return mutated(samples(kind), np.random.default_rng([seed, number, KINDS.index(kind)]))
+
+
+def run(worker: Worker, kind: str, seed: int, numbers: Iterable[int], report: Report) -> None:
+    """Show some damaged files of a kind to the decoders.
+
+    Args:
+        worker: looks at them.
+        kind: of file.
+        seed: of the damage.
+        numbers: of the cases.
+        report: is told what became of each.
+    """
+    for number in numbers:
+        content = case(kind, seed, number)
+        report.add(kind, worker.outcome(kind, content), content)
+
+
+class Witness(FaceFinder):
+    """Finds a face in the middle of everything, and remembers what it was shown."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+        self.seen = hashlib.sha256()
+
+    def find(self, photo: Image.Image) -> list[Face]:
+        """Return one face."""
+        self.seen.update(photo.tobytes())
+        width, height = photo.size
+        return [Face((width / 4, height / 4, width / 2, height / 2), None, 0.9)]
+
+
+def _serve(pipe: Connection, look: Look) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders grumble
+    detector = load_bundled(threads=1)
+    pipe.send("ready")
+    while True:
+        try:
+            kind, content = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(look(kind, content, detector))
+
+
+def look_twice(kind: str, content: bytes, detector: Detector) -> str:
+    """Return what becomes of a file, looked at twice with other things lying about in memory."""
+    look = _look_at_clip if kind in CLIPS else _look_at_photo
+    answers = []
+    for value in (0x5A, 0xC3):
+        for size in POISON:
+            np.full(size, value, np.uint8)
+        try:
+            answers.append(("judged", look(content, detector)))
+        except (PhotoError, VideoError) as error:
+            answers.append(("refused", str(error)))
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+    outcome = answers[0][0]
+    is_same = answers[0] == answers[1] if outcome == "judged" else answers[1][0] == outcome
+    return outcome if is_same else "unstable"
+
+
+def _look_at_photo(content: bytes, _: Detector) -> str:
+    seen = hashlib.sha256(animation_note(content).encode())
+    for photo in (open_photo(content), open_reduced(content)[0]):
+        assert photo.mode == "RGB"
+        seen.update(photo.tobytes())
+    return seen.hexdigest()
+
+
+def _look_at_clip(content: bytes, detector: Detector) -> str:
+    finder = Witness()
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        judged = judge_video(file.name, detector, finder)
+    return f"{judged.as_dict()} {finder.seen.hexdigest()}"

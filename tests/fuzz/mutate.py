@@ -1,0 +1,82 @@
+"""Damage files as disks, networks and people who look for holes do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+MOST = 8  # changes of one file
+EDGES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
+HEADER = 200  # bytes: where half of the changes are made, as most sizes and types stand there
+
+
+def mutated(files: Sequence[bytes], rng: np.random.Generator) -> bytes:
+    """Return one of some files with one to eight changes.
+
+    Args:
+        files: of one format.
+        rng: decides all: the same one gives the same file.
+    """
+    content = bytearray(files[rng.integers(len(files))])
+    for _ in range(rng.integers(1, MOST + 1)):
+        if len(content) < 4:
+            break
+        CHANGES[rng.integers(len(CHANGES))](content, files, rng)
+    return bytes(content)
+
+
+def _place(content: bytearray, rng: np.random.Generator) -> int:
+    reach = min(HEADER, len(content)) if rng.random() < 0.5 else len(content)
+    return int(rng.integers(reach))
+
+
+def _span(content: bytearray, rng: np.random.Generator) -> slice:
+    start = _place(content, rng)
+    return slice(start, start + int(2 ** rng.uniform(0, np.log2(len(content)))))
+
+
+def _flip(content: bytearray, _: Sequence[bytes], rng: np.random.Generator) -> None:
+    content[_place(content, rng)] ^= 1 << int(rng.integers(8))
+
+
+def _number(content: bytearray, _: Sequence[bytes], rng: np.random.Generator) -> None:
+    size = int(rng.choice([1, 2, 4]))
+    value = EDGES[rng.integers(len(EDGES))] % 256**size
+    place = _place(content, rng)
+    order = "big" if rng.random() < 0.5 else "little"
+    content[place : place + size] = value.to_bytes(size, order)
+
+
+def _noise(content: bytearray, _: Sequence[bytes], rng: np.random.Generator) -> None:
+    span = _span(content, rng)
+    content[span] = rng.bytes(len(content[span]))
+
+
+def _drop(content: bytearray, _: Sequence[bytes], rng: np.random.Generator) -> None:
+    del content[_span(content, rng)]
+
+
+def _repeat(content: bytearray, _: Sequence[bytes], rng: np.random.Generator) -> None:
+    place = _place(content, rng)
+    content[place:place] = content[_span(content, rng)]
+
+
+def _cut(content: bytearray, _: Sequence[bytes], rng: np.random.Generator) -> None:
+    del content[_place(content, rng) :]
+
+
+def _splice(content: bytearray, files: Sequence[bytes], rng: np.random.Generator) -> None:
+    other = bytearray(files[rng.integers(len(files))])
+    content[_place(content, rng) :] = other[_place(other, rng) :]
+
+
+CHANGES: tuple[Callable[[bytearray, Sequence[bytes], np.random.Generator], None], ...] = (
+    _flip,
+    _number,
+    _noise,
+    _drop,
+    _repeat,
+    _cut,
+    _splice,
+)
