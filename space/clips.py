@@ -23,11 +23,11 @@ from av.error import FFmpegError
 from av.stream import Disposition
 
 if __package__:
-    from .photos import MIN_SIDE
     from .frames import ClipFrame, Converter, deinterlaced
+    from .photos import MIN_SIDE
 else:
-    from photos import MIN_SIDE
     from frames import ClipFrame, Converter, deinterlaced
+    from photos import MIN_SIDE
 
 # What is taken. The page shows the first two.
 MAX_BYTES = 100_000_000

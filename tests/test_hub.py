@@ -24,6 +24,7 @@ from training.hub import CODE_FILES, dataset_upload, model_upload, space_upload
 
 PROJECT = Path(__file__).parents[1]
 MODEL, SPACE, DATASET = "someone/detector", "someone/page", "someone/faces"
+STATIC_SPACE = "someone/page-in-the-browser"
 OWNER = "hf_owner_secret"
 
 
@@ -276,6 +277,31 @@ def test_photos_load_as_a_dataset(pushed, data, tmp_path):
     counts = json.loads((data / "prepare_report.json").read_text())["counts"]
     expected = {split: sum(labels.values()) for split, labels in counts.items()}
     assert result.stdout.splitlines()[-1] == str(expected)
+
+
+@pytest.mark.slow
+def test_page_for_the_browser_is_pushed_as_a_static_space(hub, trained):
+    from tests.test_web import YUNET
+
+    if shutil.which("npm") is None or not YUNET.is_file():
+        pytest.skip("needs npm and YuNet's file")
+    flags = ("--model-id", MODEL, "--static-space-id", STATIC_SPACE)
+    result = push(hub, trained, *flags, FACE_DETECTOR=str(YUNET))
+    if "npm cannot install" in result.stderr:
+        pytest.skip("needs what npm installs")
+    assert result.returncode == 0, result.stderr
+    space = hub.repositories["space", STATIC_SPACE]
+    assert space.sdk == "static"
+    assert "sdk: static" in space.files["README.md"].decode()
+    assert f"- {MODEL}" in space.files["README.md"].decode()
+    config = (trained / "export/detector.json").read_bytes()
+    assert space.files["model/detector.json"] == config
+    assert {"index.html", "files.js", "model/detector.tflite", "model/faces.tflite"} <= set(
+        space.files
+    )
+    card = hub.repositories["model", MODEL].files["README.md"].decode()
+    assert f"https://huggingface.co/spaces/{STATIC_SPACE}" in card
+    assert space.variables == {}  # it serves what was pushed, and asks nobody
 
 
 def test_second_push_changes_nothing(hub, trained):

@@ -72,6 +72,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
     _add_measuring_verbs(add)
     _add_score(add)
     _add_push(add)
+    _add_web(add)
     _add_benchmark(add)
     add(_sources, "list the known sets of photos, and where anybody can have them")
     lab = add(_lab, "train and compare the runs of an experiment")
@@ -191,6 +192,9 @@ def _add_push(add: Callable) -> None:
     name = {"metavar": "NS/NAME"}
     push.add_argument("--model-id", required=True, help="repository of the model", **name)
     push.add_argument("--space-id", help="repository of the page", **name)
+    push.add_argument(
+        "--static-space-id", help="repository of a page that judges in the browser", **name
+    )
     push.add_argument("--dataset-id", help="repository of the photos, private", **name)
     push.add_argument("--data", **DATA)
     push.add_argument("--private", action="store_true", help="make model and page private")
@@ -203,6 +207,14 @@ def _add_push(add: Callable) -> None:
     )
     push.add_argument(
         "--dry-run", action="store_true", help="print what would be pushed, without network"
+    )
+
+
+def _add_web(add: Callable) -> None:
+    page = add(_web, "make the page that judges in the visitor's browser, for a static host")
+    page.add_argument("output", metavar="OUT", type=Path, help="folder to write")
+    page.add_argument(
+        "--model", type=Path, help="folder of an exported model (default: the bundled one)"
     )
 
 
@@ -359,6 +371,12 @@ def _push(run: Path, model_id: str, data: Path | None, **options) -> None:
     if options["dataset_id"] is not None:
         data = _data_of(run, data)
     push(run, model_id, data=data, **options)
+
+
+def _web(output: Path, model: Path | None) -> None:
+    from training.web import web
+
+    web(output, model=model)
 
 
 def _benchmark(output: Path | None, json: bool, growth: bool, plot: Path | None) -> None:

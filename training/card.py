@@ -40,6 +40,7 @@ def render_card(
     model_id: str,
     *,
     space_id: str | None = None,
+    static_space_id: str | None = None,
     dataset_id: str | None = None,
     tag: str | None = None,
 ) -> ModelCard:
@@ -50,6 +51,7 @@ def render_card(
         export: the model folder that was made of it.
         model_id: the repository that the card is for.
         space_id: of the page that serves the model.
+        static_space_id: of the page that judges in the visitor's browser.
         dataset_id: of the repository with the training photos.
         tag: what the card's examples name as revision.
 
@@ -71,6 +73,7 @@ def render_card(
             model_id=model_id,
             namespace=model_id.split("/")[0],
             space_id=space_id,
+            static_space_id=static_space_id,
             dataset_id=dataset_id,
             revision_argument=f', revision="{tag}"' if tag else "",
             revision_flag=f" --revision {tag}" if tag else "",

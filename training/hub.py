@@ -75,6 +75,7 @@ CODE_FILES = (
 DATA_FILES = ("README.md", "prepare_report.json", "source_pairs.csv")
 ENDPOINT_PACKAGES = ("ai-edge-litert", "numpy", "pillow")  # of those that the page needs
 CARD = "model_card.md"
+WEB = "web"  # folder of a run for the page in the browser
 TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 KEPT = {".gitattributes"}  # made by the Hub
 TEXTS = (".md", ".txt")
@@ -94,6 +95,7 @@ class Upload:
         markers: files by which a repository that was pushed before is known.
         private: whether it must be private (`True`) or public (`False`); where this is `None`, a
             repository that is there stays what it is, and a new one is what its namespace makes it.
+        sdk: what runs a Space, `"gradio"` or `"static"`.
     """
 
     kind: str
@@ -101,6 +103,7 @@ class Upload:
     files: Mapping[str, Path | bytes] = field(repr=False)
     markers: frozenset[str]
     private: bool | None
+    sdk: str | None = None
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
@@ -112,6 +115,7 @@ def push(
     *,
     data: Path,
     space_id: str | None = None,
+    static_space_id: str | None = None,
     dataset_id: str | None = None,
     private: bool = False,
     public_dataset: bool = False,
@@ -129,6 +133,8 @@ def push(
         model_id: the model's repository.
         data: the prepared folder that the run was trained on; needed with `dataset_id` alone.
         space_id: the Space's repository.
+        static_space_id: the repository of a Space that judges in the visitor's browser; its page is
+            made in the run's folder, for which npm must be installed.
         dataset_id: the photos' repository.
         private: whether new repositories are private.
         public_dataset: whether the photos' repository is public.
@@ -139,13 +145,15 @@ def push(
     Raises:
         UserError: something is missing, or the Hub refuses it.
     """
-    _check_flags(model_id, space_id, dataset_id, tag, public_dataset, examples)
+    _check_flags(model_id, space_id, static_space_id, dataset_id, tag, public_dataset, examples)
     visibility = True if private else None
-    uploads = [model_upload(run, model_id, space_id, dataset_id, tag, visibility)]
+    uploads = [model_upload(run, model_id, space_id, dataset_id, tag, visibility, static_space_id)]
     if dataset_id is not None:
         uploads.insert(0, dataset_upload(run, data, dataset_id, private=not public_dataset))
     if space_id is not None:
         uploads.append(space_upload(space_id, model_id, dataset_id, examples, visibility))
+    if static_space_id is not None:
+        uploads.append(static_space_upload(run, static_space_id, model_id, visibility))
     if dry_run:
         for upload in uploads:
             _print_files(upload)
@@ -162,6 +170,7 @@ def model_upload(
     dataset_id: str | None,
     tag: str | None,
     private: bool | None,
+    static_space_id: str | None = None,
 ) -> Upload:
     """Collect a run's networks, figures, code and card.
 
@@ -173,7 +182,17 @@ def model_upload(
         if not path.is_file():
             raise UserError(f"{path} is missing: train and export the run first.")
     load_detector(export)  # whole, and of this format
-    card = str(render_card(run, export, name, space_id=space_id, dataset_id=dataset_id, tag=tag))
+    card = str(
+        render_card(
+            run,
+            export,
+            name,
+            space_id=space_id,
+            static_space_id=static_space_id,
+            dataset_id=dataset_id,
+            tag=tag,
+        )
+    )
     (run / CARD).write_text(card, encoding="utf-8")
     log.info("%s: written.", run / CARD)
     files: dict[str, Path | bytes] = {file: run / file for file in RUN_FILES}
@@ -205,7 +224,26 @@ def space_upload(
     if examples:
         files |= {f"examples/{path.name}": path for path in _example_photos(examples)}
     markers = frozenset(("app.py", "detector.py", "heatmap.py"))
-    return _complete(Upload("space", name, files, markers, private))
+    return _complete(Upload("space", name, files, markers, private, "gradio"))
+
+
+def static_space_upload(run: Path, name: str, model_id: str, private: bool | None) -> Upload:
+    """Make the page that judges in the visitor's browser, in the run's folder, and collect it.
+
+    Raises:
+        UserError: npm or YuNet cannot be had.
+    """
+    from training.web import FILE_LIST, web
+
+    page = web(run / WEB, model=run / "export")
+    files: dict[str, Path | bytes] = {
+        path.relative_to(page).as_posix(): path for path in _files(page)
+    }
+    card = RepoCard.load(page / "README.md")
+    card.data["models"] = [model_id]
+    files["README.md"] = str(card).encode()
+    markers = frozenset(("index.html", FILE_LIST))
+    return _complete(Upload("space", name, files, markers, private, "static"))
 
 
 def dataset_upload(run: Path, data: Path, name: str, *, private: bool) -> Upload:
@@ -240,13 +278,15 @@ def _unpacked_network(run: Path) -> dict[str, bytes]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """List a folder's files, without what Python or this project leave there for themselves."""
+    """List a folder's files, without what Python, npm or this project leave for themselves."""
     return [
         path
         for path in sorted(folder.rglob("*"))
         if path.is_file()
         and path.name != "mistakes.png"  # photos of the dataset
-        and not any(part[0] in "._" for part in path.relative_to(folder).parts)
+        and not any(
+            part[0] in "._" or part == "node_modules" for part in path.relative_to(folder).parts
+        )
     ]
 
 
@@ -273,14 +313,17 @@ def _example_photos(folder: Path) -> list[Path]:
 def _check_flags(
     model_id: str,
     space_id: str | None,
+    static_space_id: str | None,
     dataset_id: str | None,
     tag: str | None,
     public_dataset: bool,
     examples: Path | None,
 ) -> None:
-    for name in (model_id, space_id, dataset_id):
+    for name in (model_id, space_id, static_space_id, dataset_id):
         if name is not None:
             _check_name(name)
+    if space_id is not None and space_id == static_space_id:
+        raise UserError("--space-id and --static-space-id name one repository: give two names.")
     if tag is not None and (not TAG.fullmatch(tag) or tag == "main" or ".." in tag):
         raise UserError(f"--tag {tag!r} cannot be: use letters, digits, `.`, `-` and `_`, say v1.")
     if examples is not None and space_id is None:
@@ -333,7 +376,7 @@ def _push(hub: HfApi, uploads: list[Upload], tag: str | None) -> None:
     commits = {}
     for upload in uploads:
         commits[upload.kind] = _push_one(hub, upload)
-        if upload.kind == "space":
+        if upload.sdk == "gradio":
             _serve(hub, upload.name, model.name, commits["model"])
     if tag is not None:  # at the end: where it is, everything is
         hub.create_tag(model.name, tag=tag, revision=commits["model"])
@@ -347,7 +390,7 @@ def _push_one(hub: HfApi, upload: Upload) -> str:
         repo_type=upload.kind,
         private=upload.private,
         exist_ok=True,
-        space_sdk="gradio" if upload.kind == "space" else None,
+        space_sdk=upload.sdk,
     )
     log.info("%s: sending %d files.", upload, len(upload.files))
     with tempfile.TemporaryDirectory() as staging:

@@ -1,0 +1,78 @@
+/**
+ * Asks the worker.
+ *
+ * @import {ClipAnswer, PhotoAnswer} from "./judge.js"
+ * @import {DetectorConfig} from "./detector.js"
+ */
+
+/** What the worker reports of an error; by its name it is known whether its message is for people. */
+export class JudgeError extends Error {
+  /** @param {{name: string, message: string}} error */
+  constructor({ name, message }) {
+    super(message);
+    this.name = name;
+  }
+}
+
+const GONE = { name: "WorkerGone", message: "The judging stopped, perhaps for want of memory: load the page anew." };
+
+export class Client {
+  #worker = new Worker(new URL("./worker.js", import.meta.url));
+  /** @type {Map<number, {resolve: (result: any) => void, reject: (error: Error) => void}>} */
+  #waiting = new Map();
+  #number = 0;
+
+  constructor() {
+    this.#worker.addEventListener("message", ({ data: { id, result, error } }) => {
+      const call = this.#waiting.get(id);
+      this.#waiting.delete(id);
+      if (error) call?.reject(new JudgeError(error));
+      else call?.resolve(result);
+    });
+    this.#worker.addEventListener("error", (event) => {
+      event.preventDefault();
+      for (const { reject } of this.#waiting.values()) reject(new JudgeError(GONE));
+      this.#waiting.clear();
+    });
+  }
+
+  /** @param {string} verb @param {unknown[]} values @param {Transferable[]} moved
+   * @returns {Promise<any>} */
+  #ask(verb, values = [], moved = []) {
+    const id = this.#number++;
+    const answer = new Promise((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
+    this.#worker.postMessage({ id, verb, values }, moved);
+    return answer;
+  }
+
+  /** Load the networks. @returns {Promise<DetectorConfig>} */
+  load() {
+    return this.#ask("load");
+  }
+
+  /** Judge the built-in picture; fails where the answer is wrong. @returns {Promise<void>} */
+  test() {
+    return this.#ask("test");
+  }
+
+  /** Judge a photo. @param {Blob} file @param {boolean} [whole] @returns {Promise<PhotoAnswer>} */
+  photo(file, whole = false) {
+    return this.#ask("photo", [file, whole]);
+  }
+
+  /** Begin with a clip. @returns {Promise<void>} */
+  startClip() {
+    return this.#ask("startClip");
+  }
+
+  /** Judge a frame, which is gone afterwards. @param {ImageBitmap} frame @param {number} seconds
+   * @returns {Promise<void>} */
+  frame(frame, seconds) {
+    return this.#ask("frame", [frame, seconds], [frame]);
+  }
+
+  /** Return what the frames amount to. @returns {Promise<ClipAnswer>} */
+  endClip() {
+    return this.#ask("endClip");
+  }
+}

@@ -1,0 +1,144 @@
+/**
+ * Judges the faces of a photo: Python's `Detector`, with the same file and the same contract.
+ *
+ * @import {Picture} from "./pictures.js"
+ * @import {Point} from "./yunet.js"
+ * @import {Face, FaceFinder} from "./faces.js"
+ * @import {HeatMap} from "./heat.js"
+ * @import {Network} from "./runtime.js"
+ * @import {Reason} from "./quality.js"
+ *
+ * @typedef {"real" | "fake" | "inconclusive"} Verdict
+ * @typedef {{low: number, high: number, photos: number, fake_share: number}} ScoreBin
+ *
+ * @typedef {object} DetectorConfig what `detector.json` holds, as far as it is used here
+ * @property {number} format_version
+ * @property {string[]} labels
+ * @property {number} input_size
+ * @property {number} crop_margin
+ * @property {{real: number, fake: number}} thresholds
+ * @property {{method: string, slope: number, intercept: number}} calibration
+ * @property {ScoreBin[]} [score_bins]
+ * @property {Record<string, any>} metrics
+ * @property {string} sha256
+ * @property {string} variant
+ * @property {string} trained_on
+ *
+ * @typedef {object} Judgement
+ * @property {Face | null} face `null` where the whole picture was judged
+ * @property {Picture} crop what was judged, upright, at most 448 px wide
+ * @property {Point[] | null} landmarks in the crop, as shares of its side
+ * @property {number} probability of fake, calibrated
+ * @property {Verdict} verdict where there is a reason, `"inconclusive"`
+ * @property {Reason | null} reason why the model is not to be trusted with the face
+ * @property {ScoreBin | null} meaning of such a probability on the validation photos
+ * @property {HeatMap} heat
+ */
+import { cropFace, cropLandmarks } from "./crops.js";
+import { scaledFace, sideOf } from "./faces.js";
+import { forSearch, MIN_SIDE } from "./photos.js";
+import { findReason } from "./quality.js";
+import { centredSquare, resized, squareOfSide } from "./pictures.js";
+
+const FORMAT_VERSION = 1;
+const SHOWN_SIDE = 448; // px of a judged crop that is kept to be shown
+
+/** Return the calibrated probability of fake for the network's.
+ * @param {DetectorConfig["calibration"]} calibration @param {number} probability */
+export function calibrated({ method, slope, intercept }, probability) {
+  if (method === "none") return probability;
+  const clipped = Math.min(Math.max(probability, 1e-6), 1 - 1e-6);
+  return 1 / (1 + Math.exp(-slope * Math.log(clipped / (1 - clipped)) - intercept));
+}
+
+/** @param {DetectorConfig["thresholds"]} thresholds @param {number} probability @returns {Verdict} */
+export function verdictOf({ real, fake }, probability) {
+  if (probability >= fake) return "fake";
+  return probability < real ? "real" : "inconclusive";
+}
+
+export class Detector {
+  #network;
+
+  /**
+   * @param {DetectorConfig} config
+   * @param {Network} network
+   * @throws {Error} the description is of another format
+   */
+  constructor(config, network) {
+    if (config.format_version !== FORMAT_VERSION || config.labels.join() !== "real,fake") {
+      throw new Error("detector.json is of another format than this page reads: build the page anew.");
+    }
+    this.config = config;
+    this.#network = network;
+  }
+
+  /**
+   * Find the faces of a photo and judge each.
+   *
+   * @param {Picture} photo
+   * @param {string} format of its file
+   * @param {FaceFinder} finder
+   * @returns {Promise<Judgement[]>} largest face first; none where there is no face
+   */
+  async judge(photo, format, finder) {
+    const { small, scale } = forSearch(photo, format);
+    const found = await finder.find(small);
+    const faces = found.map((face) => scaledFace(face, scale));
+    const { crop_margin: margin, input_size: size } = this.config;
+    // With so many pixels, nobody sees that the photo had more.
+    const enough = Math.max(2 * size, SHOWN_SIDE);
+    if (found.every((face) => margin * sideOf(face) >= enough)) {
+      const judgements = await this.judgeFaces(small, found);
+      return judgements.map((one, number) => ({ ...one, face: faces[number] }));
+    }
+    return this.judgeFaces(photo, faces);
+  }
+
+  /** Judge faces of a photo, in their order.
+   * @param {Picture} photo @param {Face[]} faces */
+  async judgeFaces(photo, faces) {
+    const judgements = [];
+    for (const face of faces) {
+      let crop = cropFace(photo, face, this.config.crop_margin);
+      if (crop.width < MIN_SIDE) crop = resized(crop, MIN_SIDE, MIN_SIDE);
+      const landmarks = cropLandmarks(photo, face, this.config.crop_margin);
+      const reason = findReason(photo, face);
+      judgements.push(await this.#judgeCrop(crop, face, landmarks, reason));
+    }
+    return judgements;
+  }
+
+  /** Judge the centred square of a photo, whatever it shows.
+   * @param {Picture} photo */
+  async judgeWhole(photo) {
+    return this.#judgeCrop(centredSquare(photo), null, null, null);
+  }
+
+  /** @param {Picture} crop @param {Face | null} face @param {Point[] | null} landmarks
+   * @param {Reason | null} reason @returns {Promise<Judgement>} */
+  async #judgeCrop(crop, face, landmarks, reason) {
+    const { input_size: size, calibration, thresholds, score_bins: bins = [] } = this.config;
+    const input = Float32Array.from(squareOfSide(crop, size).data);
+    const { probabilities, heatmap } = await this.#network.run(input, size, size);
+    const probability = calibrated(calibration, probabilities[1]);
+    const shown = crop.width > SHOWN_SIDE ? resized(crop, SHOWN_SIDE, SHOWN_SIDE, 2) : crop;
+    return {
+      face,
+      crop: shown,
+      landmarks,
+      probability,
+      verdict: reason ? "inconclusive" : verdictOf(thresholds, probability),
+      reason,
+      meaning: bins.findLast((one) => probability >= one.low) ?? null,
+      heat: { values: scaledToOne(heatmap), side: Math.sqrt(heatmap.length) },
+    };
+  }
+}
+
+/** Return values divided by the largest; all zero where that is.
+ * @param {Float32Array} values */
+function scaledToOne(values) {
+  const peak = values.reduce((one, other) => Math.max(one, other), 0);
+  return values.map((value) => (peak > 0 ? value / peak : 0));
+}

@@ -1,0 +1,105 @@
+/**
+ * The evidence map of a face: painted over its crop, and in words.
+ *
+ * @import {Point} from "./yunet.js"
+ *
+ * @typedef {object} HeatMap
+ * @property {Float32Array} values row by row, 0 to 1
+ * @property {number} side rows, and columns
+ */
+import { resizedValues } from "./pictures.js";
+
+const SIDE = 56; // px: what a map is enlarged to before it is shared out
+const LAYER_SIDE = 224; // px
+// Where eyes, nose tip and mouth corners lie in a crop of an upright face, as shares of its side.
+/** @type {Point[]} */
+const USUAL_LANDMARKS = [[0.35, 0.48], [0.62, 0.48], [0.49, 0.65], [0.38, 0.76], [0.6, 0.76]];
+const MOST = 0.5; // a part with that share of the heat holds most of it
+const MUCH = 0.25;
+const COLD = [0x2a, 0x0a, 0x5e];
+const WARM = [0xe0, 0x36, 0x2c];
+const HOT = [0xff, 0xe9, 0x45];
+
+/** Paint a map as a layer for its crop, violet to yellow, the more transparent the colder.
+ * @param {HeatMap} map */
+export function heatLayer(map) {
+  const heat = resizedValues(map.values, map.side, LAYER_SIDE, "bilinear");
+  const layer = new ImageData(LAYER_SIDE, LAYER_SIDE);
+  heat.forEach((value, place) => {
+    const [from, to] = value < 0.5 ? [COLD, WARM] : [WARM, HOT];
+    const share = value < 0.5 ? 2 * value : 2 * value - 1;
+    const colour = from.map((one, channel) => one + share * (to[channel] - one));
+    layer.data.set([...colour, 255 * value], 4 * place);
+  });
+  return layer;
+}
+
+/**
+ * Say in a sentence where most of the squared heat of a map lies.
+ *
+ * @param {HeatMap} map
+ * @param {Point[] | null} landmarks of the face, as shares of the crop's side
+ */
+export function describeHeat(map, landmarks) {
+  const ranked = heatByPart(map, landmarks ?? USUAL_LANDMARKS);
+  const [[first, share], [second, next]] = ranked;
+  if (share === 0) return "Nothing in it spoke for fake.";
+  if (share >= MOST) return `Most of the evidence for fake lies on ${first}.`;
+  if (share + next >= MOST && next >= MUCH) {
+    return `Most of the evidence for fake lies on ${first} and ${second}.`;
+  }
+  return `The evidence for fake is spread out, with the largest part on ${first}.`;
+}
+
+/** Return the share of each part of the face, the largest first.
+ * @param {HeatMap} map @param {Point[]} landmarks @returns {[string, number][]} */
+function heatByPart(map, landmarks) {
+  const heat = resizedValues(map.values, map.side, SIDE, "bilinear");
+  const partOf = parts(landmarks);
+  /** @type {Map<string, number>} */
+  const sums = new Map();
+  let total = 0;
+  heat.forEach((value, place) => {
+    const x = ((place % SIDE) + 0.5) / SIDE;
+    const y = (Math.floor(place / SIDE) + 0.5) / SIDE;
+    // Squared, so that the words name what the eye sees: the hot spots, not wide lukewarm areas.
+    const squared = value * value;
+    const part = partOf(x, y);
+    sums.set(part, (sums.get(part) ?? 0) + squared);
+    total += squared;
+  });
+  const ranked = [...sums].sort((one, other) => other[1] - one[1]);
+  return ranked.map(([name, sum]) => [name, total > 0 ? sum / total : 0]);
+}
+
+/** Return a function from a place in the crop to the name of its part.
+ * @param {Point[]} landmarks @returns {(x: number, y: number) => string} */
+function parts([eye, otherEye, nose, corner, otherCorner]) {
+  const mouth = between(corner, otherCorner);
+  const eyes = between(eye, otherEye);
+  const unit = Math.max(Math.hypot(mouth[0] - eyes[0], mouth[1] - eyes[1]), 1e-3);
+  const brow = eyes[1] - 0.45 * unit;
+  const chin = mouth[1] + 0.4 * unit;
+  const ellipse =
+    (/** @type {Point} */ [middleX, middleY], /** @type {number} */ width, /** @type {number} */ height) =>
+    (/** @type {number} */ x, /** @type {number} */ y) =>
+      ((x - middleX) / (width * unit)) ** 2 + ((y - middleY) / (height * unit)) ** 2 <= 1;
+  const outline = ellipse(between(eyes, mouth), 1.15, 1.7);
+  /** @type {[string, (x: number, y: number) => boolean][]} */
+  const areas = [ // earlier ones win
+    ["the eye on the right", ellipse(otherEye, 0.45, 0.33)],
+    ["the eye on the left", ellipse(eye, 0.45, 0.33)],
+    ["the mouth", ellipse(mouth, 0.6, 0.33)],
+    ["the nose", ellipse([nose[0], nose[1] - 0.15 * unit], 0.35, 0.5)],
+    ["the chin", (x, y) => y > chin && outline(x, y)],
+    ["the forehead", (x, y) => y < brow && outline(x, y)],
+    ["the cheeks", outline],
+    ["the background and hair", () => true],
+  ];
+  return (x, y) => /** @type {[string, unknown]} */ (areas.find(([, holds]) => holds(x, y)))[0];
+}
+
+/** @param {Point} one @param {Point} other @returns {Point} */
+function between(one, other) {
+  return [(one[0] + other[0]) / 2, (one[1] + other[1]) / 2];
+}

@@ -1,0 +1,207 @@
+/**
+ * What the worker does: loads the networks, tests itself, judges photos and the frames of a clip.
+ *
+ * @import {Picture} from "./pictures.js"
+ * @import {Box} from "./yunet.js"
+ * @import {Judgement, ScoreBin, Verdict} from "./detector.js"
+ * @import {Person} from "./people.js"
+ * @import {Reason} from "./quality.js"
+ *
+ * @typedef {object} FaceAnswer what the page shows of a face
+ * @property {Box | null} box in px of the photo; `null` where the whole picture was judged
+ * @property {number} side longer side of the box in px
+ * @property {number} confidence of the face finder
+ * @property {[left: number, top: number, side: number] | null} square that was cut out
+ * @property {number} probability of fake
+ * @property {Verdict} verdict
+ * @property {Reason | null} reason why there is none but "inconclusive"
+ * @property {ScoreBin | null} meaning
+ * @property {string} evidence where most of it lies, in a sentence
+ * @property {Blob} crop JPEG
+ * @property {Blob} heat PNG, to be laid over the crop
+ *
+ * @typedef {object} PhotoAnswer
+ * @property {number} width of the photo in px
+ * @property {number} height
+ * @property {Blob} shown the photo as a JPEG of at most 1024 px
+ * @property {string} digest SHA-256 of the file
+ * @property {FaceAnswer[]} faces
+ *
+ * @typedef {Omit<Person, "suspicious"> & {moments: {seconds: number, face: FaceAnswer}[]}} PersonAnswer
+ * @typedef {{people: PersonAnswer[], others: number, looks: number}} ClipAnswer
+ *
+ * @typedef {object} SelfTest what Python says about a picture
+ * @property {string} picture its file
+ * @property {Box} box of its only face
+ * @property {number} probability
+ */
+import { faceSquare } from "./crops.js";
+import { Detector } from "./detector.js";
+import { FaceFinder, sideOf } from "./faces.js";
+import { describeHeat, heatLayer } from "./heat.js";
+import { People, correlation, greyLevels } from "./people.js";
+import { openPhoto, pixelsOf, toFile, toImageData } from "./photos.js";
+import { resized, roundHalfEven } from "./pictures.js";
+import { Runtime, fetched } from "./runtime.js";
+import { YuNet, intersectionOverUnion } from "./yunet.js";
+
+const PHOTO_SIDE = 1024; // px of a photo that is shown
+const MAX_FACES = 10; // judged in a frame
+// A cut: the pictures hardly correlate and most of their area changed.
+const CUT = { width: 32, height: 18, correlation: 0.5, levels: 15, share: 0.4 };
+const SELF_TEST = { overlap: 0.99, probability: 0.05 }; // how far from Python's answer is right
+
+/** The page's own sentence about what went wrong; others are told as unexpected. */
+export class SelfTestError extends Error {
+  name = "SelfTestError";
+}
+
+export class Judge {
+  /** @type {{people: People, before: Float64Array | null, looks: number} | null} */
+  #clip = null;
+
+  /** @param {Detector} detector @param {FaceFinder} finder */
+  constructor(detector, finder) {
+    this.detector = detector;
+    this.finder = finder;
+  }
+
+  /** Load the networks from beside this file.
+   * @throws {Error} something cannot be loaded */
+  static async load() {
+    const folder = new URL("./model/", import.meta.url);
+    const [runtime, config, content, faces, numbers] = await Promise.all([
+      Runtime.load(),
+      json(new URL("detector.json", folder)),
+      fetched(new URL("detector.tflite", folder)),
+      fetched(new URL("faces.tflite", folder)),
+      json(new URL("faces.json", folder)),
+    ]);
+    const yunet = new YuNet(runtime, { content: faces, numbers });
+    return new Judge(new Detector(config, await runtime.compile(content)), new FaceFinder(yunet));
+  }
+
+  /** Judge the built-in picture.
+   * @throws {SelfTestError} the answer is another than Python's */
+  async testItself() {
+    /** @type {SelfTest} */
+    const wanted = await json(new URL("./model/selftest.json", import.meta.url));
+    const file = new Blob([await fetched(new URL(wanted.picture, import.meta.url))]);
+    const { photo, format } = await openPhoto(file);
+    const judgements = await this.detector.judge(photo, format, this.finder);
+    const [{ face = null, probability = NaN } = {}] = judgements;
+    const overlap = face ? intersectionOverUnion(face.box, wanted.box) : 0;
+    const away = Math.abs(probability - wanted.probability);
+    if (judgements.length === 1 && overlap >= SELF_TEST.overlap && away <= SELF_TEST.probability) return;
+    throw new SelfTestError(
+      `Of the built-in picture this browser says ${probability.toFixed(3)} where ` +
+        `${wanted.probability.toFixed(3)} is right (${judgements.length} faces, overlap ` +
+        `${overlap.toFixed(3)}): its answers cannot be trusted.`,
+    );
+  }
+
+  /**
+   * Judge a photo.
+   *
+   * @param {Blob} file
+   * @param {boolean} whole judge the centred square instead of the faces
+   * @returns {Promise<PhotoAnswer>}
+   * @throws {import("./photos.js").PhotoError} it cannot be judged
+   */
+  async photo(file, whole) {
+    const { photo, format } = await openPhoto(file);
+    const judgements = whole
+      ? [await this.detector.judgeWhole(photo)]
+      : await this.detector.judge(photo, format, this.finder);
+    const faces = [];
+    for (const judgement of judgements) faces.push(await this.#faceAnswer(photo, judgement));
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", await file.arrayBuffer()));
+    return {
+      width: photo.width,
+      height: photo.height,
+      shown: await toFile(toImageData(thumbnail(photo)), "image/jpeg"),
+      digest: Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join(""),
+      faces,
+    };
+  }
+
+  /** Begin with a clip, and forget the one before. */
+  startClip() {
+    this.#clip = { people: new People(this.detector.config), before: null, looks: 0 };
+  }
+
+  /**
+   * Look for faces in a frame of the clip.
+   *
+   * @param {ImageBitmap} bitmap
+   * @param {number} seconds
+   */
+  async frame(bitmap, seconds) {
+    if (!this.#clip) throw new Error("No clip was started.");
+    const clip = this.#clip;
+    const photo = pixelsOf(bitmap);
+    bitmap.close();
+    const grey = greyLevels(photo, CUT.width, CUT.height);
+    if (clip.before && isCut(clip.before, grey)) clip.people.changeScene();
+    clip.before = grey;
+    const faces = await this.finder.find(photo, true);
+    clip.people.add(seconds, await this.detector.judgeFaces(photo, faces.slice(0, MAX_FACES)));
+    clip.looks++;
+  }
+
+  /** Return the answer about the clip.
+   * @returns {Promise<ClipAnswer>} */
+  async endClip() {
+    if (!this.#clip) throw new Error("No clip was started.");
+    const { people: known, looks } = this.#clip;
+    this.#clip = null;
+    const { people, others } = known.ranked();
+    const answers = [];
+    for (const { suspicious, ...person } of people) {
+      const moments = [];
+      for (const { seconds, judgement } of suspicious) {
+        moments.push({ seconds, face: await this.#faceAnswer(null, judgement) });
+      }
+      answers.push({ ...person, moments });
+    }
+    return { people: answers, others, looks };
+  }
+
+  /** @param {Picture | null} photo @param {Judgement} judgement @returns {Promise<FaceAnswer>} */
+  async #faceAnswer(photo, { face, crop, landmarks, heat, ...judged }) {
+    const square = photo && face && faceSquare(photo, face, this.detector.config.crop_margin);
+    return {
+      box: face && face.box,
+      side: face ? sideOf(face) : 0,
+      confidence: face ? face.confidence : 0,
+      square: square && [square.left, square.top, square.side],
+      probability: judged.probability,
+      verdict: judged.verdict,
+      reason: judged.reason,
+      meaning: judged.meaning,
+      evidence: describeHeat(heat, landmarks),
+      crop: await toFile(toImageData(crop), "image/jpeg"),
+      heat: await toFile(heatLayer(heat), "image/png"),
+    };
+  }
+}
+
+/** @param {URL} address */
+async function json(address) {
+  return JSON.parse(new TextDecoder().decode(await fetched(address)));
+}
+
+/** @param {Picture} photo */
+function thumbnail(photo) {
+  const factor = Math.min(1, PHOTO_SIDE / Math.max(photo.width, photo.height));
+  const [width, height] = [photo.width, photo.height].map((side) =>
+    Math.max(1, roundHalfEven(side * factor)),
+  );
+  return resized(photo, width, height, 2);
+}
+
+/** @param {Float64Array} before @param {Float64Array} after grey levels */
+function isCut(before, after) {
+  const changed = after.filter((value, i) => Math.abs(value - before[i]) > CUT.levels).length;
+  return changed > CUT.share * after.length && correlation(before, after) < CUT.correlation;
+}

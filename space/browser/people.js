@@ -1,0 +1,371 @@
+/**
+ * Tells the people of a clip apart, and makes one answer of all that was said about a person: as
+ * Python's `people.py` does, where the numbers are explained.
+ *
+ * @import {Picture} from "./pictures.js"
+ * @import {DetectorConfig, Judgement, Verdict} from "./detector.js"
+ * @import {Reason} from "./quality.js"
+ *
+ * @typedef {object} Moment
+ * @property {number} seconds time of the frame in the clip
+ * @property {Judgement} judgement
+ *
+ * @typedef {object} Person
+ * @property {number} number from 1, in the order of appearance
+ * @property {number} probability of fake, 0 to 1
+ * @property {Verdict} verdict
+ * @property {Reason | null} reason why there is no verdict but "inconclusive"
+ * @property {{seconds: number, probability: number, verdict: Verdict}[]} scores in order of time
+ * @property {Moment[]} suspicious the moments with the highest probabilities, highest first
+ */
+import { MIN_FACE, centreOf, sideOf } from "./faces.js";
+import { resized } from "./pictures.js";
+import { verdictOf } from "./detector.js";
+
+const SIMILAR_AGAIN = 0.75; // to be the same person anywhere
+const SIMILAR_NEARBY = 0.6; // to be the same person about where that one must be now
+const SHADES_SHARE = 0.35; // of the shape in the likeness; the rest is colours
+const NEEDED_LOOKS = 3; // in which a person is seen to get a verdict,
+const NEEDED_OF_FEW = 2; // or in a clip with fewer looks
+const FEW_LOOKS = 8; // than these
+const GAP_LOOKS = 3; // looks after which nobody is expected anywhere
+const REACH = 1; // farthest that a face is from where it is expected, in face sizes,
+const STOPPED = 0.25; // and what is added where it should have moved on
+const APPEARANCES = 8; // kept of a person
+const MAX_TRACKED = 30;
+const MAX_PEOPLE = 6; // reported
+const MAX_LOG_ODDS = 3;
+const SUSPICIOUS = 3; // moments,
+const APART = 1; // s between them,
+const CANDIDATES = 8; // and those from which they are chosen
+const GREY_SIDE = 16;
+const COLOUR_SIDE = 64;
+
+/** @param {Moment} moment */
+function isTooSmall({ judgement: { face } }) {
+  return face !== null && sideOf(face) < MIN_FACE;
+}
+
+/** Whether a moment's face is not to be trusted, for whatever reason.
+ * @param {Moment} moment */
+function isMarked({ judgement: { reason } }) {
+  return reason !== null;
+}
+
+/** @param {Moment[]} moments */
+function trusted(moments) {
+  const good = moments.filter((moment) => !isMarked(moment));
+  return good.length ? good : [...moments];
+}
+
+/** Return the reason that most moments of one person have, of several the most frequent; `null`
+ * where no more than half of them have any.
+ * @param {Moment[]} moments */
+export function commonReason(moments) {
+  /** @type {Map<Reason, number>} */
+  const counts = new Map();
+  for (const { judgement } of moments.filter(isMarked)) {
+    const reason = /** @type {Reason} */ (judgement.reason);
+    counts.set(reason, (counts.get(reason) ?? 0) + 1);
+  }
+  const ranked = [...counts].sort((one, other) => other[1] - one[1]);
+  const marked = ranked.reduce((sum, [, count]) => sum + count, 0);
+  return 2 * marked <= moments.length ? null : ranked[0][0];
+}
+
+/** Share of the network's input that a face fills.
+ * @param {Moment} moment @param {DetectorConfig} config */
+function weightOf({ judgement: { face } }, { input_size: size, crop_margin: margin }) {
+  return face ? Math.min(1, sideOf(face) / (size / margin)) : 1;
+}
+
+/**
+ * Return the probability of fake that the moments of one person amount to: the mean of their
+ * log-odds, each capped at 3 either way and weighted by the size of the face.
+ *
+ * @param {Moment[]} moments at least one
+ * @param {DetectorConfig} config
+ */
+export function aggregate(moments, config) {
+  let sum = 0;
+  let weights = 0;
+  for (const moment of trusted(moments)) {
+    const weight = weightOf(moment, config);
+    const clipped = Math.min(Math.max(moment.judgement.probability, 1e-6), 1 - 1e-6);
+    const logOdds = Math.log(clipped / (1 - clipped));
+    sum += weight * Math.min(Math.max(logOdds, -MAX_LOG_ODDS), MAX_LOG_ODDS);
+    weights += weight;
+  }
+  return 1 / (1 + Math.exp(-sum / weights));
+}
+
+/** Return the moments with the highest probabilities, at least 1 s apart.
+ * @param {Moment[]} moments */
+export function chooseSuspicious(moments) {
+  /** @type {Moment[]} */
+  const chosen = [];
+  for (const moment of trusted(moments).sort(byProbability)) {
+    const isApart = (/** @type {Moment} */ other) =>
+      Math.abs(moment.seconds - other.seconds) > APART - 1e-3;
+    if (chosen.every(isApart)) chosen.push(moment);
+  }
+  return chosen.slice(0, SUSPICIOUS);
+}
+
+/** @param {Moment} one @param {Moment} other */
+function byProbability(one, other) {
+  return other.judgement.probability - one.judgement.probability;
+}
+
+/** Return the correlation of two lists of grey levels; plain ones correlate with nothing.
+ * @param {Float64Array} first @param {Float64Array} second */
+export function correlation(first, second) {
+  const mean = (/** @type {Float64Array} */ of) => of.reduce((a, b) => a + b, 0) / of.length;
+  const one = first.map((value) => value - mean(first));
+  const other = second.map((value) => value - mean(second));
+  const dot = (/** @type {Float64Array} */ a, /** @type {Float64Array} */ b) =>
+    a.reduce((sum, value, i) => sum + value * b[i], 0) / a.length;
+  const noise = 16; // variance in squared levels
+  return dot(one, other) / Math.sqrt((dot(one, one) + noise) * (dot(other, other) + noise));
+}
+
+/** Return a picture's grey levels at a small size.
+ * @param {Picture} picture @param {number} width @param {number} height */
+export function greyLevels(picture, width, height) {
+  const { data } = resized(picture, width, height, 2);
+  return Float64Array.from({ length: width * height }, (_, i) =>
+    0.299 * data[3 * i] + 0.587 * data[3 * i + 1] + 0.114 * data[3 * i + 2],
+  );
+}
+
+/** How a face looks, to be compared: the shape by grey levels, skin and hair by colours. */
+class Appearance {
+  /** @param {Picture} crop */
+  constructor(crop) {
+    const small = resized(crop, COLOUR_SIDE, COLOUR_SIDE, 2);
+    this.shades = greyLevels(small, GREY_SIDE, GREY_SIDE);
+    this.colours = colourShares(small);
+  }
+
+  /** Compare two faces: 1 where they look the same, about 0.4 for strangers.
+   * @param {Appearance} other */
+  similarity(other) {
+    const alike = this.colours.reduce((sum, value, i) => sum + value * other.colours[i], 0);
+    return SHADES_SHARE * correlation(this.shades, other.shades) + (1 - SHADES_SHARE) * alike;
+  }
+}
+
+/** Return roots of the shares of 8 x 4 x 4 hues, saturations and brightnesses in each quarter.
+ * @param {Picture} picture */
+function colourShares({ data, width, height }) {
+  const counts = new Float64Array(4 * 8 * 4 * 4);
+  for (let place = 0; place < width * height; place++) {
+    const [red, green, blue] = data.subarray(3 * place, 3 * place + 3);
+    const value = Math.max(red, green, blue);
+    const range = value - Math.min(red, green, blue);
+    let hue = 0; // 0 to 6
+    if (range > 0) {
+      if (value === red) hue = ((green - blue) / range + 6) % 6;
+      else if (value === green) hue = (blue - red) / range + 2;
+      else hue = (red - green) / range + 4;
+    }
+    const saturation = value > 0 ? range / value : 0;
+    const bins = [
+      Math.min(7, Math.floor((8 * hue) / 6)),
+      Math.min(3, Math.floor(4 * saturation)),
+      Math.min(3, Math.floor((4 * value) / 256)),
+    ];
+    const quarter =
+      2 * Number(place >= (width * height) / 2) + Number(place % width >= width / 2);
+    counts[((quarter * 8 + bins[0]) * 4 + bins[1]) * 4 + bins[2]]++;
+  }
+  return counts.map((count) => Math.sqrt(count / (width * height)));
+}
+
+/** Centre and size of a judged face. @typedef {[x: number, y: number, size: number]} Place */
+
+/** A person, as far as the clip has been seen. */
+class Track {
+  /** @type {Moment[]} without pixels */
+  moments = [];
+  /** @type {Moment[]} the most suspicious of them, with pixels */
+  candidates = [];
+  /** @type {Appearance[]} */
+  appearances = [];
+  /** @type {{seconds: number, place: Place}[]} the last two of the scene */
+  places = [];
+  scene = 0;
+  look = 0;
+  presence = 0;
+
+  /** Add a sighting.
+   * @param {Moment} moment @param {Appearance} appearance @param {number} scene @param {number} look */
+  add(moment, appearance, scene, look) {
+    if (scene !== this.scene) this.places = [];
+    this.places = [...this.places.slice(-1), { seconds: moment.seconds, place: placeOf(moment.judgement) }];
+    if (this.appearances.length === APPEARANCES) {
+      const alike = this.appearances.map((one) => appearance.similarity(one));
+      this.appearances.splice(alike.indexOf(Math.max(...alike)), 1);
+    }
+    this.appearances.push(appearance);
+    this.scene = scene;
+    this.look = look;
+    const nothing = { data: new Uint8Array(0), width: 0, height: 0 };
+    this.moments.push({ ...moment, judgement: { ...moment.judgement, crop: nothing } });
+    this.candidates = [...this.candidates, moment]
+      .sort((one, other) => Number(isMarked(one)) - Number(isMarked(other)) || byProbability(one, other))
+      .slice(0, CANDIDATES);
+  }
+
+  get isSmall() {
+    return this.moments.every(isTooSmall);
+  }
+
+  /** Whether it is more likely a mistake of the finder: seen only once, and marked. */
+  get isDoubtful() {
+    return this.moments.length === 1 && isMarked(this.moments[0]);
+  }
+
+  /** Return how far a place is from where the person should be at a time, in face sizes.
+   * @param {number} seconds @param {Place} place */
+  distance(seconds, place) {
+    const [before, then] = [this.places[0], this.places[this.places.length - 1]];
+    const last = then.place;
+    const share =
+      then.seconds > before.seconds
+        ? Math.min(1, (seconds - then.seconds) / (then.seconds - before.seconds))
+        : 0;
+    const away = (/** @type {number} */ going) =>
+      Math.hypot(
+        place[0] - last[0] - going * (last[0] - before.place[0]),
+        place[1] - last[1] - going * (last[1] - before.place[1]),
+      ) + Math.abs(place[2] - last[2]);
+    const size = Math.min(last[2], place[2]);
+    return Math.min(away(share) / size, away(0) / size + STOPPED);
+  }
+}
+
+/** @param {Judgement} judgement @returns {Place} */
+function placeOf({ face }) {
+  return face ? [...centreOf(face), sideOf(face)] : [0, 0, 1];
+}
+
+/**
+ * Tells the people of a clip apart: a face belongs to the person who should be about there by now,
+ * if it looks somewhat alike, or else to whoever it resembles closely, as after a cut.
+ */
+export class People {
+  /** @type {Track[]} */
+  #tracks = [];
+  #scene = 0;
+  #look = 0;
+  #forgotten = 0;
+  #config;
+
+  /** @param {DetectorConfig} config */
+  constructor(config) {
+    this.#config = config;
+  }
+
+  /** Expect nobody where they were. */
+  changeScene() {
+    this.#scene++;
+  }
+
+  /** Add the faces of a frame.
+   * @param {number} seconds @param {Judgement[]} judgements */
+  add(seconds, judgements) {
+    this.#look++;
+    const sightings = judgements.map((judgement) => ({
+      moment: { seconds, judgement },
+      appearance: new Appearance(judgement.crop),
+    }));
+    const known = this.#paired(seconds, sightings);
+    // The known ones first, so that none of them makes room for a new one.
+    const ordered = sightings.toSorted((one, other) => Number(known.has(other)) - Number(known.has(one)));
+    for (const sighting of ordered) {
+      const track = known.get(sighting) ?? this.#newTrack();
+      track.presence += weightOf(sighting.moment, this.#config);
+      track.add(sighting.moment, sighting.appearance, this.#scene, this.#look);
+    }
+  }
+
+  /** Return the known person for each sighting that has one.
+   * @template {{moment: Moment, appearance: Appearance}} T
+   * @param {number} seconds @param {T[]} sightings */
+  #paired(seconds, sightings) {
+    const scored = this.#tracks.flatMap((track) =>
+      sightings.map((sighting) => ({ track, sighting, score: this.#score(track, seconds, sighting) })),
+    );
+    /** @type {Map<T, Track>} */
+    const pairs = new Map();
+    const taken = new Set();
+    for (const { track, sighting, score } of scored.sort((one, other) => other.score - one.score)) {
+      if (score > 0 && !pairs.has(sighting) && !taken.has(track)) {
+        pairs.set(sighting, track);
+        taken.add(track);
+      }
+    }
+    return pairs;
+  }
+
+  /** Return how well a face fits to a person; 0 where it does not.
+   * @param {Track} track @param {number} seconds
+   * @param {{moment: Moment, appearance: Appearance}} sighting */
+  #score(track, seconds, { moment, appearance }) {
+    const similarity = Math.max(...track.appearances.map((one) => appearance.similarity(one)));
+    if (track.scene === this.#scene && this.#look - track.look <= GAP_LOOKS) {
+      const distance = track.distance(seconds, placeOf(moment.judgement));
+      if (distance < REACH && similarity >= SIMILAR_NEARBY) return 1 + similarity - distance;
+    }
+    return similarity >= SIMILAR_AGAIN ? similarity : 0;
+  }
+
+  #newTrack() {
+    if (this.#tracks.length === MAX_TRACKED) {
+      const gone = this.#tracks.filter((track) => track.look < this.#look);
+      const least = gone.reduce((one, other) => (other.presence < one.presence ? other : one));
+      this.#tracks.splice(this.#tracks.indexOf(least), 1);
+      this.#forgotten += Number(!least.isDoubtful);
+    }
+    const track = new Track();
+    this.#tracks.push(track);
+    return track;
+  }
+
+  /** Return those who are seen most and largest, in the order of appearance, and how many others
+   * were told apart. */
+  ranked() {
+    const orAll = (/** @type {Track[]} */ some, /** @type {Track[]} */ all) => (some.length ? some : all);
+    const known = orAll(this.#tracks.filter((track) => !track.isDoubtful), this.#tracks);
+    const large = orAll(known.filter((track) => !track.isSmall), known);
+    const shown = large
+      .toSorted((one, other) => other.presence - one.presence)
+      .slice(0, MAX_PEOPLE)
+      .sort((one, other) => one.moments[0].seconds - other.moments[0].seconds);
+    return {
+      people: shown.map((track, index) => this.#person(track, index + 1)),
+      others: known.length - shown.length + this.#forgotten,
+    };
+  }
+
+  /** @param {Track} track @param {number} number @returns {Person} */
+  #person(track, number) {
+    const probability = aggregate(track.moments, this.#config);
+    const needed = this.#look < FEW_LOOKS ? NEEDED_OF_FEW : NEEDED_LOOKS;
+    const isSeen = track.moments.length >= needed;
+    const reason = isSeen ? commonReason(track.moments) : "seen_too_little";
+    return {
+      number,
+      probability,
+      verdict: reason ? "inconclusive" : verdictOf(this.#config.thresholds, probability),
+      reason,
+      scores: track.moments.map(({ seconds, judgement }) => ({
+        seconds,
+        probability: judgement.probability,
+        verdict: judgement.verdict,
+      })),
+      suspicious: chooseSuspicious(track.candidates),
+    };
+  }
+}

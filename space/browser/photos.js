@@ -1,0 +1,196 @@
+/**
+ * From a file to upright RGB pixels: what Python's `open_photo` does, by the browser's decoders.
+ *
+ * @import {Picture} from "./pictures.js"
+ */
+import { blank, reduced } from "./pictures.js";
+
+export const MIN_SIDE = 32; // px: below this there is nothing left to judge
+const MAX_PIXELS = 100_000_000;
+const REDUCED_SIDE = 1440; // px: the finest copy in which faces are looked for has no more
+// A JPEG whose end is missing: what is put there, data that no photo goes on with, and how many rows
+// may be lost.
+const JPEG_END = new Uint8Array([0xff, 0xd9]);
+const JPEG_NOISE = Uint8Array.from({ length: 199 }, (_, i) => i + 1);
+const LOST_ROWS = 17;
+const STRIP = 4_000_000; // px that are read at once, as those of a large photo would fill the memory
+
+/** A photo that cannot be judged; the message says in one sentence what was found and what to do. */
+export class PhotoError extends Error {
+  name = "PhotoError";
+}
+
+/**
+ * Return the format of a file by its first bytes; "" for what is no photo.
+ *
+ * @param {Uint8Array} head at least 16 bytes, if the file has so many
+ */
+export function photoFormat(head) {
+  const text = String.fromCharCode(...head.subarray(0, 16));
+  if (text.startsWith("\xff\xd8\xff")) return "JPEG";
+  if (text.startsWith("\x89PNG\r\n\x1a\n")) return "PNG";
+  if (text.startsWith("RIFF") && text.slice(8, 12) === "WEBP") return "WebP";
+  if (/^GIF8[79]a/.test(text)) return "GIF";
+  if (text.startsWith("BM")) return "BMP";
+  if (/^(II\*\0|MM\0\*)/.test(text)) return "TIFF";
+  if (text.slice(4, 8) !== "ftyp") return "";
+  if (/^avi[fs]/.test(text.slice(8, 12))) return "AVIF";
+  return /^(hei[cxms]|hev[cmsx]|mif1|msf1)/.test(text.slice(8, 12)) ? "HEIC" : "";
+}
+
+/**
+ * Decode a photo: upright, transparency laid on white, of an animation the first frame.
+ *
+ * @param {Blob} file
+ * @returns {Promise<{photo: Picture, format: string}>}
+ * @throws {PhotoError} it is no photo, damaged, too small or too large
+ */
+export async function openPhoto(file) {
+  const format = photoFormat(new Uint8Array(await file.slice(0, 16).arrayBuffer()));
+  if (!format) {
+    throw new PhotoError("The file is not a readable photo: send JPEG, PNG or WebP.");
+  }
+  return { photo: await decoded(format === "JPEG" ? await ended(file) : file, format), format };
+}
+
+/** @param {Blob} file @param {string} format */
+async function decoded(file, format) {
+  let bitmap;
+  try {
+    bitmap = await createImageBitmap(file, {
+      imageOrientation: "from-image",
+      colorSpaceConversion: "none",
+    });
+  } catch {
+    throw new PhotoError(undecodable(format));
+  }
+  try {
+    return pixelsOf(bitmap);
+  } finally {
+    bitmap.close();
+  }
+}
+
+/** @param {string} format */
+function undecodable(format) {
+  return ["HEIC", "TIFF", "AVIF"].includes(format)
+    ? `The photo is damaged, or this browser cannot decode ${format}: save it as JPEG or PNG.`
+    : "The photo is damaged and cannot be decoded: save it again.";
+}
+
+/**
+ * Return a JPEG with an end; refuse one that lacks more than that, of which browsers show what there
+ * is, and grey for the rest.
+ *
+ * What is missing is grey once there is an end, and something else if noise stands before that: up
+ * to where the two agree, the photo is all there.
+ *
+ * @param {Blob} file
+ */
+async function ended(file) {
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  if (hasEnd(bytes)) return file;
+  const [plain, noisy] = [new Blob([bytes, JPEG_END]), new Blob([bytes, JPEG_NOISE, JPEG_END])];
+  const [one, other] = [await decoded(plain, "JPEG"), await decoded(noisy, "JPEG")];
+  const place = one.data.findIndex((value, i) => value !== other.data[i]);
+  const lost = place < 0 ? 0 : one.height - Math.floor(place / (3 * one.width));
+  if (isProgressive(bytes) || lost > LOST_ROWS) {
+    throw new PhotoError("The photo is damaged, as its end is missing: send the complete file.");
+  }
+  return plain;
+}
+
+/** Whether the pixels of a JPEG end; what follows them is of no concern.
+ * @param {Uint8Array} bytes */
+function hasEnd(bytes) {
+  for (let at = bytes.length - 2; at > 1; at--) {
+    if (bytes[at] !== 0xff) continue;
+    if (bytes[at + 1] === 0xd9) return true;
+    if (bytes[at + 1] === 0xda) return false; // the start of pixels
+  }
+  return false;
+}
+
+/** Whether a JPEG that lost its end lost the detail of all rows, and not the last rows.
+ * @param {Uint8Array} bytes */
+function isProgressive(bytes) {
+  return bytes.some((byte, at) => byte === 0xff && bytes[at + 1] === 0xc2);
+}
+
+/**
+ * Return the pixels of a decoded picture.
+ *
+ * @param {ImageBitmap} bitmap
+ * @throws {PhotoError} it is too small or too large
+ */
+export function pixelsOf(bitmap) {
+  const { width, height } = bitmap;
+  if (Math.min(width, height) < MIN_SIDE) {
+    throw new PhotoError(
+      `The photo is ${width}x${height} pixels: send one of at least ${MIN_SIDE}x${MIN_SIDE}.`,
+    );
+  }
+  if (width * height > MAX_PIXELS) {
+    throw new PhotoError(
+      `The photo has ${((width * height) / 1e6).toFixed(1)} megapixels: send one of at most ` +
+        `${MAX_PIXELS / 1e6}.`,
+    );
+  }
+  const picture = blank(width, height);
+  const rows = Math.min(height, Math.max(1, Math.floor(STRIP / width)));
+  const canvas = new OffscreenCanvas(width, rows);
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  if (!context) throw new PhotoError("This browser has no memory left for the photo: send a smaller one.");
+  for (let top = 0; top < height; top += rows) {
+    context.fillStyle = "white";
+    context.fillRect(0, 0, width, rows);
+    context.drawImage(bitmap, 0, -top);
+    const { data } = context.getImageData(0, 0, width, Math.min(rows, height - top));
+    for (let from = 0, to = 3 * width * top; from < data.length; from += 4, to += 3) {
+      picture.data[to] = data[from];
+      picture.data[to + 1] = data[from + 1];
+      picture.data[to + 2] = data[from + 2];
+    }
+  }
+  return picture;
+}
+
+/**
+ * Return the photo in which faces are looked for: a large JPEG at half its size or a quarter, as
+ * long as its shorter side keeps 1440 px, and how many px of the photo lie in one of its px.
+ *
+ * Python lets libjpeg decode it so; here blocks of px are averaged, which is nearly the same.
+ *
+ * @param {Picture} photo
+ * @param {string} format
+ */
+export function forSearch(photo, format) {
+  const times = Math.floor(Math.min(photo.width, photo.height) / REDUCED_SIDE);
+  if (format !== "JPEG" || times < 2) return { small: photo, scale: 1 };
+  const factor = 2 ** Math.min(3, Math.floor(Math.log2(times)));
+  const small = reduced(photo, factor, factor);
+  const longer = Math.max(photo.width, photo.height);
+  return { small, scale: longer / Math.max(small.width, small.height) };
+}
+
+/** Return a picture as something to draw.
+ * @param {Picture} picture */
+export function toImageData(picture) {
+  const data = new ImageData(picture.width, picture.height);
+  for (let from = 0, to = 0; from < picture.data.length; from += 3, to += 4) {
+    data.data[to] = picture.data[from];
+    data.data[to + 1] = picture.data[from + 1];
+    data.data[to + 2] = picture.data[from + 2];
+    data.data[to + 3] = 255;
+  }
+  return data;
+}
+
+/** Return pixels as a file.
+ * @param {ImageData} pixels
+ * @param {string} type MIME type */
+export async function toFile(pixels, type) {
+  const canvas = new OffscreenCanvas(pixels.width, pixels.height);
+  canvas.getContext("2d")?.putImageData(pixels, 0, 0);
+  return canvas.convertToBlob({ type, quality: 0.85 });
+}

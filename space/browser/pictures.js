@@ -1,0 +1,395 @@
+/**
+ * Pictures as plain pixels, and what Pillow does to them: cut, turn, shrink and resample, byte for
+ * byte as `Image.resize`, `Image.reduce` and `Image.transform` of Pillow 12, so that the networks
+ * see the pixels here that they see in Python.
+ *
+ * @typedef {object} Picture
+ * @property {Uint8Array} data RGB, row by row, 3 bytes a px
+ * @property {number} width in px
+ * @property {number} height in px
+ */
+
+const PRECISION = 22; // bits behind the point of Pillow's resampling weights
+
+/** Round as Python does: halves go to the even neighbour.
+ * @param {number} value */
+export function roundHalfEven(value) {
+  const rounded = Math.round(value);
+  return Math.abs(value % 1) === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
+}
+
+/** Return an empty (black) picture.
+ * @param {number} width
+ * @param {number} height
+ * @returns {Picture} */
+export function blank(width, height) {
+  return { data: new Uint8Array(3 * width * height), width, height };
+}
+
+/** Cut a rectangle out of a picture, which must hold it.
+ * @param {Picture} picture
+ * @param {number} left
+ * @param {number} top
+ * @param {number} width
+ * @param {number} height
+ * @returns {Picture} */
+export function cropped(picture, left, top, width, height) {
+  const result = blank(width, height);
+  for (let y = 0; y < height; y++) {
+    const start = 3 * ((top + y) * picture.width + left);
+    result.data.set(picture.data.subarray(start, start + 3 * width), 3 * width * y);
+  }
+  return result;
+}
+
+/** Cut the largest centred square out of a picture.
+ * @param {Picture} picture */
+export function centredSquare(picture) {
+  const side = Math.min(picture.width, picture.height);
+  const left = Math.floor((picture.width - side) / 2);
+  const top = Math.floor((picture.height - side) / 2);
+  return cropped(picture, left, top, side, side);
+}
+
+/** Turn a picture counterclockwise by some quarters.
+ * @param {Picture} picture
+ * @param {number} quarters
+ * @returns {Picture} */
+export function turnedByQuarters(picture, quarters) {
+  const turns = ((quarters % 4) + 4) % 4;
+  if (turns === 0) return picture;
+  const { data, width, height } = picture;
+  const result = turns === 2 ? blank(width, height) : blank(height, width);
+  for (let y = 0, to = 0; y < result.height; y++) {
+    for (let x = 0; x < result.width; x++, to += 3) {
+      const fromX = turns === 1 ? width - 1 - y : turns === 2 ? width - 1 - x : y;
+      const fromY = turns === 1 ? x : turns === 2 ? height - 1 - y : height - 1 - x;
+      const from = 3 * (fromY * width + fromX);
+      result.data[to] = data[from];
+      result.data[to + 1] = data[from + 1];
+      result.data[to + 2] = data[from + 2];
+    }
+  }
+  return result;
+}
+
+/** @param {number} x */
+function bicubic(x) {
+  const a = -0.5;
+  const far = Math.abs(x);
+  if (far < 1) return ((a + 2) * far - (a + 3)) * far * far + 1;
+  return far < 2 ? (((far - 5) * far + 8) * far - 4) * a : 0;
+}
+
+/** @param {number} x */
+function triangle(x) {
+  return Math.max(0, 1 - Math.abs(x));
+}
+
+const FILTERS = {
+  bicubic: { weight: bicubic, support: 2 },
+  bilinear: { weight: triangle, support: 1 },
+};
+
+/**
+ * Return which px of a line each px of the resampled line is made of, and by which weights.
+ *
+ * @param {number} size of the line
+ * @param {[start: number, end: number]} part of it that is resampled
+ * @param {number} newSize
+ * @param {keyof typeof FILTERS} filter
+ * @returns {{starts: Int32Array, counts: Int32Array, weights: Float64Array, most: number}}
+ *   the weights of new px `i` begin at `i * most`
+ */
+function resamplingWeights(size, part, newSize, filter) {
+  const { weight, support } = FILTERS[filter];
+  const [from, to] = part.map(Math.fround); // Pillow keeps the box in single precision
+  const scale = Math.fround(to - from) / newSize;
+  const spread = Math.max(scale, 1);
+  const reach = support * spread;
+  const most = 2 * Math.ceil(reach) + 1;
+  const starts = new Int32Array(newSize);
+  const counts = new Int32Array(newSize);
+  const weights = new Float64Array(newSize * most);
+  for (let i = 0; i < newSize; i++) {
+    const centre = from + (i + 0.5) * scale;
+    const start = Math.max(0, Math.trunc(centre - reach + 0.5));
+    const count = Math.min(size, Math.trunc(centre + reach + 0.5)) - start;
+    const of = weights.subarray(i * most, i * most + count);
+    let sum = 0;
+    for (let k = 0; k < count; k++) {
+      of[k] = weight((start + k - centre + 0.5) * (1 / spread));
+      sum += of[k];
+    }
+    if (sum !== 0) for (let k = 0; k < count; k++) of[k] /= sum;
+    starts[i] = start;
+    counts[i] = count;
+  }
+  return { starts, counts, weights, most };
+}
+
+/** @param {Float64Array} weights */
+function inFixedPoint(weights) {
+  return Int32Array.from(weights, (one) => Math.trunc(one * 2 ** PRECISION + (one < 0 ? -0.5 : 0.5)));
+}
+
+/** @param {number} sum */
+function toByte(sum) {
+  const value = sum >> PRECISION;
+  return value < 0 ? 0 : value > 255 ? 255 : value;
+}
+
+/** @param {Picture} picture @param {[number, number]} part @param {number} width @returns {Picture} */
+function resampledAcross(picture, part, width) {
+  const { data, height } = picture;
+  const { starts, counts, weights, most } = resamplingWeights(picture.width, part, width, "bicubic");
+  const factors = inFixedPoint(weights);
+  const result = blank(width, height);
+  for (let y = 0, to = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, to += 3) {
+      let from = 3 * (y * picture.width + starts[x]);
+      let red = 1 << (PRECISION - 1);
+      let green = red;
+      let blue = red;
+      for (let k = x * most, end = k + counts[x]; k < end; k++, from += 3) {
+        const factor = factors[k];
+        red += data[from] * factor;
+        green += data[from + 1] * factor;
+        blue += data[from + 2] * factor;
+      }
+      result.data[to] = toByte(red);
+      result.data[to + 1] = toByte(green);
+      result.data[to + 2] = toByte(blue);
+    }
+  }
+  return result;
+}
+
+/** @param {Picture} picture @param {[number, number]} part @param {number} height @returns {Picture} */
+function resampledDown(picture, part, height) {
+  const { starts, counts, weights, most } = resamplingWeights(picture.height, part, height, "bicubic");
+  const factors = inFixedPoint(weights);
+  const result = blank(picture.width, height);
+  const length = 3 * picture.width;
+  const sums = new Int32Array(length);
+  for (let y = 0; y < height; y++) {
+    sums.fill(1 << (PRECISION - 1));
+    for (let k = 0; k < counts[y]; k++) {
+      const factor = factors[y * most + k];
+      const row = picture.data.subarray((starts[y] + k) * length, (starts[y] + k + 1) * length);
+      for (let i = 0; i < length; i++) sums[i] += row[i] * factor;
+    }
+    const row = result.data.subarray(y * length, (y + 1) * length);
+    for (let i = 0; i < length; i++) row[i] = toByte(sums[i]);
+  }
+  return result;
+}
+
+/**
+ * Average whole blocks of px, as `Image.reduce` does; those at the right and lower border may be
+ * smaller.
+ *
+ * @param {Picture} picture
+ * @param {number} across px of a block
+ * @param {number} down px of a block
+ * @returns {Picture}
+ */
+export function reduced(picture, across, down) {
+  const { data, width, height } = picture;
+  const result = blank(Math.ceil(width / across), Math.ceil(height / down));
+  for (let y = 0, to = 0; y < result.height; y++) {
+    const bottom = Math.min(height, (y + 1) * down);
+    for (let x = 0; x < result.width; x++, to += 3) {
+      const right = Math.min(width, (x + 1) * across);
+      const count = (right - x * across) * (bottom - y * down);
+      let red = count >> 1;
+      let green = red;
+      let blue = red;
+      for (let v = y * down; v < bottom; v++) {
+        for (let from = 3 * (v * width + x * across), n = right - x * across; n > 0; n--, from += 3) {
+          red += data[from];
+          green += data[from + 1];
+          blue += data[from + 2];
+        }
+      }
+      const factor = Math.trunc(Math.fround(2 ** 24 / count)); // Pillow divides so
+      result.data[to] = Math.floor((red * factor) / 2 ** 24);
+      result.data[to + 1] = Math.floor((green * factor) / 2 ** 24);
+      result.data[to + 2] = Math.floor((blue * factor) / 2 ** 24);
+    }
+  }
+  return result;
+}
+
+/**
+ * Resize a picture by bicubic interpolation that smooths as it shrinks.
+ *
+ * @param {Picture} picture
+ * @param {number} width
+ * @param {number} height
+ * @param {number} [gap] Pillow's `reducing_gap`: whole blocks are averaged as far as the rest is
+ *   still to be shrunk by this factor
+ */
+export function resized(picture, width, height, gap) {
+  return resizedBox(picture, [0, 0, picture.width, picture.height], width, height, gap);
+}
+
+/**
+ * Resize a part of a picture, as `resized` does.
+ *
+ * @param {Picture} picture
+ * @param {[left: number, top: number, right: number, bottom: number]} box need not be whole px
+ * @param {number} width
+ * @param {number} height
+ * @param {number} [gap]
+ */
+export function resizedBox(picture, [left, top, right, bottom], width, height, gap) {
+  let source = picture;
+  let across = /** @type {[number, number]} */ ([left, right]);
+  let down = /** @type {[number, number]} */ ([top, bottom]);
+  const columns = (gap && Math.trunc((right - left) / width / gap)) || 1;
+  const rows = (gap && Math.trunc((bottom - top) / height / gap)) || 1;
+  if (columns > 1 || rows > 1) {
+    const [x, x2] = withSupport(across, width, picture.width);
+    const [y, y2] = withSupport(down, height, picture.height);
+    source = reduced(cropped(picture, x, y, x2 - x, y2 - y), columns, rows);
+    across = [(left - x) / columns, (right - x) / columns];
+    down = [(top - y) / rows, (bottom - y) / rows];
+  }
+  if (width !== source.width || across[0] || across[1] !== source.width) {
+    source = resampledAcross(source, across, width);
+  }
+  if (height !== source.height || down[0] || down[1] !== source.height) {
+    source = resampledDown(source, down, height);
+  }
+  return source;
+}
+
+/** Return the whole px from which a part of a line is resampled.
+ * @param {[number, number]} part @param {number} newSize @param {number} size of the line */
+function withSupport([start, end], newSize, size) {
+  const support = (FILTERS.bicubic.support - 0.5) * ((end - start) / newSize);
+  return [Math.max(0, Math.trunc(start - support)), Math.min(size, Math.ceil(end + support))];
+}
+
+/**
+ * Resize a square of numbers, as Pillow does with its mode "F".
+ *
+ * @param {Float32Array} values row by row
+ * @param {number} size of its side
+ * @param {number} side of the result
+ * @param {keyof typeof FILTERS} filter
+ */
+export function resizedValues(values, size, side, filter) {
+  const { starts, counts, weights, most } = resamplingWeights(size, [0, size], side, filter);
+  const across = new Float32Array(size * side);
+  const result = new Float32Array(side * side);
+  for (let i = 0; i < side; i++) {
+    const of = weights.subarray(i * most, i * most + counts[i]);
+    for (let y = 0; y < size; y++) {
+      const from = y * size + starts[i];
+      across[y * side + i] = of.reduce((sum, weight, k) => sum + weight * values[from + k], 0);
+    }
+  }
+  for (let i = 0; i < side; i++) {
+    const of = weights.subarray(i * most, i * most + counts[i]);
+    for (let x = 0; x < side; x++) {
+      const from = starts[i] * side + x;
+      result[i * side + x] = of.reduce((sum, weight, k) => sum + weight * across[from + k * side], 0);
+    }
+  }
+  return result;
+}
+
+/** Return the value below which a share of counted values lies, interpolated between two of them.
+ * @param {Uint32Array} counts of the values 0, 1, ... @param {number} share */
+export function percentile(counts, share) {
+  const position = share * (counts.reduce((sum, count) => sum + count, 0) - 1);
+  const at = (/** @type {number} */ rank) => {
+    let below = 0;
+    return counts.findIndex((count) => (below += count) > rank);
+  };
+  const low = at(Math.floor(position));
+  return low + (position % 1) * (at(Math.ceil(position)) - low);
+}
+
+/** Return the centred square of a picture at another size.
+ * @param {Picture} picture
+ * @param {number} side in px */
+export function squareOfSide(picture, side) {
+  const square = picture.width === picture.height ? picture : centredSquare(picture);
+  return square.width === side ? square : resized(square, side, side);
+}
+
+/**
+ * Cut a rectangle out of a picture; what lies outside is the picture's mirror image.
+ *
+ * @param {Picture} picture
+ * @param {number} left
+ * @param {number} top
+ * @param {number} width
+ * @param {number} height
+ */
+export function croppedMirrored(picture, left, top, width, height) {
+  const columns = Array.from({ length: width }, (_, x) => mirrored(left + x, picture.width));
+  const result = blank(width, height);
+  for (let y = 0, to = 0; y < height; y++) {
+    const row = mirrored(top + y, picture.height) * picture.width;
+    for (let x = 0; x < width; x++, to += 3) {
+      const from = 3 * (row + columns[x]);
+      result.data[to] = picture.data[from];
+      result.data[to + 1] = picture.data[from + 1];
+      result.data[to + 2] = picture.data[from + 2];
+    }
+  }
+  return result;
+}
+
+/** @param {number} index @param {number} size */
+function mirrored(index, size) {
+  const within = ((index % (2 * size)) + 2 * size) % (2 * size);
+  return within < size ? within : 2 * size - 1 - within;
+}
+
+/**
+ * Return a square picture of which each px lies at an affine place of another, interpolated as
+ * Pillow's `transform(AFFINE, BICUBIC)` does.
+ *
+ * @param {Picture} picture must reach 2 px beyond all places
+ * @param {number} side of the result in px
+ * @param {readonly number[]} matrix `[a, b, c, d, e, f]`: place = (a x + b y + c, d x + e y + f)
+ */
+export function transformed(picture, side, matrix) {
+  const [a, b, c, d, e, f] = matrix;
+  const result = blank(side, side);
+  const stride = 3 * picture.width;
+  const rows = [0, 0, 0, 0];
+  for (let y = 0, to = 0; y < side; y++) {
+    for (let x = 0; x < side; x++, to += 3) {
+      const placeX = a * (x + 0.5) + b * (y + 0.5) + c - 0.5;
+      const placeY = d * (x + 0.5) + e * (y + 0.5) + f - 0.5;
+      const left = Math.floor(placeX);
+      const top = Math.floor(placeY);
+      for (let channel = 0; channel < 3; channel++) {
+        let from = (top - 1) * stride + 3 * (left - 1) + channel;
+        for (let k = 0; k < 4; k++, from += stride) {
+          const { data } = picture;
+          rows[k] = cubic(data[from], data[from + 3], data[from + 6], data[from + 9], placeX - left);
+        }
+        const value = cubic(rows[0], rows[1], rows[2], rows[3], placeY - top);
+        result.data[to + channel] = value <= 0 ? 0 : value >= 255 ? 255 : Math.trunc(value);
+      }
+    }
+  }
+  return result;
+}
+
+/** Interpolate between the middle two of four values.
+ * @param {number} v1 @param {number} v2 @param {number} v3 @param {number} v4
+ * @param {number} share from the second to the third */
+function cubic(v1, v2, v3, v4, share) {
+  const p2 = -v1 + v3;
+  const p3 = 2 * (v1 - v2) + v3 - v4;
+  const p4 = -v1 + v2 - v3 + v4;
+  return v2 + share * (p2 + share * (p3 + share * p4));
+}

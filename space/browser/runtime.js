@@ -1,0 +1,121 @@
+/**
+ * LiteRT, compiled to WebAssembly: one thread, SIMD. Works in a window and in a classic worker, as
+ * the runtime loads its script by `importScripts`.
+ *
+ * @typedef {Record<string, Float32Array>} Outputs
+ */
+
+// The smallest module with a SIMD instruction: i8x16.splat, then i8x16.popcnt.
+const SIMD_PROBE = new Uint8Array([
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15,
+  253, 98, 11,
+]);
+
+/** Return what this browser lacks, in words; "" where it has all. */
+export function missingFeature() {
+  if (typeof WebAssembly !== "object") return "WebAssembly (it may be switched off or blocked)";
+  if (!WebAssembly.validate(SIMD_PROBE)) return "WebAssembly with SIMD";
+  if (typeof Worker === "undefined") return "web workers";
+  if (typeof OffscreenCanvas === "undefined") return "OffscreenCanvas";
+  if (typeof DecompressionStream === "undefined") return "DecompressionStream";
+  return typeof createImageBitmap === "undefined" ? "createImageBitmap" : "";
+}
+
+/** @typedef {typeof import("@litertjs/core")} LiteRt */
+
+export class Runtime {
+  /** @param {LiteRt} litert */
+  constructor(litert) {
+    this.litert = litert;
+  }
+
+  /**
+   * Load the runtime that suits the processor, from beside this file.
+   *
+   * @throws {Error} it cannot be loaded
+   */
+  static async load() {
+    const folder = new URL("./litert/", import.meta.url);
+    /** @type {LiteRt} */
+    const litert = await import(new URL("core.js", folder).href);
+    const relaxed = await litert.supportsFeature("relaxedSimd");
+    const name = relaxed ? "litert_wasm_internal" : "litert_wasm_compat_internal";
+    const wasmBinary = await unpacked(new URL(`${name}.wasm.gz`, folder));
+    const settings = { wasmBinary, print() {}, printErr() {} }; // it reports its start as an error
+    Object.assign(globalThis, { Module: settings });
+    await litert.loadLiteRt(new URL(`${name}.js`, folder).href);
+    return new Runtime(litert);
+  }
+
+  /** Prepare a graph to be run.
+   * @param {Uint8Array} content of a .tflite file */
+  async compile(content) {
+    return new Network(this.litert, await this.litert.loadAndCompile(content, { accelerator: "wasm" }));
+  }
+}
+
+/** A graph that takes one picture as `image`. */
+export class Network {
+  /**
+   * @param {LiteRt} litert
+   * @param {import("@litertjs/core").CompiledModel} model
+   */
+  constructor(litert, model) {
+    this.litert = litert;
+    this.model = model;
+  }
+
+  /**
+   * Run the graph.
+   *
+   * @param {Float32Array} image values of the picture
+   * @param {number} height
+   * @param {number} width
+   * @returns {Promise<Outputs>} by name; copies, which nobody has to free
+   */
+  async run(image, height, width) {
+    const input = new this.litert.Tensor(image, [1, height, width, 3]);
+    try {
+      const outputs = Object.entries(await this.model.run({ image: input }));
+      try {
+        return Object.fromEntries(
+          outputs.map(([name, one]) => [name, /** @type {Float32Array} */ (one.toTypedArray()).slice()]),
+        );
+      } finally {
+        for (const [, one] of outputs) one.delete();
+      }
+    } finally {
+      input.delete();
+    }
+  }
+
+  /** Free its memory. */
+  delete() {
+    this.model.delete();
+  }
+}
+
+/**
+ * Fetch a gzipped file and unpack it. Some servers have unpacked it on the way already.
+ *
+ * @param {URL} address
+ */
+async function unpacked(address) {
+  const content = await fetched(address);
+  if (content[0] !== 0x1f || content[1] !== 0x8b) return content.buffer;
+  const stream = new Blob([content]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).arrayBuffer();
+}
+
+/**
+ * Fetch a file of the page.
+ *
+ * @param {URL | string} address
+ * @returns {Promise<Uint8Array<ArrayBuffer>>}
+ * @throws {Error} it cannot be had
+ */
+export async function fetched(address) {
+  const response = await fetch(address);
+  if (!response.ok) throw new Error(`${new URL(address).pathname} cannot be loaded (${response.status}).`);
+  return new Uint8Array(await response.arrayBuffer());
+}

@@ -1,0 +1,32 @@
+/**
+ * Judges in a thread of its own, so that the page stays usable. A classic worker, as the runtime
+ * loads its script by `importScripts`.
+ *
+ * Takes `{id, verb, values}` and answers `{id, result}` or `{id, error: {name, message}}`.
+ */
+const loaded = import("./judge.js").then(({ Judge }) => Judge.load());
+loaded.catch(() => undefined); // told when "load" is asked for
+
+/** @type {Record<string, (judge: import("./judge.js").Judge, ...values: any[]) => unknown>} */
+const verbs = {
+  load: async (judge) => judge.detector.config,
+  test: (judge) => judge.testItself(),
+  photo: (judge, file, whole) => judge.photo(file, whole),
+  startClip: (judge) => judge.startClip(),
+  frame: (judge, bitmap, seconds) => judge.frame(bitmap, seconds),
+  endClip: (judge) => judge.endClip(),
+};
+
+/** @type {Promise<unknown>} one after the other, as they share the networks */
+let last = Promise.resolve();
+
+addEventListener("message", ({ data: { id, verb, values } }) => {
+  last = last.then(async () => {
+    try {
+      postMessage({ id, result: await verbs[verb](await loaded, ...values) });
+    } catch (error) {
+      const { name, message } = error instanceof Error ? error : new Error(String(error));
+      postMessage({ id, error: { name, message } });
+    }
+  });
+});
