@@ -22,8 +22,8 @@ from space.detector import BUNDLED, Detector
 from space.faces import FaceFinderError
 from space.yunet import YuNet, fetch_yunet
 from training.errors import UserError
-from training.evaluate import load_detector
 from training.folders import check_replaceable, replaced_folder
+from training.measure.scores import load_detector
 from training.yunet_graph import check_against_opencv, convert_yunet
 
 SPACE = BUNDLED.parent
