@@ -145,9 +145,11 @@ class Clip:
         width, height = self._converter.shown_size(*size)
         self.pixels = width * height
         if min(width, height) < MIN_SIDE or self.pixels > MAX_FRAME_PIXELS:
+            # FFmpeg tells no size that is above its limit.
+            found = f"{width}x{height}" if width and height else "too many or no"
             raise VideoError(
-                f"The video has {width}x{height} pixels: send one of at least "
-                f"{MIN_SIDE}x{MIN_SIDE} and at most 8192x4320."
+                f"The video has {found} pixels: send one of at least {MIN_SIDE}x{MIN_SIDE} and at "
+                "most 8192x4320."
             )
 
     @property

