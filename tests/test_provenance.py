@@ -20,7 +20,6 @@ from space.findings import Claim, Finding, Kind, Trust, clean
 from space.jpeg_hints import libjpeg_quality
 from space.provenance import Provenance, read
 from tests.drawing import draw_face
-from tests.serving import SPACE
 
 SETTINGS = (
     "portrait of a woman, 35mm\nNegative prompt: blurry\n"
@@ -435,6 +434,9 @@ def test_libraries_for_rare_files_are_loaded_with_the_first_of_them(tmp_path):
         "print({'c2pa', 'av', 'cryptography'} & set(sys.modules))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(path)], cwd=SPACE, capture_output=True, text=True
+        [sys.executable, "-c", code, str(path)],
+        cwd=Path(provenance.__file__).parent,
+        capture_output=True,
+        text=True,
     )
     assert done.stdout.strip() == "set()", done.stderr
