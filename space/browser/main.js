@@ -15,6 +15,7 @@ import { missingFeature } from "./runtime.js";
 const CLIP_NAMES = /\.(mp4|m4v|mov|webm|mkv|ogv|avi)$/i;
 const FOR_PEOPLE = ["PhotoError", "ClipError", "SelfTestError", "WorkerGone"];
 const FINDER = "YuNet";
+const TAKING_OVER = 5000; // ms; a reload that bypasses what is kept is never taken over
 
 /** @type {Client} */
 let client;
@@ -283,15 +284,23 @@ function takeSnapshots() {
 }
 
 /** Let the browser keep the page, so that it works without a network; where it may not, it works
- * all the same as long as it is open. */
+ * all the same as long as it is open. Return whether it is kept. */
 async function keepForLater() {
+  const { serviceWorker } = navigator;
+  if (!serviceWorker) return false;
   try {
-    await navigator.serviceWorker.register("service-worker.js");
-    await navigator.serviceWorker.ready;
+    await serviceWorker.register("service-worker.js");
+    await serviceWorker.ready;
   } catch {
     return false;
   }
-  return true;
+  if (!serviceWorker.controller) { // what is loaded before it took over would not be kept
+    const takenOver = new Promise((resolve) => {
+      serviceWorker.addEventListener("controllerchange", resolve, { once: true });
+    });
+    await Promise.race([takenOver, new Promise((resolve) => setTimeout(resolve, TAKING_OVER))]);
+  }
+  return serviceWorker.controller !== null;
 }
 
 async function start() {
