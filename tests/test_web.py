@@ -3,14 +3,15 @@ Python on the same photos."""
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from huggingface_hub import HfApi
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
@@ -22,7 +23,6 @@ from tests.serving import SPACE
 from tests.web_cases import make_cases, saved
 from tests.web_serving import StaticHost, serve_folder
 from training.errors import UserError
-from training.hub import _push_one, static_space_upload
 from training.web import PAGE, install_packages, web, with_batch_of_one
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -540,18 +540,29 @@ def test_folder_holds_what_it_lists_and_no_address_of_another_host(folder):
 
 
 @pytest.mark.slow
-def test_page_is_pushed_as_a_static_space(packages, tmp_path, monkeypatch):
+def test_page_is_pushed_as_a_static_space(packages, tmp_path):
     if not YUNET.is_file():
         pytest.skip(f"needs YuNet's file, {YUNET}")
-    monkeypatch.setenv("FACE_DETECTOR", str(YUNET))
-    monkeypatch.setattr("training.web.install_packages", lambda folder: packages)
-    monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     shutil.copytree(BUNDLED, tmp_path / "run/export")
-    upload = static_space_upload(tmp_path / "run", "someone/page", "someone/detector", None)
+    code = (
+        "import sys; from pathlib import Path; from huggingface_hub import HfApi\n"
+        "import training.web; from training.hub import _push_one, static_space_upload\n"
+        "training.web.install_packages = lambda folder: Path(sys.argv[2])\n"
+        "names = ('someone/page', 'someone/detector')\n"
+        "_push_one(HfApi(), static_space_upload(Path(sys.argv[1]), *names, None))"
+    )
     hub = Hub({"hf_owner": "someone"})
     with serve_hub(hub):
-        _push_one(HfApi(endpoint=hub.endpoint, token="hf_owner"), upload)
+        environment = hub.environment("hf_owner", tmp_path / "home")
+        result = subprocess.run(
+            [sys.executable, "-c", code, tmp_path / "run", packages],
+            env=os.environ | environment | {"FACE_DETECTOR": str(YUNET)},
+            cwd=SPACE.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert result.returncode == 0, result.stderr
     assert hub.errors == []
     space = hub.repositories["space", "someone/page"]
     assert space.sdk == "static"
