@@ -343,6 +343,17 @@ def test_several_photos_get_a_table_that_can_be_saved(page, tmp_path):
 
 @pytest.mark.slow
 @needs_chromium
+def test_of_several_pictures_in_a_file_the_first_is_judged_and_that_is_said(page, tmp_path):
+    portrait = Image.open(PORTRAIT)
+    wall = Image.new("RGB", portrait.size, "#8899aa")
+    portrait.save(tmp_path / "film.gif", save_all=True, append_images=[wall])
+    choose(page, tmp_path / "film.gif")
+    status(page, "film.gif: One face:")
+    expect(page.get_by_text("Only the first of the file's pictures")).to_be_visible()
+
+
+@pytest.mark.slow
+@needs_chromium
 def test_clip_gets_a_verdict_for_each_person_with_times(page, film):
     choose(page, film)
     status(page, "film.webm was judged.")
@@ -413,9 +424,14 @@ def test_wrong_runtime_is_noticed_at_the_start(browser, folder, tmp_path):
     answer["probability"] = (answer["probability"] + 0.5) % 1
     (broken / "model/selftest.json").write_text(json.dumps(answer))
     with serve_folder(broken) as host:
-        page = open_page(browser, host.address)
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(host.address)
         status(page, "its answers cannot be trusted")
-        page.context.close()
+        page.locator("#files").set_input_files(str(PORTRAIT))
+        expect(page.locator("#answer")).to_be_hidden()
+        status(page, "its answers cannot be trusted")
+        context.close()
 
 
 @pytest.mark.slow
