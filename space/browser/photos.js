@@ -8,14 +8,14 @@ import { blank, reduced } from "./pictures.js";
 export const MIN_SIDE = 32; // px: below this there is nothing left to judge
 const MAX_PIXELS = 100_000_000;
 const REDUCED_SIDE = 1440; // px: the finest copy in which faces are looked for has no more
+const STRIP = 4_000_000; // px that are read at once, as those of a large photo would fill the memory
+const ANIMATED = ["GIF", "PNG", "WebP", "AVIF"];
 
 // A JPEG whose end is missing: what is put there, data that no photo goes on with, and how many rows
 // may be lost.
 const JPEG_END = new Uint8Array([0xff, 0xd9]);
 const JPEG_NOISE = Uint8Array.from({ length: 199 }, (_, i) => i + 1);
 const LOST_ROWS = 17;
-const ANIMATED = ["GIF", "PNG", "WebP", "AVIF"];
-const STRIP = 4_000_000; // px that are read at once, as those of a large photo would fill the memory
 
 /** A photo that cannot be judged; the message says in one sentence what was found and what to do. */
 export class PhotoError extends Error {
