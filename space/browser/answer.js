@@ -62,6 +62,7 @@ export async function photoAnswer(answer, config) {
       ),
     );
   }
+  if (answer.note) section.append(element("p", {}, answer.note));
   section.append(await photoWithBoxes(answer));
   for (const [index, face] of faces.entries()) {
     section.append(await faceCard(face, face.box ? `Face ${index + 1}` : "Whole picture", config));

@@ -25,6 +25,7 @@
  * @property {number} height
  * @property {Blob} shown the photo as a JPEG of at most 1024 px
  * @property {string} digest SHA-256 of the file
+ * @property {string} note what else is to be said, in a sentence; "" where there is nothing
  * @property {FaceAnswer[]} faces
  *
  * @typedef {Omit<Person, "suspicious"> & {moments: {seconds: number, face: FaceAnswer}[]}} PersonAnswer
@@ -40,18 +41,19 @@ import { Detector } from "./detector.js";
 import { FaceFinder, sideOf } from "./faces.js";
 import { describeHeat, heatLayer } from "./heat.js";
 import { People, correlation, greyLevels } from "./people.js";
-import { openPhoto, pixelsOf, toFile, toImageData } from "./photos.js";
+import { isAnimated, openPhoto, pixelsOf, toFile, toImageData } from "./photos.js";
 import { resized, roundHalfEven } from "./pictures.js";
 import { Runtime, fetched } from "./runtime.js";
 import { YuNet, intersectionOverUnion } from "./yunet.js";
 
 const PHOTO_SIDE = 1024; // px of a photo that is shown
+const ANIMATION = "Only the first of the file's pictures was looked at.";
 const MAX_FACES = 10; // judged in a frame
 // A cut: the pictures hardly correlate and most of their area changed.
 const CUT = { width: 32, height: 18, correlation: 0.5, levels: 15, share: 0.4 };
 const SELF_TEST = { overlap: 0.99, probability: 0.05 }; // how far from Python's answer is right
 
-/** The page's own sentence about what went wrong; others are told as unexpected. */
+/** This browser answers otherwise than Python. */
 export class SelfTestError extends Error {
   name = "SelfTestError";
 }
@@ -117,6 +119,7 @@ export class Judge {
     for (const judgement of judgements) faces.push(await this.#faceAnswer(photo, judgement));
     const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", await file.arrayBuffer()));
     return {
+      note: (await isAnimated(file, format)) ? ANIMATION : "",
       width: photo.width,
       height: photo.height,
       shown: await toFile(toImageData(thumbnail(photo)), "image/jpeg"),
@@ -139,8 +142,7 @@ export class Judge {
   async frame(bitmap, seconds) {
     if (!this.#clip) throw new Error("No clip was started.");
     const clip = this.#clip;
-    const photo = pixelsOf(bitmap);
-    bitmap.close();
+    const photo = taken(bitmap);
     const grey = greyLevels(photo, CUT.width, CUT.height);
     if (clip.before && isCut(clip.before, grey)) clip.people.changeScene();
     clip.before = grey;
@@ -183,6 +185,16 @@ export class Judge {
       crop: await toFile(toImageData(crop), "image/jpeg"),
       heat: await toFile(heatLayer(heat), "image/png"),
     };
+  }
+}
+
+/** Return a frame's pixels, and free it.
+ * @param {ImageBitmap} bitmap */
+function taken(bitmap) {
+  try {
+    return pixelsOf(bitmap);
+  } finally {
+    bitmap.close();
   }
 }
 

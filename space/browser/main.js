@@ -15,9 +15,11 @@ import { missingFeature } from "./runtime.js";
 const CLIP_NAMES = /\.(mp4|m4v|mov|webm|mkv|ogv|avi)$/i;
 const FOR_PEOPLE = ["PhotoError", "ClipError", "SelfTestError", "WorkerGone"];
 const FINDER = "YuNet";
+const TAKING_OVER = 5000; // ms; a reload that bypasses what is kept is never taken over
 
 /** @type {Client} */
 let client;
+let isReady = false; // the page has loaded, and passed its test
 /** @type {DetectorConfig} */
 let config;
 /** What is being judged; another choice, or Stop, ends it. */
@@ -121,14 +123,20 @@ async function rowsOf(file) {
   const nobody = (/** @type {string} */ reason) => row(file.name, 0, "", null, reason);
   if (isClip(file)) return [nobody("A clip: choose it alone.")];
   try {
-    const { faces } = await client.photo(file);
-    if (!faces.length) return [nobody("No face found.")];
-    return faces.map((face, index) =>
-      row(file.name, faces.length, index + 1, face, face.reason ? REASONS[face.reason] : ""),
-    );
+    const { faces, note } = await client.photo(file);
+    if (!faces.length) return [nobody(joined("No face found.", note))];
+    return faces.map((face, index) => {
+      const reason = face.reason ? REASONS[face.reason] : "";
+      return row(file.name, faces.length, index + 1, face, joined(reason, note));
+    });
   } catch (error) {
     return [nobody(inWords(error))];
   }
+}
+
+/** @param {...string} sentences */
+function joined(...sentences) {
+  return sentences.filter(Boolean).join(" ");
 }
 
 /** @param {string} file @param {number} faces @param {number | ""} number
@@ -214,7 +222,7 @@ function run(work) {
   const mine = new AbortController();
   current = mine;
   working = working.then(async () => {
-    if (mine.signal.aborted) return;
+    if (mine.signal.aborted || !isReady) return; // the page has said why it is not
     document.body.classList.add("busy");
     try {
       await work(mine.signal);
@@ -283,15 +291,23 @@ function takeSnapshots() {
 }
 
 /** Let the browser keep the page, so that it works without a network; where it may not, it works
- * all the same as long as it is open. */
+ * all the same as long as it is open. Return whether it is kept. */
 async function keepForLater() {
+  const { serviceWorker } = navigator;
+  if (!serviceWorker) return false;
   try {
-    await navigator.serviceWorker.register("service-worker.js");
-    await navigator.serviceWorker.ready;
+    await serviceWorker.register("service-worker.js");
+    await serviceWorker.ready;
   } catch {
     return false;
   }
-  return true;
+  if (!serviceWorker.controller) { // what is loaded before it took over would not be kept
+    const takenOver = new Promise((resolve) => {
+      serviceWorker.addEventListener("controllerchange", resolve, { once: true });
+    });
+    await Promise.race([takenOver, new Promise((resolve) => setTimeout(resolve, TAKING_OVER))]);
+  }
+  return serviceWorker.controller !== null;
 }
 
 async function start() {
@@ -304,20 +320,19 @@ async function start() {
   const { megabytes } = /** @type {any} */ (globalThis).FILES;
   say(`Loading: ${megabytes} MB at the first visit.`);
   const isKept = await keepForLater();
-  const started = new Client();
+  client = new Client();
   try {
-    config = await started.load();
+    config = await client.load();
     byId("caution").append(caution(config));
     byId("model").textContent = `The network: ${config.variant}, SHA-256 ${config.sha256}.`;
     say("Testing itself on a built-in picture.");
-    await started.test();
+    await client.test();
     say(isKept ? "Ready, also without a network." : "Ready.");
   } catch (error) {
     const isTold = error instanceof Error && FOR_PEOPLE.includes(error.name);
-    say(isTold ? inWords(error) : `The page cannot be loaded (${error}): load it anew.`, true);
-    if (!config) return;
+    return say(isTold ? inWords(error) : `The page cannot be loaded (${error}): load it anew.`, true);
   }
-  client = started;
+  isReady = true;
   document.body.classList.add("ready");
 }
 

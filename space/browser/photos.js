@@ -8,12 +8,14 @@ import { blank, reduced } from "./pictures.js";
 export const MIN_SIDE = 32; // px: below this there is nothing left to judge
 const MAX_PIXELS = 100_000_000;
 const REDUCED_SIDE = 1440; // px: the finest copy in which faces are looked for has no more
+const STRIP = 4_000_000; // px that are read at once, as those of a large photo would fill the memory
+const ANIMATED = ["GIF", "PNG", "WebP", "AVIF"];
+
 // A JPEG whose end is missing: what is put there, data that no photo goes on with, and how many rows
 // may be lost.
 const JPEG_END = new Uint8Array([0xff, 0xd9]);
 const JPEG_NOISE = Uint8Array.from({ length: 199 }, (_, i) => i + 1);
 const LOST_ROWS = 17;
-const STRIP = 4_000_000; // px that are read at once, as those of a large photo would fill the memory
 
 /** A photo that cannot be judged; the message says in one sentence what was found and what to do. */
 export class PhotoError extends Error {
@@ -153,6 +155,26 @@ export function pixelsOf(bitmap) {
     }
   }
   return picture;
+}
+
+/**
+ * Whether a file holds a series of pictures, as far as the browser tells.
+ *
+ * @param {Blob} file
+ * @param {string} format
+ */
+export async function isAnimated(file, format) {
+  if (typeof ImageDecoder === "undefined" || !ANIMATED.includes(format)) return false;
+  const type = `image/${format.toLowerCase()}`;
+  const decoder = new ImageDecoder({ data: await file.arrayBuffer(), type });
+  try {
+    await decoder.tracks.ready;
+    return decoder.tracks.selectedTrack?.animated ?? false;
+  } catch {
+    return false; // it was decoded by other means
+  } finally {
+    decoder.close();
+  }
 }
 
 /**
