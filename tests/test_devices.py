@@ -75,9 +75,9 @@ def test_two_devices_of_jax_learn_what_one_does():
 
 
 def test_a_run_trains_on_two_devices(data, tmp_path):
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
-    flags += [f"--data={data}", f"--run={tmp_path / 'run'}", "--recipe=short", "--devices=2"]
-    flags += ["--epochs=1", "--epoch-photos=16", "--trainable-layers=5"]
+    settings = {**TINY, "devices": 2, "epochs": 1, "epoch_photos": 16, "trainable_layers": 5}
+    flags = [f"--set={name}={value}" for name, value in settings.items()]
+    flags += [f"--data={data}", f"--run={tmp_path / 'run'}", "--recipe=short"]
     train = f"from training.__main__ import main\nprint(main({['train', *flags]}))"
     assert run(VIRTUAL + train, KERAS_BACKEND="tensorflow") == "0"
     config = json.loads((tmp_path / "run/config.json").read_text())

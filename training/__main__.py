@@ -15,6 +15,13 @@ from space.photos import PhotoError
 from training.config import DEFAULT_RECIPE, RECIPES, SPLITS, PrepareConfig, TrainConfig
 from training.errors import UserError
 
+# Settings that are flags of `train`; the others are for experiments, by --set.
+TRAIN_FLAGS = ("data", "run", "backbone_weights", "input_size", "epochs", "epoch_photos")
+TRAIN_FLAGS += ("batch_size", "learning_rate", "composites", "seed")
+EXAMPLES = """examples:
+  python -m training {verb} --run runs/mine
+  python -m training {verb} --recipe short --seed 8 --set erasing=0 --run runs/no-erasing-8
+"""
 SPLIT_CHOICES = {"test": ("test",), "unseen": ("validation", "test"), "all": SPLITS}
 DATA = {"type": Path, "help": "prepared folder (default: the one that it was trained on)"}
 
@@ -93,12 +100,24 @@ def _add_making_verbs(add: Callable) -> None:
     export.add_argument("--output", type=Path, help="folder to write (default: RUN/export)")
     run = add(_run, "prepare, train, evaluate and export in turn")
     _add_flags(run, PrepareConfig, without=("output", "seed"))
-    for verb in (train, run):
-        _add_flags(verb, TrainConfig)
-        verb.add_argument(
+    for verb, name in ((train, "train"), (run, "run")):
+        verb.formatter_class = argparse.RawDescriptionHelpFormatter
+        verb.epilog = EXAMPLES.format(verb=name)
+        group = verb.add_argument_group("training")
+        group.add_argument(
             "--recipe", choices=list(RECIPES), default=DEFAULT_RECIPE, help="settings to start from"
         )
-        verb.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+        without = tuple({field.name for field in fields(TrainConfig)} - {*TRAIN_FLAGS})
+        _add_flags(group, TrainConfig, without)
+        group.add_argument(
+            "--set",
+            dest="settings",
+            metavar="KEY=VALUE",
+            action="append",
+            default=[],
+            help="another setting of training/config.py, for experiments, any number of times",
+        )
+        group.add_argument("--resume", action="store_true", help="go on with an interrupted run")
 
 
 def _add_measuring_verbs(add: Callable) -> None:
@@ -218,7 +237,31 @@ def _add_web(add: Callable) -> None:
     )
 
 
-def _add_flags(parser: argparse.ArgumentParser, config: type, without: tuple = ()) -> None:
+def _read_settings(texts: Sequence[str]) -> dict[str, object]:
+    """Return what `--set KEY=VALUE` sets.
+
+    Raises:
+        UserError: there is no such setting, or it takes another kind of value.
+    """
+    kinds = get_type_hints(TrainConfig)
+    found = {}
+    for text in texts:
+        key, _, value = text.partition("=")
+        name = key.replace("-", "_")
+        if name not in kinds:
+            close = get_close_matches(name, kinds)
+            advice = f"did you mean {' or '.join(close)}?" if close else "see training/config.py."
+            raise UserError(f"--set {text}: there is no setting {key}: {advice}")
+        kind = kinds[name]
+        try:
+            found[name] = {"true": True, "false": False}[value] if kind is bool else kind(value)
+        except (ValueError, KeyError):
+            wanted = "true or false" if kind is bool else f"a value of type {kind.__name__}"
+            raise UserError(f"--set {text}: {name} takes {wanted}.") from None
+    return found
+
+
+def _add_flags(parser: argparse._ActionsContainer, config: type, without: tuple = ()) -> None:
     """Make every field a flag; flags that are not given stay out of the result."""
     recipes = RECIPES if config is TrainConfig else {}
     hints = get_type_hints(config, include_extras=True)
@@ -268,10 +311,10 @@ def _prepare(**flags) -> None:
     prepare(PrepareConfig(**flags))
 
 
-def _train(resume: bool, recipe: str, **flags) -> None:
+def _train(resume: bool, recipe: str, settings: Sequence[str], **flags) -> None:
     from training.fit import train_recipe
 
-    train_recipe(recipe, flags, resume=resume)
+    train_recipe(recipe, flags | _read_settings(settings), resume=resume)
 
 
 def _evaluate(
@@ -301,7 +344,7 @@ def _export(run: Path, data: Path | None, output: Path | None = None) -> None:
     export(run, _data_of(run, data), output or run / "export")
 
 
-def _run(resume: bool, recipe: str, **flags) -> None:
+def _run(resume: bool, recipe: str, settings: Sequence[str], **flags) -> None:
     from training.fit import is_started
 
     prepare_names = {field.name for field in fields(PrepareConfig)}
@@ -309,11 +352,11 @@ def _run(resume: bool, recipe: str, **flags) -> None:
     if "data" in flags:
         prepare_flags["output"] = flags["data"]
     train_flags = {name: flags[name] for name in flags.keys() - (prepare_names - {"seed"})}
-    config = TrainConfig(**{**RECIPES[recipe], **train_flags})
+    config = TrainConfig(**{**RECIPES[recipe], **train_flags, **_read_settings(settings)})
     # Before the data is made anew; and a run that was interrupted earlier than that starts here.
     resume = is_started(config.run, resume)
     _prepare(**prepare_flags)
-    _train(resume, recipe, **train_flags)
+    _train(resume, recipe, settings, **train_flags)
     _evaluate(str(config.run), config.data)
     _export(config.run, config.data)
 

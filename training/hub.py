@@ -42,7 +42,8 @@ from training.run import Run
 
 PROJECT = Path(__file__).parents[1]
 SPACE = PROJECT / "space"
-NETWORKS = ("deepfake_cnn.keras", "deepfake_cnn.h5")  # `training.fit` names them; it needs Keras
+# As `training.fit` names them, which needs Keras.
+NETWORKS = ("deepfake_cnn.keras", "deepfake_cnn.h5")
 RUN_FILES = (*NETWORKS, "history.csv", "curves.png")
 UNPACKED = ("metadata.json", "model.weights.h5")  # of a `.keras` file, beside `config.json`
 CODE_FILES = (
