@@ -67,8 +67,8 @@ def test_help_shows_what_recipes_do_differently(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["train", "--help"])
     shown = " ".join(capsys.readouterr().out.split()).replace("- ", "-")
-    assert "(default: 224; one-stage: 160; two-stage: 160, then 224; short: 128)" in shown
-    assert "(default: pooled; one-stage: evidence; two-stage: evidence; short: evidence)" in shown
+    assert "(default: 224; one-stage: 160; short: 128)" in shown
+    assert "(default: pooled; one-stage: evidence; short: evidence)" in shown
 
 
 def test_prepare_is_run_from_the_shell(source, tmp_path):
