@@ -1,5 +1,6 @@
 import csv
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -122,14 +123,14 @@ def test_the_group_is_that_of_the_photo_that_was_drawn(photos, monkeypatch):
     assert len({tuple(columns) for columns in statistics.values()}) == len(statistics)
 
 
-def test_sources_without_both_labels_are_left_out(photos):
-    real = [photo for photo in photos if not photo.is_fake]
+def test_composites_are_made_of_sources_without_fakes_too(photos):
+    real = [replace(photo, source="web") for photo in photos if not photo.is_fake]
+    fakes = [replace(photo, source="t2i") for photo in photos if photo.is_fake]
+    drawn = draw_composites([*real, *fakes], pairs=2, seed=0)
+    assert set(drawn.groups) <= {photo.group for photo in real}
     assert draw_composites(real, pairs=2, seed=0) is None
+    assert draw_composites([*fakes, replace(real[0], face="")], pairs=2, seed=0) is None
     assert draw_composites([], pairs=2, seed=0) is None
-    lonely = [SimpleNamespace(**vars(photo), is_fake=False, found_face=None) for photo in real]
-    for photo in lonely:
-        photo.source = "lonely"
-    assert draw_composites([*photos, *lonely], pairs=2, seed=0) is not None
 
 
 def test_statistics_follow_blur_noise_compression_and_light():

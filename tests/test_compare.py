@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from training.config import CONFIG, RECIPES
 from training.dataset import read_all, read_report, read_split
 from training.errors import UserError
 from training.evaluate import FOLD_SCORES, FOLDS_FOLDER
+from training.metrics import mean_auc
 from training.report import show
 from training.run import EXPORT_REPORT, METRICS, Run
 
@@ -89,7 +91,7 @@ def test_a_setting_whose_code_is_gone_makes_a_recipe_where_it_was_on(runs, data)
 
 
 def test_another_recipe_goes_by_its_name(runs, data):
-    settings = [RECIPES["short"][0], RECIPES["plain"][0] | {"input_size": 128}]
+    settings = [RECIPES["short"], RECIPES["plain"] | {"input_size": 128}]
     for run, changes in zip(runs, settings, strict=False):
         stored = json.loads((run / CONFIG).read_text())
         stored["settings"] = dict(changes)
@@ -103,7 +105,7 @@ def differs(first: dict, other: dict) -> dict:
 
 
 def test_what_differs_is_said_in_few_words():
-    one, short = RECIPES["one-stage"][0], RECIPES["short"][0]
+    one, short = RECIPES["one-stage"], RECIPES["short"]
     assert differs(one, short) == {"recipe": "short"}
     assert differs(short, one) == {"recipe": "one-stage"}
     assert differs(short, short | {"erasing": 0.5}) == {"erasing": 0.5}
@@ -136,6 +138,58 @@ def test_a_source_that_was_left_out_is_measured_on_all_of_its_photos(runs, data)
     assert leave_out_table(results).endswith(
         f"| {show(foreign['figures']['auc_archive'])}, 3 pairs |"
     )
+
+
+def one_label_each(photos):
+    """Make of one source three: fakes alone, real photos alone, and the rest."""
+    names = {(True, 0): "t2i", (False, 0): "web"}
+    return [
+        replace(photo, source=names.get((photo.is_fake, number // 2 % 2), "both"))
+        for number, photo in enumerate(sorted(photos, key=lambda photo: photo.path))
+    ]
+
+
+@pytest.fixture
+def one_label_sources(monkeypatch) -> None:
+    for name in ("read_split", "read_all"):
+        read = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *args, read=read: one_label_each(read(*args)))
+
+
+@pytest.mark.usefixtures("one_label_sources")
+def test_fakes_without_real_photos_are_set_against_all(runs, data):
+    results = compare(runs[:2], data, samples=50)
+    photos = one_label_each(read_split(data, "validation"))
+    scores = module.scores(Run.open(runs[0]), photos)
+    truth = np.array([photo.is_fake for photo in photos])
+    sources = np.array([photo.source for photo in photos])
+    figures = results["recipes"][0]["figures"]
+    assert figures.keys() == {"mean_auc", "paired_ranking", "auc_both", "auc_t2i"}
+    against = (sources == "t2i") | ~truth
+    expected = roc_auc_score(truth[against], scores[against])
+    assert figures["auc_t2i"]["value"] == pytest.approx(expected)
+    mean = mean_auc(truth.astype(int), scores, sources)
+    assert figures["mean_auc"]["value"] == pytest.approx(mean)
+    assert comparison_table(results).count("| t2i |") == 1
+
+
+@pytest.mark.usefixtures("one_label_sources")
+@pytest.mark.parametrize("source", ["t2i", "web"])
+def test_a_source_of_one_label_that_was_left_out(runs, data, source):
+    stored = json.loads((runs[3] / CONFIG).read_text())
+    stored["settings"]["leave_out"] = source
+    (runs[3] / CONFIG).write_text(json.dumps(stored))
+    results = compare([runs[0], runs[3]], data, samples=20)
+    rows = leave_out_table(results).splitlines()[2:]
+    if source == "web":  # which has no fakes to find
+        assert "foreign" not in results["recipes"][1]
+        assert rows == []
+        return
+    foreign = results["recipes"][1]["foreign"]
+    fakes = [photo for photo in one_label_each(read_all(data)) if photo.source == "t2i"]
+    assert (foreign["photos"], foreign["fakes"]) == (len(fakes), len(fakes))
+    assert foreign["figures"]["auc_t2i"]["value"] < 0.1  # it is the blind one
+    assert rows[0].startswith("| t2i | 0.")
 
 
 def test_settings_are_compared_by_the_scores_of_folds(runs, data):

@@ -1,6 +1,6 @@
 import pytest
 
-from training.config import PrepareConfig, TrainConfig
+from training.config import DEFAULT_RECIPE, RECIPES, PrepareConfig, TrainConfig
 from training.errors import UserError
 
 
@@ -31,10 +31,21 @@ def test_preparing_is_checked_as_well():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("devices", 2), ("mixup", 0.5), ("erasing", 0.5), ("layer_decay", 0.7), ("composites", 0.5)],
+    [("devices", 2), ("erasing", 0.5), ("composites", 0.5), ("epoch_photos", 8)],
 )
 def test_what_works_on_pairs_only_is_named(name, value):
     flag = name.replace("_", "-")
     with pytest.raises(UserError, match=f"--{flag} needs --sampling pairs"):
         TrainConfig(**{name: value})
     assert getattr(TrainConfig(**{name: value}, sampling="pairs"), name) == value
+
+
+def test_masks_need_the_head_that_has_a_map():
+    with pytest.raises(UserError, match="--mask-weight needs --head evidence"):
+        TrainConfig(sampling="pairs", mask_weight=0.5)
+
+
+def test_every_recipe_can_be_trained():
+    assert DEFAULT_RECIPE in RECIPES
+    for settings in RECIPES.values():
+        assert vars(TrainConfig(**settings)).items() >= settings.items()

@@ -253,8 +253,258 @@ def test_photos_are_cropped_to_the_face_where_that_is_asked_for(tmp_path):
 
 def test_cropped_photos_are_other_data():
     settings = (PrepareConfig(crop=crop) for crop in (True, False))
-    cropped, whole = (module._fingerprint([], [], config, "YuNet") for config in settings)
+    cropped, whole = (module._fingerprint([], [], {}, config, "YuNet") for config in settings)
     assert cropped != whole
+
+
+def test_given_splits_make_other_data():
+    photo = found("real", "a")
+    first, same, other = (
+        module._fingerprint([photo], ["hash"], given, PrepareConfig(), "YuNet")
+        for given in ({}, {}, {photo: "test"})
+    )
+    assert first == same != other
+
+
+def found(label: str, stem: str, source: str = "mine", folder: str = "") -> SourcePhoto:
+    """Return a photo as `find_photos` would."""
+    place = f"{label}/{stem}.jpg"
+    before, parted, _ = stem.partition("__")
+    return SourcePhoto(
+        Path(folder) / place, label, source, False, before if parted else "", place=place
+    )
+
+
+def write_splits(folder: Path, *rows: str, columns: str = "source,file,split") -> Path:
+    path = folder / "splits.csv"
+    path.write_text("\n".join([columns, *rows]) + "\n", encoding="utf-8-sig")  # as Excel does
+    return path
+
+
+def test_splits_are_read_by_source_and_place(tmp_path, caplog):
+    photos = [
+        found("real", "a"),
+        found("fake", "a"),
+        found("real", "a", "other"),
+        found("real", "b"),
+    ]
+    rows = ("train,other,real/a.jpg,x", "test,mine,fake/a.jpg,x", "test,mine,real/a.jpg,x")
+    path = write_splits(
+        tmp_path, *rows, "train,absent,real/z.jpg,x", columns="split,source,file,note"
+    )
+    with caplog.at_level(logging.INFO):
+        given = module.read_given_splits(path, photos)
+    assert given == {photos[2]: "train", photos[1]: "test", photos[0]: "test"}
+    assert "says the split of 3 of 4 photos" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (
+            ["mine,real/a.jpg,train", "mine,real/z.jpg,test", "mine,real/y.jpg,test"],
+            r"names photos that are not there \(2, the first real/y\.jpg of mine\): give",
+        ),
+        (["mine,real/a.jpg,valid"], "has the split 'valid': give train, validation, test"),
+        (["mine,real/a.jpg"], "has the split None: give train"),
+        (
+            ["mine,real/a.jpg,test", "mine,real/a.jpg,train"],
+            r"puts real/a\.jpg of mine into test and train: give it one split",
+        ),
+    ],
+    ids=["missing photos", "wrong split", "short line", "two splits"],
+)
+def test_a_wrong_line_of_the_splits_is_one_sentence(tmp_path, rows, message):
+    with pytest.raises(UserError, match=message):
+        module.read_given_splits(write_splits(tmp_path, *rows), [found("real", "a")])
+
+
+def test_a_file_that_is_no_list_of_splits_is_one_sentence(tmp_path):
+    photos = [found("real", "a")]
+    with pytest.raises(UserError, match=r"splits\.csv lacks the columns file, split: add them"):
+        module.read_given_splits(write_splits(tmp_path, columns="source,name"), photos)
+    (tmp_path / "empty.csv").touch()
+    with pytest.raises(UserError, match="lacks the columns file, source, split"):
+        module.read_given_splits(tmp_path / "empty.csv", photos)
+    draw_face(1).save(tmp_path / "photo.png")
+    with pytest.raises(UserError, match="lacks the columns"):
+        module.read_given_splits(tmp_path / "photo.png", photos)
+    for path, reason in ((tmp_path / "none.csv", "No such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(UserError, match=rf"^--splits {path} cannot be read \({reason}"):
+            module.read_given_splits(path, photos)
+
+
+def numbered(label: str, source: str, number: int) -> list[SourcePhoto]:
+    return [found(label, f"{source}-{label}-{index}", source) for index in range(number)]
+
+
+def deal(
+    photos: list[SourcePhoto], given: dict | None = None, groups: list[str] | None = None
+) -> dict[SourcePhoto, str]:
+    groups = groups or [photo.path.stem for photo in photos]
+    strata = [photo.label for photo in photos]
+    splits = module._split_by_source(photos, strata, groups, given or {}, 7)
+    return dict(zip(photos, splits, strict=True))
+
+
+def test_sources_of_one_label_are_dealt_by_themselves_and_move_no_other():
+    mine = numbered("real", "mine", 40) + numbered("fake", "mine", 40)
+    generated = numbered("fake", "a-generated", 100)
+    both = deal(mine + generated)
+    assert {photo: both[photo] for photo in mine} == deal(mine)
+    assert {photo: both[photo] for photo in generated} == deal(generated)
+    of_generated = [both[photo] for photo in generated]
+    assert [of_generated.count(split) for split in SPLITS] == [70, 15, 15]
+
+
+def test_small_sources_and_those_of_few_groups_are_dealt_with_the_largest():
+    mine = numbered("real", "mine", 40) + numbered("fake", "mine", 40)
+    small, clips = numbered("real", "small", 5), numbered("real", "clips", 60)
+    photos = mine + small + clips
+    groups = [photo.path.stem for photo in mine + small] + [f"clip {n % 3}" for n in range(60)]
+    splits = deal(photos, groups=groups)
+    assert set(splits.values()) == set(SPLITS)
+    assert len({(splits[photo], group) for photo, group in zip(photos, groups, strict=True)}) == 88
+
+
+def test_what_was_given_a_split_stays_there_and_takes_its_group_along():
+    mine = numbered("real", "mine", 40) + numbered("fake", "mine", 40)
+    groups = [photo.path.stem for photo in mine]
+    groups[41] = groups[42] = groups[0]
+    given = {mine[0]: "test", mine[1]: "validation", mine[50]: "test"}
+    splits = deal(mine, given, groups)
+    assert {photo: splits[photo] for photo in given} == given
+    assert splits[mine[41]] == splits[mine[42]] == "test"
+    assert list(splits.values()).count("train") > 40  # the others are dealt
+    whole = {photo: SPLITS[number % 3] for number, photo in enumerate(mine)}
+    assert deal(mine, whole) == whole
+
+
+def test_a_group_on_two_sides_is_one_sentence():
+    mine = numbered("real", "mine", 2)
+    with pytest.raises(
+        UserError,
+        match=r"mine real/mine-real-0\.jpg and mine real/mine-real-1\.jpg share a source, but "
+        "--splits puts them into train and test: give both one split",
+    ):
+        deal(mine, {mine[0]: "train", mine[1]: "test"}, ["same", "same"])
+
+
+def test_names_tell_which_photo_a_fake_was_made_from():
+    photos = [
+        found("fake", "web__g1__a", "latent"),
+        found("fake", "web__b", "latent"),
+        found("fake", "absent__c", "latent"),
+        found("real", "g1__a", "web"),
+        found("real", "b", "web"),
+        found("real", "b", "other"),
+        found("real", "v__v", "dfdc"),
+        found("real", "v__w", "dfdc"),
+        found("fake", "v__x", "dfdc"),
+        found("fake", "plain", "dfdc"),
+    ]
+    pairs = module._named_pairs(photos)
+    assert [(pair.first, pair.second) for pair in pairs] == [(0, 3), (1, 4), (6, 8)]
+    assert all((pair.inliers, pair.extent) == (0, 1.0) for pair in pairs)
+
+
+def test_photos_whose_names_begin_alike_belong_together_where_that_means_something():
+    photos = [
+        found("real", "v__v", "dfdc"),
+        found("fake", "v__x", "dfdc"),
+        found("fake", "v__y", "other"),  # of another source
+        found("fake", "v__z", "dfdc"),
+        found("fake", "dfdc__1", "latent"),
+        found("fake", "dfdc__2", "latent"),
+        found("real", "p__1", "web"),  # names of this source say nothing
+        found("real", "p__2", "web"),
+    ]
+    pairs = module._same_original(photos)
+    assert [(pair.first, pair.second) for pair in pairs] == [(0, 1), (1, 3)]
+
+
+def test_sources_that_share_no_photos_are_not_searched(monkeypatch):
+    searched = []
+    monkeypatch.setattr(module, "find_source_pairs", lambda paths, _: searched.append(paths) or [])
+    photos = numbered("fake", "t2i", 3) + numbered("real", "mine", 2)
+    assert module._pairs_by_source(photos, ["hash"] * 5) == []
+    assert searched == [[photo.path for photo in photos[3:]]]
+
+
+@pytest.fixture(scope="module")
+def official(source, tmp_path_factory) -> Path:
+    """A set of both labels in two places, real photos and fakes alone, and given splits."""
+    folder = tmp_path_factory.mktemp("official")
+    for place, first in (("one", 0), ("two", 12)):
+        for label in ("real", "fake"):
+            (folder / place / label).mkdir(parents=True)
+            for number in range(first, first + 12):
+                name = f"v{number}__{'v' if label == 'real' else 'x'}{number}.png"
+                draw_face(4000 + 100 * (label == "fake") + number).save(
+                    folder / place / label / name
+                )
+    for name, label in (("web", "real"), ("t2i", "fake")):
+        (folder / name / label).mkdir(parents=True)
+        for number in range(24):
+            seed = 5000 + 100 * (label == "fake") + number
+            draw_face(seed).save(folder / name / label / f"{number}.png")
+    rows = [f"web,real/{number}.png,{SPLITS[number % 3]}" for number in range(24)]
+    rows += [f"dfdc,real/v{number}__v{number}.png,test" for number in (3, 17)]
+    splits = write_splits(folder, *rows)
+    config = PrepareConfig(
+        source=(
+            f"dfdc={folder / 'one'}",
+            f"dfdc={folder / 'two'}",
+            f"web={folder / 'web'}",
+            f"t2i={folder / 't2i'}",
+        ),
+        splits=splits,
+        output=folder / "faces",
+        size=32,
+    )
+    return prepare(config)
+
+
+def test_sources_of_one_label_and_of_two_places_are_prepared_by_given_splits(official):
+    photos = {split: read_split(official, split) for split in SPLITS}
+    rows = [photo for of_split in photos.values() for photo in of_split]
+    counts = {(one.source, one.label): 0 for one in rows}
+    for one in rows:
+        counts[one.source, one.label] += 1
+    assert counts == dict.fromkeys(
+        [("dfdc", "real"), ("dfdc", "fake"), ("web", "real"), ("t2i", "fake")], 24
+    )
+    for place, split in enumerate(SPLITS):
+        stems = {int(one.path.stem.split("-")[0]) for one in photos[split] if one.source == "web"}
+        assert stems == set(range(place, 24, 3))
+    tested = {one.path.stem for one in photos["test"] if one.source == "dfdc"}
+    assert {"v3__v3", "v3__x3", "v17__v17", "v17__x17"} <= tested
+    splits_of_group = {}
+    for split, of_split in photos.items():
+        for one in of_split:
+            assert splits_of_group.setdefault(one.group, split) == split
+    pairs = read_source_pairs(official, rows)
+    names = {(rows[fake].path.stem, rows[real].path.stem) for fake, real in pairs}
+    assert names == {(f"v{number}__x{number}", f"v{number}__v{number}") for number in range(24)}
+
+
+def test_no_source_with_one_of_the_labels_is_one_sentence(tmp_path):
+    (tmp_path / "web/real").mkdir(parents=True)
+    draw_face(1).save(tmp_path / "web/real/a.png")
+    config = PrepareConfig(source=(str(tmp_path / "web"),), output=tmp_path / "faces")
+    with pytest.raises(
+        UserError, match="No fake photos in any --source: a detector needs both labels"
+    ):
+        prepare(config)
+    assert not (tmp_path / "faces").exists()
+
+
+def test_wrong_splits_leave_nothing_behind(source, tmp_path):
+    splits = write_splits(tmp_path, "archive,training_real/none.jpg,train")
+    config = PrepareConfig(source=(str(source),), splits=splits, output=tmp_path / "faces")
+    with pytest.raises(UserError, match="names photos that are not there"):
+        prepare(config)
+    assert [path.name for path in tmp_path.iterdir()] == ["splits.csv"]
 
 
 def write_clips(folder: Path) -> Path:

@@ -36,6 +36,7 @@ CHANGES = {
     "noise": lambda photo: degrade.noise(photo, 5, np.random.default_rng(0)),
     "brighten": lambda photo: degrade.brighten(photo, 1.3),
     "colour_cast": lambda photo: degrade.colour_cast(photo, 0.1),
+    "reencode": lambda photo: degrade.reencode(photo, np.random.default_rng(0)),
     "screenshot": degrade.screenshot,
     "random": lambda photo: degrade.degrade(photo, np.random.default_rng(1)),
 }
@@ -55,6 +56,26 @@ def test_jpeg_loses_more_the_lower_its_quality(photo):
     errors = [error(photo, degrade.jpeg(photo, quality)) for quality in (95, 75, 50, 30)]
     assert errors == sorted(errors)
     assert 0 < errors[0] < errors[-1] / 2
+
+
+def block_edge(photo: np.ndarray) -> int:
+    """Return which of every eight columns begins a block of JPEG."""
+    steps = np.abs(np.diff(photo.astype(float).mean(axis=-1), n=3)).mean(axis=0)
+    steps = np.append(steps, np.full(-len(steps) % 8, np.nan))
+    return int(np.nanmean(steps.reshape(-1, 8), axis=0).argmax())
+
+
+def test_another_history_shifts_the_blocks_of_jpeg_or_resamples():
+    ramp = np.linspace(40, 200, 160)[None, :, None] + np.linspace(0, 40, 160)[:, None, None]
+    grain = np.random.default_rng(0).normal(0, 2, (160, 160, 3))
+    photo = np.rint(ramp + grain).astype(np.uint8)
+    assert len({block_edge(degrade.jpeg(photo, quality)) for quality in (60, 70, 80)}) == 1
+    changed = [degrade.reencode(photo, np.random.default_rng(seed)) for seed in range(40)]
+    assert len({one.tobytes() for one in changed}) == 40
+    assert len({block_edge(one) for one in changed}) >= 6
+    kept = [detail(one) / detail(photo) for one in changed]
+    assert min(kept) < 0.6  # some come out softer, but none as another picture
+    assert max(error(photo, one) for one in changed) < 40
 
 
 def test_jpeg_keeps_red_and_blue_apart():

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.conftest import TINY
 from training import fit
-from training.config import CONFIG, TrainConfig
+from training.config import CONFIG, RECIPES, TrainConfig
 from training.dataset import read_split
 from training.errors import UserError
 from training.fit import FakeAUC, read_config, read_history, train, train_recipe
@@ -182,46 +182,55 @@ def test_rarer_class_weighs_more():
     assert weights == {0: pytest.approx(2 / 3), 1: pytest.approx(2)}
 
 
-PAIRED = {**TINY, "epochs": 1, "epoch_photos": 16}
+PAIRED = {**TINY, "epochs": 1, "epoch_photos": 16}  # with --sampling pairs
 
 
-def test_stages_start_from_the_one_before_and_go_on_after_an_interruption(
+def test_a_recipe_s_run_of_pairs_goes_on_after_an_interruption(
     data, tmp_path, monkeypatch, small_network
 ):
-    flags = {"data": data, "run": tmp_path / "run", **PAIRED}
-    started = []
+    run = tmp_path / "run"
+    flags = {"data": data, "run": run, **PAIRED, "epochs": 2}
 
-    def interrupt(model, config, *rest):
-        started.append([np.array(weight) for weight in model.get_weights()])
-        raise KeyboardInterrupt
+    def interrupt(self, epoch, logs=None):
+        if epoch == 1:
+            raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        fit_pairs = fit.fit_pairs
-        patch.setattr(
-            fit,
-            "fit_pairs",
-            lambda model, config, *rest: (interrupt if config.start_from else fit_pairs)(
-                model, config, *rest
-            ),
-        )
+        patch.setattr(fit.Validation, "on_epoch_begin", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            train_recipe("two-stage", flags)
-    first = tmp_path / "run/stage-1"
-    before = keras.models.load_model(first / "deepfake_cnn.keras").get_weights()
-    for one, other in zip(started[0], before, strict=True):
-        np.testing.assert_array_equal(one, other)
+            train_recipe("one-stage", flags)
+    before = read_history(run)
+    assert len(before) == 1
     with pytest.raises(UserError, match="add --resume"):
-        train_recipe("two-stage", flags)
-    stamp = (first / "deepfake_cnn.keras").stat().st_mtime_ns
-    assert train_recipe("two-stage", flags, resume=True) == tmp_path / "run"
-    assert (first / "deepfake_cnn.keras").stat().st_mtime_ns == stamp
-    settings = read_config(tmp_path / "run")["settings"]
-    assert settings["start_from"] == read_config(first)["settings"]
+        train_recipe("one-stage", flags)
+    assert train_recipe("one-stage", flags, resume=True) == run
+    history = read_history(run)
+    assert [epoch["epoch"] for epoch in history] == [0, 1]
+    assert history[0] == before[0]
+    expected = {"accuracy", "loss", "val_accuracy", "val_loss", "val_auc", "evidence_loss"}
+    assert expected <= set(history[1])
+    settings = read_config(run)["settings"]
     assert (settings["head"], settings["sampling"]) == ("evidence", "pairs")
-    [epoch] = read_history(tmp_path / "run")
-    assert {"accuracy", "loss", "val_accuracy", "val_loss", "val_auc", "evidence_loss"} <= set(
-        epoch
+    assert settings["learning_rate"] == TINY["learning_rate"]  # a flag goes before the recipe
+    assert settings["crop_margin"] == RECIPES["one-stage"]["crop_margin"]
+
+
+def test_an_unknown_recipe_is_one_sentence(data, tmp_path):
+    with pytest.raises(UserError, match="--recipe long is none of plain, one-stage, short"):
+        train_recipe("long", {"data": data, "run": tmp_path / "run"})
+
+
+def test_start_weights_of_another_head_leave_no_run_behind(run, data, tmp_path):
+    config = TrainConfig(
+        data=data,
+        run=tmp_path / "run",
+        **PAIRED | {"backbone_weights": str(run / "deepfake_cnn.keras")},
+        sampling="pairs",
+        head="evidence",
     )
+    with pytest.raises(UserError, match="is a network of another kind"):
+        train(config)
+    assert not (tmp_path / "run").exists()
 
 
 def test_photos_of_a_source_can_be_left_out(data):

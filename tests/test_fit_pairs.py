@@ -6,16 +6,7 @@ import pytest
 
 from training.config import RECIPES, TrainConfig
 from training.dataset import Photo
-from training.fit_pairs import (
-    WEIGHT_DECAY,
-    BlockwiseAdamW,
-    Validation,
-    _optimizer,
-    evidence_loss,
-    fit_pairs,
-    validation_figures,
-)
-from training.model import build_model
+from training.fit_pairs import Validation, evidence_loss, fit_pairs, validation_figures
 from training.pairs import UNKNOWN
 
 
@@ -147,12 +138,13 @@ def test_figures_are_means_over_sources():
     assert all(type(value) is float for value in figures.values())
 
 
-def test_sources_with_one_label_have_no_auc():
-    alone = photo("fake", "three")
-    figures = validation_figures([*PHOTOS, alone], np.append(SCORES, 0.5), [])
-    without = validation_figures(PHOTOS, SCORES, [])
-    assert figures["val_auc"] == pytest.approx(without["val_auc"])
-    assert "val_auc_three" not in figures
+def test_fakes_alone_are_set_against_all_real_photos_and_real_ones_alone_have_no_figure():
+    more = [*PHOTOS, photo("fake", "generated"), photo("real", "web")]
+    scores = np.append(SCORES, [0.55, 0.9])
+    figures = validation_figures(more, scores, [])
+    assert figures["val_auc_generated"] == pytest.approx(2 / 4)  # above 0.2 and 0.5
+    assert figures["val_auc_one"] == pytest.approx(0.75)  # beside its own it is as before
+    assert "val_auc_web" not in figures
 
 
 def test_pairs_are_ranked_where_there_are_any():
@@ -178,7 +170,7 @@ def test_average_of_the_weights_is_measured_and_kept_and_training_goes_on_withou
     network.set_weights([np.zeros((1, 2))])
     rate = keras.optimizers.SGD(1.0, use_ema=True, ema_momentum=0.5)
     network.compile(rate, lambda truth, found: keras.ops.mean(truth * found, -1))
-    config = TrainConfig(**RECIPES["two-stage"][0])
+    config = TrainConfig(**RECIPES["one-stage"])
     validation = Validation(network, PHOTOS, [], config, tmp_path / "best.keras", [])
     validation._batches = np.linspace(0, 1, len(PHOTOS))[:, None]
     seen = []
@@ -196,7 +188,7 @@ def test_average_of_the_weights_is_measured_and_kept_and_training_goes_on_withou
 
 def test_best_of_an_earlier_process_is_not_overwritten_by_worse(tmp_path):
     network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2, use_bias=False)])
-    config = TrainConfig(**{**RECIPES["two-stage"][0], "weight_average": 0.0})
+    config = TrainConfig(**{**RECIPES["one-stage"], "weight_average": 0.0})
     for best, written in ((0.99, False), (0.01, True)):
         validation = Validation(network, PHOTOS, [], config, tmp_path / "best.keras", [best])
         validation.set_model(network)
@@ -213,65 +205,8 @@ def test_best_of_an_earlier_process_is_not_overwritten_by_worse(tmp_path):
     [([], False), ([0.6], False), ([0.6, 0.7, 0.6, 0.7], False), ([0.7, 0.6, 0.6, 0.7], True)],
 )
 def test_training_is_over_after_epochs_without_a_better_one(tmp_path, history, over):
-    config = TrainConfig(**RECIPES["short"][0])  # which waits for three
+    config = TrainConfig(**RECIPES["short"])  # which waits for three
     validation = Validation(None, PHOTOS, [], config, tmp_path / "best.keras", history)
     assert validation.is_over == over
     if over:  # an earlier process stopped there: nothing is trained, not even loaded
         fit_pairs(None, config, {}, len(history), validation, [])
-
-
-def network_of(names: tuple[str, ...]) -> keras.Sequential:
-    """Return a network of one weight a layer, all of them 1."""
-    layers = [keras.layers.Dense(1, use_bias=False, name=name) for name in names]
-    network = keras.Sequential([keras.Input((1,)), *layers])
-    network.set_weights([np.ones((1, 1))] * len(names))
-    return network
-
-
-def moves(network: keras.Model, optimizer: keras.optimizers.Optimizer, target: float, steps: int):
-    """Return how far each weight goes in some steps towards a target."""
-    network.compile(optimizer, "mse")
-    photos, truth = np.ones((4 * steps, 1)), np.full((4 * steps, 1), target)
-    network.fit(photos, truth, batch_size=4, verbose=0)
-    return np.array([weights.item() - 1 for weights in network.get_weights()])
-
-
-BLOCKS = ("stem_conv", "block1a_project_conv", "block5c_expand_conv", "block7a_bn", "head")
-
-
-@pytest.mark.parametrize("decay", [1.0, 0.5])
-def test_lower_blocks_learn_and_are_decayed_at_lower_rates(decay):
-    factors = decay ** np.array([7, 6, 2, 0, 0])
-    learning = BlockwiseAdamW(0.01, layer_decay=decay, weight_decay=0.0)
-    # The first step of Adam is as long as its rate.
-    np.testing.assert_allclose(moves(network_of(BLOCKS), learning, 2, 1), 0.01 * factors, rtol=0.01)
-    decaying = BlockwiseAdamW(0.01, layer_decay=decay, weight_decay=0.5)
-    found = moves(network_of(BLOCKS), decaying, 1, 1)  # it is right already: no gradient
-    np.testing.assert_allclose(found, -0.005 * factors, rtol=0.02)
-
-
-def test_without_layer_decay_it_is_adamw():
-    for excluded in ([], ["kernel"]):
-        ours = BlockwiseAdamW(0.01, layer_decay=1.0, weight_decay=0.3)
-        keras_own = keras.optimizers.AdamW(0.01, weight_decay=0.3)
-        for optimizer in (ours, keras_own):
-            optimizer.exclude_from_weight_decay(var_names=excluded)
-        found, expected = (moves(network_of(BLOCKS), one, 3, 5) for one in (ours, keras_own))
-        np.testing.assert_allclose(found, expected, rtol=1e-4)
-
-
-def test_blocks_of_the_network_get_their_rates():
-    model = build_model(backbone_weights="none", trainable_layers=238, head="evidence")
-    config = TrainConfig(**RECIPES["short"][0], layer_decay=0.5)
-    optimizer = _optimizer(config, steps=10)
-    optimizer.build(model.trainable_variables)
-    again = BlockwiseAdamW.from_config(optimizer.get_config())
-    assert (again.layer_decay, again.scaled_decay) == (0.5, WEIGHT_DECAY)
-    found = {
-        variable.path.split("/")[0]: factor
-        for variable, factor in zip(model.trainable_variables, optimizer._factors, strict=True)
-    }
-    for name, factor in found.items():
-        block = {"b": name[5:6], "s": "0"}.get(name[0], "7")  # block5a_..., stem_..., all else
-        assert factor == 0.5 ** (7 - int(block)), name
-    assert {0.5**power for power in range(8)} == set(found.values())

@@ -205,6 +205,19 @@ def test_folders_are_found_at_any_depth(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("label", ["real", "fake"])
+def test_a_folder_of_one_label_counts_where_there_is_no_pair(tmp_path, label):
+    (tmp_path / "set" / label).mkdir(parents=True)
+    draw_face(1, 40).save(tmp_path / "set" / label / "a.png")
+    [photo] = find_photos(tmp_path)
+    assert (photo.label, photo.source, photo.place) == (label, "set", f"{label}/a.png")
+    (tmp_path / "pair/Fake/deeper").mkdir(parents=True)
+    (tmp_path / "pair/Real").mkdir()
+    draw_face(2, 40).save(tmp_path / "pair/Fake/deeper/b.png")
+    [photo] = find_photos(tmp_path)
+    assert (photo.label, photo.source, photo.place) == ("fake", "pair", "Fake/deeper/b.png")
+
+
 def test_source_that_is_named_is_that_of_every_photo(tmp_path):
     for split in ("train", "test"):
         write_source(tmp_path / split, per_label=1, size=64 if split == "train" else 96)
@@ -253,7 +266,5 @@ def test_wrong_sources_are_named(tmp_path):
     with pytest.raises(UserError, match="training_real"):
         find_photos(tmp_path)
     (tmp_path / "real").mkdir()
-    (tmp_path / "fake").mkdir()
-    draw_face(1, 40).save(tmp_path / "real/face.jpg")
-    with pytest.raises(UserError, match="No fake photos"):
+    with pytest.raises(UserError, match=r"^No photos in .*, or one of them\.$"):
         find_photos(tmp_path)

@@ -12,6 +12,8 @@ from training.metrics import (
     compute_metrics,
     estimate,
     mean_auc,
+    source_aucs,
+    source_weights,
     weighted_auc,
 )
 
@@ -144,6 +146,23 @@ def test_a_source_of_one_label_keeps_what_can_be_said_of_it(rows):
     assert more["real_called_fake"]["value"] == 0.5
 
 
+def test_fakes_alone_are_set_against_the_real_photos_of_all(rows):
+    fakes = [row("fake", source="web", group=f"w{number}") for number in range(3)]
+    scores = np.append(SCORES, [0.5, 0.95, 0.15])
+    pairs = [(28, 2), (29, 2), (4, 2)]  # the first two with a real photo of another source
+    figures = compute_metrics(
+        [*rows, *fakes], scores, thresholds={"real": 0.2, "fake": 0.9}, pairs=pairs, samples=10
+    )
+    web = figures["by_source"]["web"]
+    assert (web["photos"], web["fakes"], web["pairs"]) == (3, 3, 2)
+    assert web["roc_auc"]["value"] == pytest.approx((3 + 4 + 1) / 12)
+    assert web["paired_ranking"]["value"] == 0.5
+    assert web["fake_called_fake"]["value"] == pytest.approx(1 / 3)
+    assert web["inconclusive"]["value"] == pytest.approx(1 / 3)
+    assert web["real_called_fake"]["value"] is None  # the real photos are others'
+    assert figures["by_source"]["s"]["pairs"] == 1
+
+
 def test_verdicts_are_counted_by_label(rows):
     thresholds = {"real": 0.25, "fake": 0.65}
     figures = compute_metrics(rows, SCORES, thresholds=thresholds, samples=10)
@@ -209,15 +228,42 @@ def test_weighted_auc_is_that_of_the_library():
     )
 
 
-def test_mean_auc_counts_each_source_once():
+@pytest.fixture
+def three_sources() -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Labels, scores and sources: 70 photos of both labels, 20 fakes alone, 10 real ones alone."""
     rng = np.random.default_rng(6)
-    truth, scores = rng.integers(0, 2, 100), rng.random(100)
-    sources = np.repeat(["large", "one label", "small"], [70, 20, 10])
-    truth[70:90] = 1
-    own = [roc_auc_score(truth[of], scores[of]) for of in (slice(70), slice(90, None))]
-    assert mean_auc(truth, scores, sources.tolist()) == pytest.approx(np.mean(own))
+    truth = np.concatenate([rng.integers(0, 2, 70), np.ones(20, int), np.zeros(10, int)])
+    return truth, rng.random(100), ["both"] * 70 + ["fakes"] * 20 + ["reals"] * 10
+
+
+def test_fakes_are_set_against_their_own_real_photos_or_against_all(three_sources):
+    truth, scores, sources = three_sources
+    aucs = source_aucs(truth, scores, sources)
+    assert aucs.keys() == {"both", "fakes"}  # without fakes there is nothing to tell
+    assert aucs["both"] == pytest.approx(roc_auc_score(truth[:70], scores[:70]))
+    against = np.flatnonzero((truth == 0) | (np.array(sources) == "fakes"))
+    assert aucs["fakes"] == pytest.approx(roc_auc_score(truth[against], scores[against]))
     labels = ["fake" if one else "real" for one in truth]  # as sources, they have one label each
-    assert mean_auc(truth, scores, labels) == pytest.approx(roc_auc_score(truth, scores))
+    assert source_aucs(truth, scores, labels) == {
+        "fake": pytest.approx(roc_auc_score(truth, scores))
+    }
+
+
+def test_mean_auc_counts_sources_by_the_root_of_their_size(three_sources):
+    truth, scores, sources = three_sources
+    aucs = source_aucs(truth, scores, sources)
+    expected = np.average([aucs["both"], aucs["fakes"]], weights=[70**0.5, 20**0.5])
+    assert mean_auc(truth, scores, sources) == pytest.approx(expected)
+    alone = ["one"] * 100
+    assert mean_auc(truth, scores, alone) == pytest.approx(roc_auc_score(truth, scores))
+
+
+def test_photos_of_a_large_source_weigh_less():
+    weights = source_weights(["large"] * 16 + ["small"] * 4)
+    assert weights.mean() == pytest.approx(1)
+    assert weights[:16].sum() == pytest.approx(2 * weights[16:].sum())
+    assert len(set(weights[:16])) == len(set(weights[16:])) == 1
+    np.testing.assert_allclose(source_weights(["one"] * 5), 1)
 
 
 def test_one_label_and_few_photos_are_refused():

@@ -169,6 +169,62 @@ def test_copied_weights_normalise_photos_alike(scale, tmp_path):
     assert np.abs(other.predict(larger, verbose=0)[:, :14, :14] - expected).max() > 0.1
 
 
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory) -> Path:
+    """A network with the evidence head, whose weights and normalisation are no fresh one's."""
+    model = build_model(backbone_weights="none", trainable_layers=1, head="evidence", **SMALL)
+    rng = np.random.default_rng(0)
+    head = model.get_layer("evidence")
+    head.set_weights([rng.normal(size=weights.shape) for weights in head.get_weights()])
+    norm = photo_normalization(model)
+    norm.adapt_mean.assign(np.full(norm.adapt_mean.shape, 0.4))
+    norm.finalize_state()
+    path = tmp_path_factory.mktemp("networks") / "evidence.keras"
+    model.save(path)
+    return path
+
+
+def test_training_goes_on_from_a_whole_network_at_another_size(saved):
+    model = build_model(
+        backbone_weights=str(saved),
+        trainable_layers=20,
+        head="evidence",
+        input_size=96,
+        hidden_units=16,
+    )
+    expected = keras.models.load_model(saved).get_weights()
+    for found, weights in zip(model.get_weights(), expected, strict=True):
+        np.testing.assert_array_equal(found, weights)
+    assert model.input_shape == (None, 96, 96, 3)
+    assert photo_normalization(model).mean.numpy().ravel() == pytest.approx(0.4)
+    trains = [layer.name for layer in model.layers if layer.trainable]
+    assert {"top_conv", "evidence"} <= set(trains)
+    assert "stem_conv" not in trains
+
+
+def test_networks_that_do_not_fit_are_one_sentence(saved, tmp_path):
+    def build(path: Path, **settings) -> None:
+        build_model(
+            backbone_weights=str(path),
+            trainable_layers=1,
+            **SMALL | {"head": "evidence", **settings},
+        )
+
+    for other in ({"head": "pooled"}, {"hidden_units": 8}):
+        with pytest.raises(UserError, match=r"of another kind: .* same --head and --hidden-units"):
+            build(saved, **other)
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(tmp_path / "dense.keras")
+    with pytest.raises(UserError, match="is a network of another kind"):
+        build(tmp_path / "dense.keras")
+    (tmp_path / "text.keras").write_text("no network")
+    (tmp_path / "half.keras").write_bytes(saved.read_bytes()[:10_000])
+    for name in ("text.keras", "half.keras"):
+        with pytest.raises(UserError, match="cannot be loaded as a Keras network"):
+            build(tmp_path / name)
+    with pytest.raises(UserError, match=r"none\.keras is not a file: give the path of a network"):
+        build(tmp_path / "none.keras")
+
+
 @pytest.mark.slow
 def test_no_network_for_the_imagenet_weights_is_one_sentence(tmp_path):
     printed = load_imagenet(tmp_path)

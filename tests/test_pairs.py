@@ -1,5 +1,4 @@
 from dataclasses import replace
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,7 +8,7 @@ from PIL import Image
 from space.faces import Face
 from tests.drawing import draw_face
 from training import pairs as module
-from training.dataset import PAIRS, PARTS, Photo
+from training.dataset import PARTS, Photo
 from training.errors import UserError
 from training.pairs import (
     KEPT,
@@ -17,7 +16,6 @@ from training.pairs import (
     PairBatches,
     Variation,
     erase,
-    mix_pairs,
     pair_batches,
     vary,
 )
@@ -35,19 +33,25 @@ ALL = Variation(
 )
 FRAMED = replace(AS_IT_IS, rotation=15.0, shift=0.1, flip=True)
 OPTIONS = {"batch_size": 4, "input_size": SIZE, "epoch_photos": 0, "seed": 0}
-OPTIONS |= {"composites": 0.0, "mixup": 0.0, "erasing": 0.0}
+OPTIONS |= {"composites": 0.0, "erasing": 0.0}
 
 
 @pytest.fixture
 def make_photo(tmp_path):
     """Writes photos whose blue is one flat value, which tells them apart however they are framed;
-    the first has 20, the next 23, and so on."""
+    the first has 20, the next 29, and so on."""
     count = 0
 
-    def make(label: str, source: str = "own", face: np.ndarray | None = FRONTAL, **parts) -> Photo:
+    def make(
+        label: str,
+        source: str = "own",
+        face: np.ndarray | None = FRONTAL,
+        group: str = "",
+        **parts: float,
+    ) -> Photo:
         nonlocal count
         pixels = np.array(draw_face(count, SIDE))
-        pixels[..., 2] = 20 + 3 * count
+        pixels[..., 2] = 20 + 9 * count
         path = tmp_path / f"{count}.png"
         count += 1
         Image.fromarray(pixels).save(path)
@@ -60,7 +64,7 @@ def make_photo(tmp_path):
             source=source,
             difficulty="",
             **columns,
-            group=path.stem,
+            group=group or path.stem,
             face=" ".join(f"{value:.1f}" for value in [*box, *points]),
             path=path,
         )
@@ -75,7 +79,7 @@ def make_batches(photos, **options) -> PairBatches:
 
 def code(photo: np.ndarray) -> int:
     """Return which photo this is, 0 for the first that was made."""
-    return (round(float(np.median(photo[..., 2]))) - 20) // 3
+    return round((float(np.median(photo[..., 2])) - 20) / 9)
 
 
 def draw(batches: PairBatches, n_batches: int) -> tuple[np.ndarray, np.ndarray]:
@@ -308,58 +312,110 @@ def test_known_edits_come_before_all_else(make_photo, monkeypatch):
         np.testing.assert_allclose(fake, np.broadcast_to(expected, fake.shape), atol=1e-6)
 
 
+def beside(batches: PairBatches, n_batches: int) -> dict[int, list[int]]:
+    """Return, by fake, the real photos that it stood beside."""
+    codes = [code(photo) for photo in draw(batches, n_batches)[0]]
+    found: dict[int, list[int]] = {}
+    for real, fake in zip(codes[0::2], codes[1::2], strict=True):
+        found.setdefault(fake, []).append(real)
+    return found
+
+
+@pytest.fixture
+def at_home(monkeypatch):
+    """Fakes stand beside real photos of their own source wherever it has some."""
+    monkeypatch.setattr(module, "FOREIGN", 0.0)
+
+
 def test_fakes_stand_beside_their_originals_half_of_the_time(make_photo):
     photos = [make_photo("real") for _ in range(10)] + [make_photo("fake"), make_photo("fake")]
-    drawn, _ = draw(make_batches(photos, originals={10: 7}, batch_size=40), 15)
-    beside = {10: [], 11: []}
-    for real, fake in zip(drawn[0::2], drawn[1::2], strict=True):
-        beside[code(fake)].append(code(real) == 7)
-    assert np.mean(beside[10]) == pytest.approx(0.55, abs=0.13)
-    assert np.mean(beside[11]) == pytest.approx(0.1, abs=0.09)
+    found = beside(make_batches(photos, originals={10: 7}, batch_size=40, input_size=32), 15)
+    assert np.mean(np.array(found[10]) == 7) == pytest.approx(0.55, abs=0.13)
+    assert np.mean(np.array(found[11]) == 7) == pytest.approx(0.1, abs=0.09)
 
 
-def test_pairs_are_of_one_source_and_sources_drawn_by_the_root_of_their_size(make_photo):
-    small = [make_photo("real", "small"), make_photo("fake", "small")]
-    large = [make_photo("real", "large"), make_photo("fake", "large")]
-    batches = make_batches([*small * 2, *large * 32], batch_size=40, input_size=32)
-    drawn, _ = draw(batches, 25)
-    codes = [code(photo) for photo in drawn]
-    pairs = set(zip(codes[0::2], codes[1::2], strict=True))
-    assert pairs == {(0, 1), (2, 3)}
-    assert np.mean(np.array(codes) < 2) == pytest.approx(0.2, abs=0.06)  # 2 of 2 + 8
+@pytest.mark.usefixtures("at_home")
+def test_fakes_stand_beside_real_photos_of_their_group_half_of_the_time(make_photo):
+    photos = [make_photo("real") for _ in range(8)] + [make_photo("real", group="her")] * 2
+    photos += [make_photo("fake", group="her"), make_photo("fake")]
+    found = beside(make_batches(photos, batch_size=40, input_size=32), 15)
+    hers, fake, other = (code_of(photo) for photo in photos[9:])
+    # Half of the time by choice, and two times in ten of the rest by chance.
+    assert np.mean(np.array(found[fake]) == hers) == pytest.approx(0.6, abs=0.13)
+    assert np.mean(np.array(found[other]) == hers) == pytest.approx(0.2, abs=0.11)
 
 
-def test_pairs_are_mixed_within_their_class_by_the_same_weight():
-    pairs = 400
-    values = np.arange(2 * pairs, dtype=np.float32)
-    photos = np.broadcast_to(values[:, None, None, None], (2 * pairs, 2, 2, 3))
-    masks = np.where(np.arange(2 * pairs) % 2, values, 0)[:, None, None] * np.ones((1, 2, 2))
-    mixed, shares = mix_pairs(photos, masks.astype(np.float32), 0.5, np.random.default_rng(0))
-    weights = (values - mixed[:, 0, 0, 0])[2:] / 2  # the pair before is lower by 2
-    np.testing.assert_allclose(weights[0::2], weights[1::2], atol=1e-3)
-    assert weights.max() <= 0.501
-    assert weights[weights > 1e-3].min() > 0.049  # less would not be seen
-    assert 0.3 < np.mean(weights > 1e-3) < 0.5
-    assert not shares[0::2].any()
-    np.testing.assert_allclose(shares[1::2, 0, 0], mixed[1::2, 0, 0, 0], rtol=1e-5)
+def code_of(photo: Photo) -> int:
+    return int(photo.path.stem)
 
 
-def test_what_is_unknown_of_one_is_unknown_of_a_mixture():
-    photos = np.zeros((4, 2, 2, 3), np.float32)
-    masks = np.zeros((4, 1, 2), np.float32)
-    masks[1, 0, 0] = UNKNOWN
-    _, mixed = mix_pairs(photos, masks, 1.0, np.random.default_rng(0))
-    assert (mixed[[1, 3], 0, 0] == UNKNOWN).all()
-    assert not mixed[..., 1].any()
-    _, alone = mix_pairs(photos, masks, 0.0, np.random.default_rng(0))
-    np.testing.assert_array_equal(alone, masks)
+def test_a_group_of_another_source_is_none_of_its_own(make_photo):
+    photos = [make_photo("real", "other", group="her"), make_photo("real", "own")]
+    photos += [make_photo("fake", "own", group="her")]
+    found = np.array(beside(make_batches(photos, batch_size=40, input_size=32), 10)[2])
+    assert np.mean(found == 1) > 0.85  # all but what is drawn of any source
 
 
-def test_a_share_of_the_pairs_is_mixed_and_their_draw_stays_the_same(six):
-    plain, mixed = (draw(make_batches(six, batch_size=20, mixup=share), 4) for share in (0, 0.5))
-    changed = (plain[0] != mixed[0]).any(axis=(1, 2, 3))
-    np.testing.assert_array_equal(changed[0::2] | changed[1::2], changed[0::2])
-    assert 0.2 < changed.mean() < 0.6  # some are mixed with the same photo
+@pytest.mark.usefixtures("at_home")
+def test_sources_are_drawn_by_the_root_of_their_groups(make_photo):
+    few = [make_photo("real", "few", group="one"), make_photo("fake", "few", group="one")]
+    many = [make_photo(label, "many") for label in ("real", "fake")]
+    many = [replace(photo, group=f"{n}") for n in range(16) for photo in many]
+    batches = make_batches([*few * 30, *many], batch_size=40, input_size=32)
+    found = beside(batches, 25)
+    assert {fake: set(reals) for fake, reals in found.items()} == {1: {0}, 3: {2}}
+    share = len(found[1]) / (len(found[1]) + len(found[3]))
+    assert share == pytest.approx(0.2, abs=0.06)  # 1 of 1 + 4, though it has more photos
+
+
+def test_a_tenth_of_the_fakes_stands_beside_real_photos_of_any_source(make_photo):
+    photos = [make_photo(label, "own") for label in ("real", "fake")]
+    photos += [make_photo("real", name) for name in ("one", "two", "three")]
+    found = beside(make_batches(photos, batch_size=40, input_size=32), 25)[1]
+    assert np.mean(np.array(found) != 0) == pytest.approx(0.1 * 3 / (3 + 2**0.5), abs=0.04)
+    assert set(found) == {0, 2, 3, 4}
+
+
+def test_fakes_without_real_photos_of_their_source_take_everyday_ones_first(make_photo):
+    photos = [make_photo("fake", "t2i"), make_photo("real", "web")]
+    photos += [make_photo("real", name) for name in ("one", "two", "three")]
+    found = np.array(beside(make_batches(photos, batch_size=40, input_size=32), 25)[0])
+    assert np.mean(found == 1) == pytest.approx(0.5 + 0.5 / 4, abs=0.09)
+    assert set(found.tolist()) == {1, 2, 3, 4}
+
+
+def test_where_nothing_is_everyday_other_sources_do(make_photo):
+    photos = [make_photo("fake", "t2i"), make_photo("real", "one"), make_photo("real", "two")]
+    found = np.array(beside(make_batches(photos, batch_size=40, input_size=32), 10)[0])
+    assert np.mean(found == 1) == pytest.approx(0.5, abs=0.15)
+
+
+def test_a_latent_fake_stands_beside_the_photo_of_another_source_that_it_was_made_from(make_photo):
+    photos = [make_photo("real", "web") for _ in range(6)] + [make_photo("fake", "latent")]
+    found = np.array(
+        beside(make_batches(photos, originals={6: 2}, batch_size=40, input_size=32), 10)[6]
+    )
+    assert np.mean(found == 2) == pytest.approx(0.5 + 0.5 / 6, abs=0.13)
+
+
+def test_real_photos_of_sources_without_fakes_are_bases_of_composites(make_photo):
+    photos = [make_photo("real", "web"), make_photo("fake", "t2i")]
+    drawn, masks = draw(make_batches(photos, composites=1.0), 4)
+    assert {code(photo) for photo in drawn[0::2]} == {0}
+    assert (masks[1::2].max(axis=(1, 2)) > 0.1).all()
+
+
+def test_photos_of_two_sources_get_another_history_half_of_the_time_each(make_photo, monkeypatch):
+    grey = np.full((SIDE, SIDE, 3), 10, np.uint8)
+    monkeypatch.setattr(module, "reencode", lambda photo, rng: grey)
+    foreign = [make_photo("fake", "t2i"), make_photo("real", "web")]
+    drawn, _ = draw(make_batches(foreign, batch_size=40, input_size=32), 10)
+    changed = (drawn == 10).all(axis=(1, 2, 3)).reshape(-1, 2)  # real, fake
+    assert changed.mean(axis=0) == pytest.approx([0.5, 0.5], abs=0.12)
+    assert np.corrcoef(changed.T)[0, 1] == pytest.approx(0, abs=0.25)  # each by itself
+    own = [make_photo(label, "own") for label in ("real", "fake")]
+    drawn, _ = draw(make_batches(own, batch_size=40, input_size=32), 4)
+    assert not (drawn == 10).all(axis=(1, 2, 3)).any()
 
 
 def erased(seed: int, changed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -516,30 +572,37 @@ def test_photos_without_a_face_are_framed_around_their_middle(pixels):
         assert grid[middle, middle].sum() > 0.9 * grid.sum() > 0
 
 
-def test_a_prepared_folder_gives_its_pairs_and_masks(six, tmp_path, monkeypatch):
+def test_fakes_are_compared_with_their_originals_where_nothing_else_tells_the_change(
+    six, make_photo, monkeypatch
+):
     edit = np.zeros((SIDE, SIDE), bool)
     edit[:, : SIDE // 2] = True
+    photos = [*six, make_photo("fake", "stylegan_ffhq"), make_photo("fake", "dfdc")]
 
-    def known(folder: Path, photos) -> tuple[dict, dict]:
-        assert (folder, photos) == (tmp_path, six)
+    def known(given, pairs) -> tuple[dict, dict]:
+        assert (given, pairs) == (photos, [(3, 2)])  # what the others changed their source tells
         return {3: edit}, {}
 
     monkeypatch.setattr(module, "pair_masks", known)
     monkeypatch.setattr(module, "ORIGINAL", 1.0)
-    (tmp_path / PAIRS).write_text("first,second,inliers,extent\n")
-    batches = pair_batches(six, [(3, 2)], tmp_path, variation=AS_IT_IS, masks=True, **OPTIONS)
-    photos, masks = draw(batches, 20)
-    codes = np.array([code(photo) for photo in photos])
-    assert set(codes[0::2][codes[1::2] == 3]) == {2}
-    assert set(codes[0::2]) == {0, 1, 2}
-    assert (masks[1::2][codes[1::2] == 3].mean(axis=(1, 2)) > 0.3).all()
-    assert (masks[1::2][codes[1::2] != 3] == UNKNOWN).all()
+    pairs = [(3, 2), (6, 0), (7, 1)]
+    batches = pair_batches(photos, pairs, variation=AS_IT_IS, masks=True, **OPTIONS)
+    drawn, masks = draw(batches, 40)
+    codes = np.array([code(photo) for photo in drawn])
+    for fake, real in pairs:
+        assert set(codes[0::2][codes[1::2] == fake]) == {real}
+    of_fake = {fake: masks[1::2][codes[1::2] == fake] for fake in (3, 4, 6, 7)}
+    assert (of_fake[3].mean(axis=(1, 2)) > 0.3).all()
+    assert (of_fake[4] == UNKNOWN).all()
+    np.testing.assert_allclose(of_fake[6], 1, atol=1e-6)
+    assert (of_fake[7].max(axis=(1, 2)) > 0.9).all()
 
 
 def test_what_gives_no_pairs_is_one_sentence(six, make_photo):
     with pytest.raises(UserError, match=r"^--batch-size 5 is odd: pairs want an even one\.$"):
         make_batches(six, batch_size=5)
-    with pytest.raises(UserError, match="photos of lonely have one label only: pairs want both"):
-        make_batches([*six, make_photo("real", "lonely")])
-    with pytest.raises(UserError, match="photos of lonely have one label only"):
-        make_batches([*six, make_photo("fake", "lonely")])
+    for label, missing in (("real", "fake"), ("fake", "real")):
+        alone = [photo for photo in six if photo.label == label]
+        message = f"^No source has {missing} training photos: pairs want both labels\\.$"
+        with pytest.raises(UserError, match=message):
+            make_batches([*alone, make_photo(label, "lonely")])

@@ -7,7 +7,6 @@ and will not know anybody else's fakes.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
@@ -49,12 +48,11 @@ def draw_composites(photos: Sequence[Photo], *, pairs: int, seed: int) -> DrawnP
         seed: decides which.
 
     Returns:
-        `None` where no source has real photos with landmarks and fakes beside them.
+        `None` where no real photo has landmarks, or there are no fakes.
     """
-    usable = _usable(photos)
-    if not usable:
+    if not any(photo.is_fake for photo in photos) or not any(map(_is_base, photos)):
         return None
-    batches = _RecordedPairs(usable, seed)
+    batches = _RecordedPairs(photos, seed)
     drawn = [batches.draw(number) for number in trange(pairs, desc="Composing", unit="pair")]
     columns = [photo_statistics(photo) for group, both in drawn for photo in both]
     groups = [group for group, both in drawn for _ in both]
@@ -123,14 +121,10 @@ class _RecordedPairs(PairBatches):
         return super()._composite(base, *rest)
 
 
-def _usable(photos: Sequence[Photo]) -> list[Photo]:
-    """Return the photos of the sources of which pairs can be composed."""
-    has = defaultdict(set)
-    for photo in photos:
-        face = photo.found_face
-        is_base = not photo.is_fake and face is not None and face.landmarks is not None
-        has[photo.source].add("fake" if photo.is_fake else "base" if is_base else "")
-    return [photo for photo in photos if has[photo.source] >= {"fake", "base"}]
+def _is_base(photo: Photo) -> bool:
+    """Return whether composites can be made of a photo."""
+    face = photo.found_face
+    return not photo.is_fake and face is not None and face.landmarks is not None
 
 
 def _bands(grey: np.ndarray) -> np.ndarray:

@@ -152,10 +152,6 @@ def describe_scores(
     ]
 
 
-def _share(truth: np.ndarray, weights: np.ndarray, members: np.ndarray) -> float:
-    return float(np.average(truth[members], weights=weights[members]))
-
-
 def _fit_temperature(
     truth: np.ndarray, log_odds: np.ndarray, weights: np.ndarray
 ) -> tuple[float, float]:

@@ -23,7 +23,7 @@ from training.errors import UserError
 from training.evaluate import FOLDS_FOLDER, read_fold_scores
 from training.folders import write_json
 from training.measure.scores import open_model, scores
-from training.metrics import SAMPLES, estimate, paired_ranking, weighted_auc
+from training.metrics import SAMPLES, estimate, opposed, paired_ranking, weighted_auc
 from training.report import markdown_table, show
 from training.run import Run, check_data, trained_on
 from training.stress import show_change
@@ -65,8 +65,9 @@ def compare(
         each with `differs` (settings other than the first recipe's, or the name of another recipe
         and what differs from that), `runs` (their names), `figures`, and `lead`, the figures'
         differences from the first recipe. The figures are `mean_auc` (over the sources), `auc_` of
-        each source, and `paired_ranking`, with intervals. A recipe that leaves a source out has
-        `foreign`: `source`, and `photos`, `fakes`, `pairs` and `figures` of all photos of it.
+        each source with fakes (against all real photos where it has none), and `paired_ranking`,
+        with intervals. A recipe that leaves a source with fakes out has `foreign`: `source`, and
+        `photos`, `fakes`, `pairs` and `figures` of all photos of it.
 
     Raises:
         UserError: a run is not finished, was trained on other data, or has no scores of folds or
@@ -79,7 +80,7 @@ def compare(
     split = split or "validation"
     photos = read_all(data) if folds else read_split(data, split)
     recipes = _recipes(runs, data)
-    described = [_describe(recipes[0][0], *recipe, data, samples) for recipe in recipes]
+    described = [_describe(recipes[0][0], *recipe, data, photos, samples) for recipe in recipes]
     if folds:
         split, judged = _fold_scores([members for _, members in recipes], data, photos)
     else:
@@ -167,26 +168,41 @@ def _fold_scores(
 
 
 def _describe(
-    first: Mapping, settings: Mapping, runs: Sequence[Path], data: Path, samples: int
+    first: Mapping,
+    settings: Mapping,
+    runs: Sequence[Path],
+    data: Path,
+    photos: Sequence[Photo],
+    samples: int,
 ) -> dict:
     """Return what a recipe is, and its figures of a source that it left out."""
     described = {
         "differs": _differences(first, settings),
         "runs": [Path(run).name for run in runs],
     }
-    if source := settings.get("leave_out"):
-        described["foreign"] = _foreign(runs, data, source, samples)
+    source = settings.get("leave_out")
+    foreign = [photo for photo in read_all(data) if photo.source == source] if source else []
+    if any(photo.is_fake for photo in foreign):
+        described["foreign"] = _foreign(runs, data, foreign, photos, samples)
     return described
 
 
-def _foreign(runs: Sequence[Path], data: Path, source: str, samples: int) -> dict:
-    """Measure runs on all photos of a source that none of them has seen."""
-    photos = [photo for photo in read_all(data) if photo.source == source]
-    pairs = read_source_pairs(data, photos)
-    (found,) = _estimates(photos, pairs, [_scores(runs, photos)], samples)
+def _foreign(
+    runs: Sequence[Path],
+    data: Path,
+    photos: Sequence[Photo],
+    others: Sequence[Photo],
+    samples: int,
+) -> dict:
+    """Measure runs on all photos of a source that none of them has seen; fakes alone against the
+    real ones of others."""
     fakes = sum(photo.is_fake for photo in photos)
-    counts = {"source": source, "photos": len(photos), "fakes": fakes, "pairs": len(pairs)}
-    return counts | {"figures": found["figures"]}
+    reals = [photo for photo in others if not photo.is_fake] if fakes == len(photos) else []
+    measured = [*photos, *reals]
+    pairs = read_source_pairs(data, photos)
+    (found,) = _estimates(measured, pairs, [_scores(runs, measured)], samples)
+    counts = {"source": photos[0].source, "photos": len(photos), "fakes": fakes}
+    return counts | {"pairs": len(pairs), "figures": found["figures"]}
 
 
 def _recipes(runs: Sequence[Path], data: Path) -> list[tuple[dict, list[Path]]]:
@@ -236,12 +252,13 @@ def _measure(
     """Return what computes a run's figures from weights `[photos]`."""
     truth = np.array([photo.is_fake for photo in photos], dtype=int)
     sources = np.array([photo.source for photo in photos])
-    members = {name: sources == name for name in sorted(set(sources.tolist()))}
+    members = opposed(truth, sources)
     areas = {name: weighted_auc(truth[of], scores[of]) for name, of in members.items()}
+    shares = np.sqrt([np.sum(sources == name) for name in members])  # as those of `mean_auc`
 
     def measure(weights: np.ndarray) -> dict[str, float]:
         by_source = {f"auc_{name}": areas[name](weights[of]) for name, of in members.items()}
-        mean = float(np.mean(list(by_source.values())))
+        mean = float(np.average(list(by_source.values()), weights=shares))
         return {MEAN_AUC: mean, RANKING: paired_ranking(scores, pairs, weights), **by_source}
 
     return measure

@@ -52,7 +52,7 @@ CROP_MARGIN = 1.33
 JPEG = {"format": "JPEG", "quality": 92, "subsampling": 0}
 FORMAT = 5  # raise it when the same input gives other output, so that old folders are made anew
 WORKERS = 4
-MIN_SOURCE = 20  # photos of each label from which on a source is split by itself
+MIN_SOURCE = 20  # photos of each label, and groups, from which on a source is split by itself
 CARD_TEMPLATE = Path(__file__).with_name("dataset_card.md")
 
 log = logging.getLogger(__name__)
@@ -178,30 +178,34 @@ def read_given_splits(path: Path, photos: Sequence[SourcePhoto]) -> dict[SourceP
     out.
 
     Raises:
-        UserError: the file cannot be read, has other columns, or names photos or splits that do not
-            exist.
+        UserError: the file cannot be read, has other columns, names photos or splits that do not
+            exist, or gives a photo two splits.
     """
-    try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            reader = csv.DictReader(file)
-            if not {"source", "file", "split"} <= set(reader.fieldnames or ()):
-                raise UserError(f"{path} has no columns `source`, `file` and `split`: add them.")
-            rows = list(reader)
-    except OSError as error:
-        raise UserError(f"--splits {path} cannot be read ({error.strerror}).") from error
-    found = {(photo.source, photo.place): photo for photo in photos}
+    named: dict[tuple[str, str], str] = {}
     sources = {photo.source for photo in photos}
-    rows = [row for row in rows if row["source"] in sources]
-    missing = [row for row in rows if (row["source"], row["file"]) not in found]
+    for source, name, split in _read_rows(path, ("source", "file", "split")):
+        if source not in sources:
+            continue
+        if split not in SPLITS:
+            raise UserError(f"{path} has the split {split!r}: give {', '.join(SPLITS)}.")
+        other = named.setdefault((source, name), split)
+        if other != split:
+            raise UserError(
+                f"{path} puts {name} of {source} into {other} and {split}: give it one split."
+            )
+    places = [(photo.source, photo.place) for photo in photos]
+    missing = named.keys() - set(places)
     if missing:
+        source, name = min(missing)
         raise UserError(
-            f"{path} names {len(missing)} photos that are not there, the first {missing[0]['file']}"
-            f" of {missing[0]['source']}: give all places of that source, or remove the lines."
+            f"{path} names photos that are not there ({len(missing)}, the first {name} of "
+            f"{source}): give all places of that source, or remove the lines."
         )
-    wrong = [row for row in rows if row["split"] not in SPLITS]
-    if wrong:
-        raise UserError(f"{path} has the split {wrong[0]['split']!r}: give {', '.join(SPLITS)}.")
-    return {found[row["source"], row["file"]]: row["split"] for row in rows}
+    given = {
+        photo: named[place] for photo, place in zip(photos, places, strict=True) if place in named
+    }
+    log.info("%s says the split of %d of %d photos.", path, len(given), len(photos))
+    return given
 
 
 def open_framed(photo: Photo, margin: float) -> Image.Image:
@@ -364,6 +368,24 @@ def _check_labels(photos: Sequence[SourcePhoto]) -> None:
         )
 
 
+def _read_rows(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return some columns of a CSV file that a user gave."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+            reader = csv.DictReader(file)
+            missing = set(columns) - set(reader.fieldnames or ())
+            rows = [] if missing else [tuple(row[name] for name in columns) for row in reader]
+    except OSError as error:
+        raise UserError(f"--splits {path} cannot be read ({error.strerror}).") from error
+    except csv.Error as error:
+        raise UserError(f"--splits {path} is no CSV file ({error}).") from error
+    if missing:
+        raise UserError(
+            f"--splits {path} lacks the columns {', '.join(sorted(missing))}: add them."
+        )
+    return rows
+
+
 def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -513,15 +535,11 @@ def _split_by_source(
     seed: int,
 ) -> list[str]:
     """Split each source by itself: another source beside it moves none of its photos, but for those
-    that both hold. Sources too small for that are dealt with the largest one. What a split was
-    given stays there, and its group with it."""
+    that both hold. Sources too small for that are dealt with the largest one. What was given a
+    split stays there, and its group with it."""
     decided = _decided(photos, groups, given)
     splits = [given.get(photo, "") for photo in photos]
-    sizes = Counter((photo.source, photo.label) for photo in photos)
-    sources = sorted({photo.source for photo in photos})
-    smaller = {source: min(sizes[source, label] for label in LABELS) for source in sources}
-    largest = max(sources, key=smaller.__getitem__)
-    dealt_with = {name: name if smaller[name] >= MIN_SOURCE else largest for name in sources}
+    dealt_with = _pools(photos, groups)
     for pool in sorted(set(dealt_with.values())):
         members = [
             index
@@ -536,6 +554,21 @@ def _split_by_source(
         for index, split in zip(members, dealt, strict=True):
             splits[index] = decided.setdefault(groups[index], split)
     return splits
+
+
+def _pools(photos: Sequence[SourcePhoto], groups: Sequence[str]) -> dict[str, str]:
+    """Return the source that each source is dealt with: itself, or the largest one with both labels
+    where it holds too few photos of a label that it has, or too few groups."""
+    sizes = Counter((photo.source, photo.label) for photo in photos)
+    grouped = Counter(
+        source for source, _ in {(p.source, g) for p, g in zip(photos, groups, strict=True)}
+    )
+    counts = {name: [sizes[name, label] for label in LABELS] for name in sorted(grouped)}
+    largest = max(counts, key=lambda name: (min(counts[name]), max(counts[name])))
+    return {
+        name: name if min(grouped[name], *filter(None, of_labels)) >= MIN_SOURCE else largest
+        for name, of_labels in counts.items()
+    }
 
 
 def _decided(

@@ -102,8 +102,9 @@ def compute_metrics(
         with their interval (`value`, `low`, `high`): see `_overall`, and `verdicts`.
         `by_difficulty` and `by_part`: the fakes concerned, each against the real photos of its own
         source (`fakes`, `roc_auc`, `called_fake`). `by_source`: what holds for the photos of one
-        source alone (`photos`, `fakes`, `pairs`, `roc_auc`, `paired_ranking`, the shares of
-        `verdicts`, and `called_fake`, which is `fake_called_fake` by its name among the kinds).
+        source alone (`photos`, `fakes`, `pairs`, `roc_auc`, which is against all real photos where
+        it has none, `paired_ranking`, the shares of `verdicts`, and `called_fake`, which is
+        `fake_called_fake` by its name among the kinds).
         `confusion_matrix[true][predicted]` and `per_class` at a threshold of 0.5.
 
     Raises:
@@ -174,14 +175,19 @@ def source_aucs(truth: np.ndarray, scores: np.ndarray, sources: Sequence[str]) -
         scores: any scores `[photos]` that are higher for fake.
         sources: of each photo; one without fakes has no figure.
     """
+    members = opposed(truth, sources)
+    return {name: roc_auc(truth[of], scores[of]) for name, of in members.items()}
+
+
+def opposed(truth: np.ndarray, sources: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return, for each source with fakes, which photos `[photos]` tell how well these are found:
+    its own, and all real ones where it has none."""
     names = np.asarray(sources)
-    aucs = {}
+    members = {}
     for name in np.unique(names[truth == 1]).tolist():
         own = names == name
-        real = own & (truth == 0)
-        members = own | (truth == 0) if not real.any() else own
-        aucs[name] = roc_auc(truth[members], scores[members])
-    return aucs
+        members[name] = own if (truth[own] == 0).any() else own | (truth == 0)
+    return members
 
 
 def source_weights(sources: Sequence[str]) -> np.ndarray:
@@ -383,20 +389,21 @@ def _by_source(
     thresholds: Mapping[str, float],
     samples: int,
 ) -> dict[str, dict]:
-    """Return the figures of each source, of its own photos and pairs alone; a source of fakes alone
-    is ranked against the real photos of all others."""
+    """Return the figures of each source, of its own photos and pairs; fakes alone are set against
+    all real photos."""
     sources = np.array([photo.source for photo in photos])
-    reals = _truth(photos) == 0
+    against = opposed(_truth(photos), sources)
     found = {}
     for name in sorted(set(sources.tolist())):
         own = sources == name
-        ranked = np.flatnonzero(own if (own & reals).any() else own | reals)
-        own_pairs = [pair for pair in pairs if all(sources[index] == name for index in pair)]
+        among = against.get(name, own)
+        members = np.flatnonzero(among)
+        own_pairs = [pair for pair in pairs if own[pair[0]] and among[pair[1]]]
         found[name] = _of_source(
-            [photos[index] for index in ranked],
-            scores[ranked],
-            own[ranked],
-            np.searchsorted(ranked, own_pairs),  # positions among the ranked
+            [photos[index] for index in members],
+            scores[members],
+            own[members],
+            np.searchsorted(members, own_pairs),  # positions among the members
             thresholds,
             samples,
         )
@@ -411,8 +418,8 @@ def _of_source(
     thresholds: Mapping[str, float],
     samples: int,
 ) -> dict:
-    """Return the figures of the photos that are a source's `own`, ranked among all that are
-    given."""
+    """Return the figures of the photos of a source; those that are not its own count for the AUC
+    alone."""
     truth = _truth(photos)
     auc = weighted_auc(truth, scores)
 

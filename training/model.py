@@ -8,6 +8,7 @@ not averaged away, and the map is what the verdict is made of.
 from __future__ import annotations
 
 import math
+import zipfile
 from pathlib import Path
 
 import keras
@@ -90,11 +91,18 @@ def _start_from(path: Path, model: keras.Model) -> None:
     if not path.is_file():
         raise UserError(f"--backbone-weights {path} is not a file: give the path of a network.")
     try:
-        copy_weights(keras.models.load_model(path, compile=False), model)
-    except ValueError as error:
+        network = keras.models.load_model(path, compile=False)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(
-            f"--backbone-weights {path} is a network of another kind than --head asks for: give "
-            "one that `train` made with the same head."
+            f"--backbone-weights {path} cannot be loaded as a Keras network: give one that `train` "
+            "made."
+        ) from error
+    try:
+        copy_weights(network, model)
+    except (ValueError, StopIteration) as error:
+        raise UserError(
+            f"--backbone-weights {path} is a network of another kind: give one that `train` made "
+            "with the same --head and --hidden-units."
         ) from error
 
 

@@ -196,6 +196,7 @@ KNOWN = {
         changed="all",
         labels=("fake",),
         shares_photos=False,
+        named_groups=False,  # what stands before `__` is a set
         terms="Made from photos of the other sets, whose terms hold.",
     ),
     "web": Source(
