@@ -5,23 +5,15 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import Field, fields
-from difflib import get_close_matches
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import get_args, get_type_hints
 
 from space.photos import PhotoError
 from training.config import DEFAULT_RECIPE, RECIPES, SPLITS, PrepareConfig, TrainConfig
 from training.errors import UserError
+from training.flags import EXAMPLES, TRAIN_FLAGS, add_flags, check_verb, read_settings
 
-# Settings that are flags of `train`; the others are for experiments, by --set.
-TRAIN_FLAGS = ("data", "run", "backbone_weights", "input_size", "epochs", "epoch_photos")
-TRAIN_FLAGS += ("batch_size", "learning_rate", "composites", "seed")
-EXAMPLES = """examples:
-  python -m training {verb} --run runs/mine
-  python -m training {verb} --recipe short --seed 8 --set erasing=0 --run runs/no-erasing-8
-"""
 SPLIT_CHOICES = {"test": ("test",), "unseen": ("validation", "test"), "all": SPLITS}
 DATA = {"type": Path, "help": "prepared folder (default: the one that it was trained on)"}
 
@@ -34,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     log.setLevel(logging.INFO)
     arguments = sys.argv[1:] if arguments is None else arguments
     parser, verbs = _parser()
-    _check_verb(parser, verbs, arguments)
+    check_verb(parser, verbs, arguments)
     options = vars(parser.parse_args(arguments))
     try:
         return options.pop("call")(**options) or 0
@@ -51,17 +43,6 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 130
-
-
-def _check_verb(
-    parser: argparse.ArgumentParser, verbs: Collection[str], arguments: Sequence[str]
-) -> None:
-    """End the program where the first argument is no verb, with those that it may have meant."""
-    if not arguments or arguments[0].startswith("-") or arguments[0] in verbs:
-        return
-    close = get_close_matches(arguments[0], verbs)
-    advice = f"did you mean {' or '.join(close)}?" if close else f"use one of {', '.join(verbs)}."
-    parser.error(f"there is no verb {arguments[0]}: {advice}")
 
 
 def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
@@ -92,14 +73,14 @@ def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
 
 def _add_making_verbs(add: Callable) -> None:
     prepare = add(_prepare, "turn photos or the Kaggle download into an ImageFolder")
-    _add_flags(prepare, PrepareConfig)
+    add_flags(prepare, PrepareConfig)
     train = add(_train, "fine-tune the network on a prepared folder")
     export = add(_export, "convert a run to LiteRT and keep the fastest variant that is as good")
     export.add_argument("run", metavar="RUN", type=Path, help="folder of a run")
     export.add_argument("--data", **DATA)
     export.add_argument("--output", type=Path, help="folder to write (default: RUN/export)")
     run = add(_run, "prepare, train, evaluate and export in turn")
-    _add_flags(run, PrepareConfig, without=("output", "seed"))
+    add_flags(run, PrepareConfig, without=("output", "seed"))
     for verb, name in ((train, "train"), (run, "run")):
         verb.formatter_class = argparse.RawDescriptionHelpFormatter
         verb.epilog = EXAMPLES.format(verb=name)
@@ -108,7 +89,7 @@ def _add_making_verbs(add: Callable) -> None:
             "--recipe", choices=list(RECIPES), default=DEFAULT_RECIPE, help="settings to start from"
         )
         without = tuple({field.name for field in fields(TrainConfig)} - {*TRAIN_FLAGS})
-        _add_flags(group, TrainConfig, without)
+        add_flags(group, TrainConfig, without)
         group.add_argument(
             "--set",
             dest="settings",
@@ -237,63 +218,6 @@ def _add_web(add: Callable) -> None:
     )
 
 
-def _read_settings(texts: Sequence[str]) -> dict[str, object]:
-    """Return what `--set KEY=VALUE` sets.
-
-    Raises:
-        UserError: there is no such setting, or it takes another kind of value.
-    """
-    kinds = get_type_hints(TrainConfig)
-    found = {}
-    for text in texts:
-        key, _, value = text.partition("=")
-        name = key.replace("-", "_")
-        if name not in kinds:
-            close = get_close_matches(name, kinds)
-            advice = f"did you mean {' or '.join(close)}?" if close else "see training/config.py."
-            raise UserError(f"--set {text}: there is no setting {key}: {advice}")
-        kind = kinds[name]
-        try:
-            found[name] = {"true": True, "false": False}[value] if kind is bool else kind(value)
-        except (ValueError, KeyError):
-            wanted = "true or false" if kind is bool else f"a value of type {kind.__name__}"
-            raise UserError(f"--set {text}: {name} takes {wanted}.") from None
-    return found
-
-
-def _add_flags(parser: argparse._ActionsContainer, config: type, without: tuple = ()) -> None:
-    """Make every field a flag; flags that are not given stay out of the result."""
-    recipes = RECIPES if config is TrainConfig else {}
-    hints = get_type_hints(config, include_extras=True)
-    for field in fields(config):
-        if field.name in without:
-            continue
-        kind, text, *_ = get_args(hints[field.name])
-        how: dict = {"type": kind}
-        if kind is bool:
-            how = {"action": argparse.BooleanOptionalAction}
-        elif kind == tuple[str, ...]:
-            how = {"action": "append"}
-        elif kind == Path | None:
-            how = {"type": Path, "metavar": "FILE"}
-        parser.add_argument(
-            f"--{field.name.replace('_', '-')}",
-            default=argparse.SUPPRESS,
-            help=f"{text} ({_default(field, recipes)})",
-            **how,
-        )
-
-
-def _default(field: Field, recipes: Mapping[str, dict]) -> str:
-    """Return a setting's default, and that of every recipe that has another."""
-    texts = [f"default: {field.default}"]
-    for name, settings in recipes.items():
-        value = settings.get(field.name, field.default)
-        if value != field.default:
-            texts.append(f"{name}: {value}")
-    return "; ".join(texts)
-
-
 # Imports wait until a verb needs them: Keras alone takes ten seconds.
 
 
@@ -312,9 +236,10 @@ def _prepare(**flags) -> None:
 
 
 def _train(resume: bool, recipe: str, settings: Sequence[str], **flags) -> None:
+    flags |= read_settings(settings)  # what is wrong there shows before Keras is loaded
     from training.fit import train_recipe
 
-    train_recipe(recipe, flags | _read_settings(settings), resume=resume)
+    train_recipe(recipe, flags, resume=resume)
 
 
 def _evaluate(
@@ -352,7 +277,7 @@ def _run(resume: bool, recipe: str, settings: Sequence[str], **flags) -> None:
     if "data" in flags:
         prepare_flags["output"] = flags["data"]
     train_flags = {name: flags[name] for name in flags.keys() - (prepare_names - {"seed"})}
-    config = TrainConfig(**{**RECIPES[recipe], **train_flags, **_read_settings(settings)})
+    config = TrainConfig(**{**RECIPES[recipe], **train_flags, **read_settings(settings)})
     # Before the data is made anew; and a run that was interrupted earlier than that starts here.
     resume = is_started(config.run, resume)
     _prepare(**prepare_flags)
