@@ -21,6 +21,9 @@ if __package__:
     from .judgements import Judgement
     from .lean_gradio import gr
     from .photos import PhotoError, animation_note, open_photo
+    from .provenance import Provenance
+    from .provenance import read as read_provenance
+    from .provenance_views import framed
     from .reports import download_link, report, sha256_of
     from .service import PhotoAnswer, Service, check_list, file_name
     from .verdicts import by_urgency
@@ -34,6 +37,9 @@ else:
     from judgements import Judgement
     from lean_gradio import gr
     from photos import PhotoError, animation_note, open_photo
+    from provenance import Provenance
+    from provenance import read as read_provenance
+    from provenance_views import framed
     from reports import download_link, report, sha256_of
     from service import PhotoAnswer, Service, check_list, file_name
     from verdicts import by_urgency
@@ -146,6 +152,8 @@ class Screens:
         judgements = self.service.judge(content, whole_picture)
         opened = open_photo(content)
         shown = answer(opened, judgements, self.service.detector, animation_note(content))
+        verdicts = [one.prediction.verdict for one in judgements]
+        shown = framed(shown, read_provenance(content), verdicts)
         if judgements:
             shown += self._save_report(shown, {file_name(photo): sha256_of(path)})
         yield screen(shown, extra=not judgements)
@@ -153,9 +161,11 @@ class Screens:
     def _photos(self, photos: list[dict], stopped: Event) -> Iterator[Screen]:
         check_list(photos)
         rows, lines, files, shown_at = [], [], {}, monotonic()
-        for number, (judged, judgements) in enumerate(self.service.judge_each(photos, False), 1):
-            rows += _rows(judged, judgements)
-            lines += _lines(judged)
+        for number, (judged, judgements, found) in enumerate(
+            self.service.judge_each(photos, False), 1
+        ):
+            rows += _rows(judged, judgements, found)
+            lines += _lines(judged, found)
             if judgements:
                 files[judged["file"]] = sha256_of(photos[number - 1]["path"])
             if stopped.is_set():
@@ -179,7 +189,8 @@ class Screens:
         except VideoCancelled:
             yield screen(STOPPED)
             return
-        shown = video_answer(judged, service.detector)
+        verdicts = [person.verdict for person in judged.people]
+        shown = framed(video_answer(judged, service.detector), read_provenance(path), verdicts)
         yield screen(shown + self._save_report(shown, {name: sha256_of(path)}))
 
     def _save_report(self, shown: str, files: dict[str, str]) -> str:
@@ -238,16 +249,18 @@ def _told(
     return future.result()
 
 
-def _rows(judged: PhotoAnswer, judgements: list[Judgement]) -> list[Row]:
+def _rows(judged: PhotoAnswer, judgements: list[Judgement], found: Provenance | None) -> list[Row]:
     """Return what the table shows of a photo."""
-    name, total, note = judged["file"], len(judgements), judged["note"]
+    said = f"The file says: {found.summary}." if found and found.statement else ""
+    name, total = judged["file"], len(judgements)
+    note = " ".join(part for part in (judged["note"], said) if part)
     if not judgements:
         return [Row(name, 0, problem=judged["error"] or "No face found.", note=note)]
     ranked = by_urgency(judgements)
     return [Row(name, total, number, one, note=note) for number, one in enumerate(ranked, start=1)]
 
 
-def _lines(judged: PhotoAnswer) -> list[dict[str, object]]:
+def _lines(judged: PhotoAnswer, found: Provenance | None) -> list[dict[str, object]]:
     """Return what the CSV file says of a photo: a row for each face, or one that says why there
     is none."""
     nothing = {"box": None, "verdict": "", "probability": None, "reason": None}
@@ -266,6 +279,7 @@ def _lines(judged: PhotoAnswer) -> list[dict[str, object]]:
                 "verdict": face["verdict"],
                 "probability of fake": "" if probability is None else f"{probability:.3f}",
                 "reason": " ".join(part for part in (reason, judged["note"]) if part),
+                "the file says": found.summary if found else "",
                 "model": judged["model"],
             }
         )

@@ -13,6 +13,8 @@ if __package__:  # imported by the benchmark
     from .judgements import Judgement
     from .lean_gradio import gr
     from .photos import PhotoError, PhotoSource, animation_note, printable
+    from .provenance import Provenance
+    from .provenance import read as read_provenance
     from .video import VideoError, judge_video
     from .views import summary
 else:
@@ -22,6 +24,8 @@ else:
     from judgements import Judgement
     from lean_gradio import gr
     from photos import PhotoError, PhotoSource, animation_note, printable
+    from provenance import Provenance
+    from provenance import read as read_provenance
     from video import VideoError, judge_video
     from views import summary
 
@@ -49,13 +53,25 @@ class FaceAnswer(TypedDict):
     heatmap: list[list[float]]
 
 
+class FindingAnswer(TypedDict):
+    """One thing that a file says of itself: see `Finding`."""
+
+    kind: str
+    sentence: str
+    value: str
+    trust: str
+    source: str
+    claim: str
+
+
 class PhotoAnswer(TypedDict):
-    """What the model says about a photo."""
+    """What the model says about a photo, and what its file says of itself."""
 
     file: str
     sentence: str
     faces: list[FaceAnswer]
     note: str
+    provenance: list[FindingAnswer]
     error: str | None
     model: str
     face_finder: str
@@ -75,7 +91,7 @@ class PersonAnswer(TypedDict):
 
 
 class VideoAnswer(TypedDict):
-    """What the model says about a clip."""
+    """What the model says about a clip, and what its file says of itself."""
 
     file: str
     sentence: str
@@ -84,6 +100,7 @@ class VideoAnswer(TypedDict):
     people: list[PersonAnswer]
     others: int
     note: str
+    provenance: list[FindingAnswer]
     model: str
     face_finder: str
 
@@ -124,7 +141,8 @@ class Service:
             _check_flag(whole_picture)
             path = uploaded_path(photo, "photo")
             judgements = self.judge(path, whole_picture)
-        return self._photo_answer(photo, judgements, note=animation_note(path))
+        note, found = animation_note(path), read_provenance(path)
+        return self._photo_answer(photo, judgements, note=note, found=found)
 
     def judge_photos(
         self, photos: list[gr.FileData], whole_picture: bool = False
@@ -138,7 +156,7 @@ class Service:
         with _errors_shown("These photos cannot be judged"):
             _check_flag(whole_picture)
             check_list(photos)
-        return [answer for answer, _ in self.judge_each(photos, whole_picture)]
+        return [answer for answer, *_ in self.judge_each(photos, whole_picture)]
 
     def judge_video(self, clip: gr.FileData) -> VideoAnswer:
         """Judge every person of a clip.
@@ -147,8 +165,15 @@ class Service:
             clip: mp4, mov or webm, up to 100 MB and 5 minutes.
         """
         with _errors_shown("This clip cannot be judged"):
-            judged = judge_video(uploaded_path(clip, "clip"), self.detector, self.finder)
-        return {"file": file_name(clip), **judged.as_dict(), **self._names()}
+            path = uploaded_path(clip, "clip")
+            judged = judge_video(path, self.detector, self.finder)
+        provenance = read_provenance(path).to_json()
+        return {
+            "file": file_name(clip),
+            **judged.as_dict(),
+            "provenance": provenance,
+            **self._names(),
+        }
 
     def judge(self, photo: PhotoSource, whole_picture: bool) -> list[Judgement]:
         """Judge the faces of a photo, or all of it.
@@ -162,17 +187,19 @@ class Service:
 
     def judge_each(
         self, photos: list[dict], whole_picture: bool
-    ) -> Iterator[tuple[PhotoAnswer, list[Judgement]]]:
-        """Yield each photo's answer, and the judgements that it is made of."""
+    ) -> Iterator[tuple[PhotoAnswer, list[Judgement], Provenance | None]]:
+        """Yield each photo's answer, the judgements that it is made of, and what its file says of
+        itself, unless it cannot be judged."""
         for number, photo in enumerate(photos):
             try:
                 path = uploaded_path(photo, f"photos[{number}]")
                 judgements = self.judge(path, whole_picture)
             except PhotoError as error:
-                yield self._photo_answer(photo, [], error=str(error)), []
+                yield self._photo_answer(photo, [], error=str(error)), [], None
             else:
-                note = animation_note(path)
-                yield self._photo_answer(photo, judgements, note=note), judgements
+                note, found = animation_note(path), read_provenance(path)
+                answer = self._photo_answer(photo, judgements, note=note, found=found)
+                yield answer, judgements, found
 
     def _photo_answer(
         self,
@@ -180,6 +207,7 @@ class Service:
         judgements: list[Judgement],
         *,
         note: str = "",
+        found: Provenance | None = None,
         error: str | None = None,
     ) -> PhotoAnswer:
         return {
@@ -187,6 +215,7 @@ class Service:
             "sentence": error or summary(judgements),
             "faces": [judgement.as_dict() for judgement in judgements],
             "note": note,
+            "provenance": found.to_json() if found else [],
             "error": error,
             **self._names(),
         }

@@ -54,6 +54,8 @@ def _judge_all(options: argparse.Namespace, detector: Detector, finder: FaceFind
     exit_code = 0
     for file in _files(options.files):
         answer = _judge_file(detector, finder, file)
+        if options.provenance:
+            answer["provenance"] = _provenance(file)
         exit_code = 1 if "error" in answer else exit_code
         if options.json:
             print(json.dumps(answer), flush=True)
@@ -61,6 +63,9 @@ def _judge_all(options: argparse.Namespace, detector: Detector, finder: FaceFind
             print(f"{answer['file']}: {answer['error']}", file=sys.stderr)
         else:
             print("\n".join(_lines(answer)), flush=True)
+        if not options.json:
+            for finding in answer.get("provenance", ()):
+                print(f"    {finding['sentence']} [{finding['trust']}]", flush=True)
     return exit_code
 
 
@@ -86,6 +91,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--whole-picture",
         action="store_true",
         help="look for no face: judge the centred square of each photo",
+    )
+    parser.add_argument(
+        "--provenance",
+        action="store_true",
+        help="also say what each file says of itself: Content Credentials, XMP, EXIF, notes",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a file")
     options = parser.parse_args(arguments)
@@ -146,6 +156,14 @@ def _judge_clip(detector: Detector, finder: FaceFinder | None, file: str) -> dic
     except ImportError as error:
         raise PhotoError(f"Clips cannot be judged ({error}): install the package.") from error
     return judge_video(file, detector, finder).as_dict()
+
+
+def _provenance(file: str) -> list[dict[str, str]]:
+    if __package__:
+        from .provenance import read
+    else:
+        from provenance import read
+    return read(file).to_json()
 
 
 def _lines(answer: dict) -> list[str]:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset, Features
 from datasets import Image as ImageFeature
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from space.detector import BUNDLED, load_bundled
 from space.faces import load_face_finder
@@ -277,3 +277,15 @@ def test_ray_is_asked_for_where_it_is_missing(listed, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ray", None)
     told = refusal(capsys, listed, "--output", "rows.parquet", "--engine", "ray")
     assert '`pip install "ray[data]"`' in told
+
+
+def test_what_files_say_of_themselves_is_in_columns_on_request(photos, tmp_path):
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Software", "Midjourney")
+    folder = Path(shutil.copytree(photos, tmp_path / "photos"))
+    Image.open(folder / "one.png").save(folder / "one.png", pnginfo=info)
+    rows = score(folder, tmp_path / "rows.parquet", "--provenance")
+    assert list(rows[0]) == [*SCHEMA.names, "provenance", "provenance_trust"]
+    said = {Path(row["file"]).name: (row["provenance"], row["provenance_trust"]) for row in rows}
+    assert said["one.png"] == ("made by AI", "written by anybody")
+    assert said["two.png"] == said["bad.jpg"] == (None, None)

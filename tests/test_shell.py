@@ -98,3 +98,18 @@ def test_a_reader_that_has_enough_ends_it_quietly(portrait):
     assert result.stdout.startswith(str(portrait))
     assert result.returncode == 0
     assert "Error" not in result.stderr
+
+
+def test_what_a_file_says_of_itself_is_told_on_request(portrait, capsys):
+    Image.open(portrait).save(portrait, comment="made with \u202e\x1b[31mGIMP")
+    assert shell.main([str(portrait)]) == 0
+    assert "Content Credentials" not in capsys.readouterr().out
+    assert shell.main(["--provenance", str(portrait)]) == 0
+    _, *told = capsys.readouterr().out.splitlines()
+    assert told[0].endswith("[unknown]")
+    assert any("GIMP" in line and line.endswith("[written by anybody]") for line in told)
+    assert not {"\x1b", "\u202e"} & set("".join(told))
+    assert shell.main(["--provenance", "--json", str(portrait), "none.jpg"]) == 1
+    photo, missing = map(json.loads, capsys.readouterr().out.splitlines())
+    assert photo["provenance"][0]["kind"] == "credentials"
+    assert missing["provenance"][0]["kind"] == "unreadable"

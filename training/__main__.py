@@ -151,6 +151,11 @@ def _add_score(add: Callable) -> None:
     score.add_argument(
         "--whole-picture", action="store_true", help="look for no face, judge the whole picture"
     )
+    score.add_argument(
+        "--provenance",
+        action="store_true",
+        help="add columns with what each file says of how it was made",
+    )
     score.add_argument("--workers", type=int, help="processes (default: one a core)")
     score.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     score.add_argument(

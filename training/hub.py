@@ -50,19 +50,30 @@ NETWORKS = ("deepfake_cnn.keras", "deepfake_cnn.h5")  # `training.fit` names the
 RUN_FILES = (*NETWORKS, "history.csv", "curves.png")
 UNPACKED = ("metadata.json", "model.weights.h5")  # of a `.keras` file, beside `config.json`
 CODE_FILES = (
+    "clip_notes.py",
     "contract.py",
+    "credentials.py",
     "crops.py",
     "detector.py",
+    "exif.py",
     "faces.py",
     "finder.py",
+    "findings.py",
     "handler.py",
+    "jpeg_hints.py",
     "judgements.py",
+    "known_tools.py",
     "loading.py",
+    "notes.py",
     "people.py",
     "photos.py",
+    "preview.py",
+    "provenance.py",
     "quality.py",
     "shell.py",
+    "source_types.py",
     "video.py",
+    "xmp.py",
     "yunet.py",
 )
 DATA_FILES = ("README.md", "prepare_report.json", "source_pairs.csv")

@@ -41,6 +41,7 @@ def score(
     model: str | None = None,
     split: str | None = None,
     whole_picture: bool = False,
+    provenance: bool = False,
     workers: int | None = None,
     resume: bool = False,
 ) -> None:
@@ -52,6 +53,8 @@ def score(
         model: folder or Hub repository; the bundled one where it is not given.
         split: of a dataset.
         whole_picture: look for no face, judge the centred square of each photo.
+        provenance: add columns with what each file says of how it was made, and how far to trust
+            that.
         workers: number of processes, by default one a core.
         resume: go on with a run that was interrupted.
 
@@ -66,7 +69,7 @@ def score(
     if resume and not started:
         log.info("%s is finished already.", output)
         return
-    config = ScorerConfig.read(model, whole_picture=whole_picture)
+    config = ScorerConfig.read(model, whole_picture=whole_picture, provenance=provenance)
     settings = _settings(where, split, config)
     if started:
         parts.check_settings(settings)
@@ -133,11 +136,11 @@ class _Run:
         progress = {"desc": "Scoring", "unit": "photo", "smoothing": 0}
         with tqdm(total=self._collection.total, **progress) as bar:
             for chunk, rows in score_chunks(self._unfinished(bar), config, workers, bar.update):
-                table = to_table(rows)
+                table = to_table(rows, config.schema)
                 self._parts.write(chunk, table)
                 self._scored += _count_chunk(chunk, table)
         seconds = time.monotonic() - start
-        self._parts.merge(self._chunks)
+        self._parts.merge(self._chunks, config.schema)
         counts = self._earlier + self._scored
         log_counts(self._parts.output, config.judged, counts, self._scored, seconds)
 
@@ -165,6 +168,7 @@ def _settings(where: str, split: str | None, config: ScorerConfig) -> dict[str, 
         "input": where,
         "split": split,
         "face_finder": config.finder,
+        "provenance": config.provenance,
         "model_sha256": description["sha256"],
         **{name: description[name] for name in ("thresholds", "calibration", "crop_margin")},
         "chunk": [CHUNK_PHOTOS, CHUNK_BYTES],

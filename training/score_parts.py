@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 from training.errors import UserError
 from training.folders import check_replaceable, replaced_folder
 from training.score_inputs import Chunk
-from training.score_rows import SCHEMA
 
 WRITERS = {".parquet": pq.ParquetWriter, ".csv": pyarrow.csv.CSVWriter}
 SETTINGS = "settings.json"
@@ -92,8 +91,8 @@ class Parts:
             raise self._changed()
         return table
 
-    def merge(self, number: int) -> None:
-        """Write the output out of so many parts, all at once, and remove them.
+    def merge(self, number: int, schema: pa.Schema) -> None:
+        """Write the output out of so many parts with these columns, all at once, and remove them.
 
         Raises:
             UserError: there are more parts than that.
@@ -101,7 +100,7 @@ class Parts:
         if self._path(number).is_file():
             raise self._changed()
         partial = self.output.with_name(f".{self.output.name}.partial")
-        with WRITERS[self.output.suffix](partial, SCHEMA) as writer:
+        with WRITERS[self.output.suffix](partial, schema) as writer:
             for table in self._tables(number):
                 writer.write_table(table)
         partial.replace(self.output)

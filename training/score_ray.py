@@ -45,6 +45,7 @@ def score_on_ray(
     model: str | None = None,
     split: str | None = None,
     whole_picture: bool = False,
+    provenance: bool = False,
     workers: int | None = None,
     address: str | None = None,
 ) -> None:
@@ -61,6 +62,7 @@ def score_on_ray(
         model: see `score`; a folder must be on every node.
         split: see `find_collection`; an input with one is a dataset.
         whole_picture: see `score`.
+        provenance: see `score`.
         workers: number of processes in the cluster, by default one a core.
         address: of the cluster; by default that of `RAY_ADDRESS`, or else Ray is started here.
 
@@ -73,7 +75,7 @@ def score_on_ray(
         raise UserError(f"--output {output} does not end in .parquet: Ray writes nothing else.")
     if output.exists():
         raise UserError(f"{output} exists already: remove it or give another --output.")
-    config = ScorerConfig.read(model, whole_picture=whole_picture)
+    config = ScorerConfig.read(model, whole_picture=whole_picture, provenance=provenance)
     collection = find_collection(where, split)
     if not collection.in_files:
         raise UserError(f"{where} is a dataset: --engine ray takes folders, globs and lists.")
@@ -93,11 +95,12 @@ class RayScorer:
     def __init__(self, config: ScorerConfig) -> None:
         # Ray would score the batch of a photo that kills its process again and again.
         self._process = ScorerProcess(config)
+        self._schema = config.schema
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Return the rows of a batch of photos, given by their `name` and `source`."""
         photos = [Photo(one["name"], one["source"]) for one in batch.to_pylist()]
-        return to_table(self._process.score(Chunk(0, photos)))
+        return to_table(self._process.score(Chunk(0, photos)), self._schema)
 
 
 def _write_rows(

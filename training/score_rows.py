@@ -17,6 +17,7 @@ from space.detector import Detector, load_bundled
 from space.faces import FaceFinder, FaceFinderError, load_face_finder
 from space.judgements import Judgement
 from space.photos import PhotoError, printable
+from space.provenance import read as read_provenance
 from training.errors import UserError
 from training.score_inputs import Photo
 
@@ -36,6 +37,8 @@ SCHEMA = pa.schema(
     }
 )
 
+PROVENANCE = {"provenance": pa.string(), "provenance_trust": pa.string()}  # on request
+
 Row = dict[str, object]
 
 
@@ -47,11 +50,19 @@ class ScorerConfig:
         model: folder or Hub repository of the model; `None` for the bundled one.
         description: of that model.
         finder: name of the face finder; `None` where the whole picture is judged.
+        provenance: whether to read what each file says of itself.
     """
 
     model: str | None
     description: DetectorConfig
     finder: str | None
+    provenance: bool = False
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of the rows."""
+        more = PROVENANCE if self.provenance else {}
+        return pa.schema([*SCHEMA, *(pa.field(name, kind) for name, kind in more.items())])
 
     @property
     def judged(self) -> str:
@@ -59,14 +70,16 @@ class ScorerConfig:
         return "faces" if self.finder else "whole pictures"
 
     @classmethod
-    def read(cls, model: str | None, *, whole_picture: bool) -> ScorerConfig:
+    def read(
+        cls, model: str | None, *, whole_picture: bool, provenance: bool = False
+    ) -> ScorerConfig:
         """Look at what can be loaded here.
 
         Raises:
             UserError: the model or the face finder cannot be loaded.
         """
         detector, finder = _load(model, whole_picture=whole_picture)
-        return cls(model, detector.config, finder and finder.name)
+        return cls(model, detector.config, finder and finder.name, provenance)
 
     def load(self) -> Scorer:
         """Return the scorer, for a process that runs beside others like it.
@@ -83,9 +96,9 @@ class ScorerConfig:
         return {"file": printable(name), "model_sha256": self.description.sha256, **values}
 
 
-def to_table(rows: Iterable[Row]) -> pa.Table:
-    """Return rows as a table with the columns of `SCHEMA`."""
-    return pa.Table.from_pylist(list(rows), SCHEMA)
+def to_table(rows: Iterable[Row], schema: pa.Schema = SCHEMA) -> pa.Table:
+    """Return rows as a table with the columns of a schema."""
+    return pa.Table.from_pylist(list(rows), schema)
 
 
 class Scorer:
@@ -110,21 +123,23 @@ class Scorer:
         """Score a photo.
 
         Returns:
-            A row with the columns of `SCHEMA` for each face, largest first. `face` counts from 0;
-            `left`, `top`, `width` and `height` are px of the upright photo; `probability` is that
-            of fake. A photo without a face has one row without `face`, `verdict` and `error`; a
-            whole picture one with a `verdict`, but no `face`; and one that cannot be scored one
-            with an `error`.
+            A row with the columns of `ScorerConfig.schema` for each face, largest first. `face`
+            counts from 0; `left`, `top`, `width` and `height` are px of the upright photo;
+            `probability` is that of fake. A photo without a face has one row without `face`,
+            `verdict` and `error`; a whole picture one with a `verdict`, but no `face`; and one that
+            cannot be scored one with an `error`.
         """
         try:
-            judgements = self._judge(_content(photo.source))
+            content = _content(photo.source)
+            judgements = self._judge(content)
+            said = _provenance(content) if self._config.provenance else {}
         except PhotoError as error:
             return [self._config.row(photo.name, error=str(error))]
         except Exception as error:  # whatever it was, it is told, and the other photos are scored
             text = f"The photo cannot be scored ({error!r}): leave it out."
             return [self._config.row(photo.name, error=text)]
         values = [_values(number, one) for number, one in enumerate(judgements)]
-        return [self._config.row(photo.name, **one) for one in values or [{}]]
+        return [self._config.row(photo.name, **one, **said) for one in values or [{}]]
 
     def _judge(self, content: str | bytes) -> list[Judgement]:
         if self._finder is None:
@@ -154,6 +169,12 @@ def _content(source: str | bytes | None) -> str | bytes:
         raise PhotoError(
             f"The photo cannot be fetched ({type(error).__name__}): check its address."
         ) from error
+
+
+def _provenance(content: str | bytes) -> Row:
+    """Return what a file says of how it was made and how far to trust that, if it says so."""
+    said = read_provenance(content).statement
+    return {"provenance": str(said.claim), "provenance_trust": str(said.trust)} if said else {}
 
 
 def _values(number: int, judgement: Judgement) -> Row:
