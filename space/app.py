@@ -8,32 +8,51 @@ from __future__ import annotations
 
 import os
 import sys
+from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 
+from about import about_page
 from contract import DetectorError
 from detector import load_bundled, load_detector
 from faces import FaceFinderError, load_face_finder
 from guard import Page, RefuseAddresses
 from lean_gradio import gr
-from service import Service
+from reports import STYLE
+from screens import Screens, first_screen
+from service import MAX_PHOTOS, Service
 from starlette.middleware import Middleware
 from video import MAX_BYTES, MAX_SECONDS
-from views import STYLE, caution
 
 TITLE = "Deepfake face detector"
-INTRO = (
-    "Has the face in a photo or a clip been tampered with? Every face is found and judged on its "
-    "own, with how sure the model is and where it looked. Nothing that you upload is kept."
-)
+INTRO = "Finds every face in a photo or clip and says whether it shows signs of manipulation."
+KEPT = "Nothing that you upload is kept."
 CLIP_LIMITS = f"mp4, mov or webm, up to {MAX_BYTES // 10**6} MB and {MAX_SECONDS // 60} minutes"
 PHOTO_TYPES = ["image", ".heic", ".heif", ".mpo"]
-EXAMPLES = Path(__file__).with_name("examples")
-PROGRAMS = Path(__file__).with_name("programs.md")
+HERE = Path(__file__).parent
+EXAMPLES, PROGRAMS = HERE / "examples", HERE / "programs.md"
+SCRIPT, SAMPLE = HERE / "page.js", HERE / "sample.html"
+CLIPS = (".mp4", ".mov", ".webm")
 TEXTS = (".md", ".txt")  # beside the examples, about their origin
+CAPTIONS = {  # what an example is, not what the model says about it
+    "portrait": "A real portrait",
+    "portrait-mouth-replaced": "The same, mouth replaced by hand",
+    "generated-face": "Made by a generator",
+    "portrait-clip": "The real portrait as a clip",
+}
 CLEANING = (300, 600)  # s between two rounds, and the age of what they delete
 CORES = os.cpu_count() or 1
+PORT = os.environ.get("GRADIO_SERVER_PORT", "7860")
 WAITING = 200  # calls that may wait for their turn
+THEME = gr.themes.Default(
+    primary_hue="indigo",
+    neutral_hue="slate",
+    font=["ui-sans-serif", "system-ui", "sans-serif"],
+    font_mono=["ui-monospace", "monospace"],
+)
+PHOTO = {"concurrency_limit": CORES, "concurrency_id": "photo"}
+CLIP = {"concurrency_limit": 1, "concurrency_id": "video"}
+OF_PAGE = {"preprocess": False, "api_visibility": "private", "show_progress": "hidden"}
 
 
 def load_service() -> Service:
@@ -52,88 +71,199 @@ def load_service() -> Service:
         return Service(load_bundled(), finder, notice=str(error))
 
 
-def find_examples() -> list[str]:
-    """Return the paths of the photos that the page offers to try, if there are any."""
-    return [str(path) for path in sorted(EXAMPLES.glob("*")) if path.suffix.lower() not in TEXTS]
+def find_examples() -> list[Path]:
+    """Return the photos and clips that the page offers to try, in the order of `CAPTIONS`."""
+    order = [*CAPTIONS]
+    found = [path for path in EXAMPLES.glob("*") if path.suffix.lower() not in TEXTS]
+    return sorted(
+        found,
+        key=lambda path: (order.index(path.stem) if path.stem in order else len(order), path.name),
+    )
 
 
 def build_page(service: Service) -> gr.Blocks:
     """Return the page."""
+    screens = Screens(service)
     with Page(title=TITLE, analytics_enabled=False, delete_cache=CLEANING) as page:
-        gr.Markdown(f"# {TITLE}\n{INTRO}")
-        gr.HTML(caution(service.detector.config))
-        with gr.Tab("Photo"):
-            _photo_tab(service)
-        with gr.Tab("Video"):
-            _video_tab(service)
-        with gr.Tab("Several photos"):
-            _photos_tab(service)
-        with gr.Tab("For programs"):
-            gr.Markdown(PROGRAMS.read_text(encoding="utf-8"))
-        gr.Markdown(service.describe_models(), elem_id="notice")
-        page.unload(service.stop_video)
+        gr.HTML(_header(service.notice), apply_default_css=False)
+        with gr.Tabs() as tabs:
+            with gr.Tab("Photo", id="photo"):
+                clip_examples = _photo_tab(screens)
+            with gr.Tab("Video", id="video"):
+                outputs = _video_tab(screens)
+            with gr.Tab("Several photos", id="photos"):
+                _photos_tab(screens)
+            with gr.Tab("How good is it?", id="about"):
+                about = about_page(service.detector, service.describe_models())
+                gr.HTML(about, apply_default_css=False)
+            with gr.Tab("For programs", id="programs"):
+                gr.Markdown(_programs())
+        for button, path in clip_examples:
+            _judge_example_clip(button, path, screens, tabs, outputs)
+        page.unload(screens.stop)
         for call in (service.judge_photo, service.judge_photos):
-            gr.api(call, concurrency_limit=CORES, concurrency_id="photo")
-        gr.api(service.judge_video, concurrency_limit=1, concurrency_id="video")
+            gr.api(call, **PHOTO)
+        gr.api(service.judge_video, **CLIP)
     return page
 
 
-def _photo_tab(service: Service) -> None:
-    with gr.Row():
-        with gr.Column(scale=1):
-            photo = gr.Image(label="Photo", sources=["upload", "webcam", "clipboard"], height=320)
-            if examples := find_examples():
-                labels = [Path(path).stem.replace("-", " ") for path in examples]
-                gr.Examples(examples, photo, label="Photos to try", example_labels=labels)
-        with gr.Column(scale=2):
-            answer = gr.HTML(label="Answer", show_label=False, min_height=120)
-            whole = gr.Button("Judge the whole picture anyway", visible=False)
-            strength = _strength_slider()
-    show = {"outputs": [answer, whole, strength], "concurrency_limit": CORES}
-    show |= {"concurrency_id": "photo", "preprocess": False, "api_visibility": "private"}
-    photo.change(service.show_photo, photo, **show)
-    whole.click(service.show_whole_picture, photo, **show)
-
-
-def _strength_slider() -> gr.Slider:
-    slider = gr.Slider(0, 1, 0.6, step=0.05, label="Strength of the heatmap", visible=False)
-    slider.input(
-        None,
-        slider,
-        js="value => { document.documentElement.style.setProperty('--heat', value); }",
+def _header(notice: str) -> str:
+    """Return the top of the page, with what is to be said about the model in use."""
+    line = ""
+    if notice:
+        line = f'<p class="notice">{escape(notice)} The bundled model answers in its place.</p>'
+    return (
+        f'<header class="top"><h1>{TITLE}</h1><p>{INTRO}</p>{line}</header>'
+        '<div id="said" role="status" class="unseen"></div>'
     )
-    return slider
 
 
-def _video_tab(service: Service) -> None:
-    clip = gr.Video(label=f"Clip ({CLIP_LIMITS})", sources=["upload"], height=320)
-    stop = gr.Button("Stop", visible=False)
-    answer = gr.HTML(label="Answer", show_label=False, min_height=120)
-    private = {"queue": False, "api_visibility": "private"}
-    clip.upload(lambda: gr.update(visible=True), None, stop, **private).then(
-        service.show_video,
-        clip,
-        answer,
-        concurrency_limit=1,
-        concurrency_id="video",
-        preprocess=False,
+def _programs() -> str:
+    """Return what programmers are told, with the address that the page has."""
+    host = os.environ.get("SPACE_HOST")  # set in a Space
+    address = f"https://{host}" if host else f"http://localhost:{PORT}"
+    return PROGRAMS.read_text(encoding="utf-8").replace("http://localhost:7860", address)
+
+
+def _photo_tab(screens: Screens) -> list[tuple[gr.Button, Path]]:
+    """Make the tab of photos; return the buttons of examples that belong to the tab of clips."""
+    with gr.Column() as start, gr.Row(elem_classes="start"):
+        with gr.Column(scale=3, min_width=300):
+            photo = gr.Image(
+                label="Photo",
+                show_label=False,
+                sources=["upload", "webcam", "clipboard"],
+                height=250,
+                placeholder="# Drop a photo here\nor click to choose one",
+                elem_id="photo-input",
+            )
+            gr.HTML(f'<p class="kept">{KEPT}</p>', apply_default_css=False)
+            clip_examples = _examples(photo)
+        with gr.Column(scale=2, min_width=300):
+            gr.HTML(SAMPLE.read_text(encoding="utf-8"), apply_default_css=False)
+    again, answer, whole = _answer("photo", "Judge the whole picture anyway")
+    outputs = [start, again, answer, whole]
+    arrived = _arrived("photo")
+    photo.change(screens.photo, photo, outputs, **PHOTO, **OF_PAGE).then(None, js=arrived)
+    whole.click(screens.whole_picture, photo, outputs, **PHOTO, **OF_PAGE).then(None, js=arrived)
+    _starts_anew(again, photo, outputs)
+    return clip_examples
+
+
+def _examples(photo: gr.Image) -> list[tuple[gr.Button, Path]]:
+    """Make a row of examples; return those that are clips."""
+    clips = []
+    examples = find_examples()
+    if not examples:
+        return clips
+    gr.HTML('<h2 class="try">Or try one of these</h2>', apply_default_css=False)
+    with gr.Row(elem_classes="examples"):
+        for path in examples:
+            caption = CAPTIONS.get(path.stem, path.stem.replace("-", " ").capitalize())
+            is_clip = path.suffix.lower() in CLIPS
+            thumbnail = _thumbnail(path, examples)
+            button = gr.Button(
+                caption,
+                icon=thumbnail,
+                size="sm",
+                min_width=64,
+                elem_id=f"example-{path.stem}",
+                elem_classes=["example", "clip"] if is_clip else "example",
+            )
+            if is_clip:
+                clips.append((button, path))
+            else:
+                button.click(
+                    lambda path=str(path): path, None, photo, api_visibility="private", queue=False
+                )
+    return clips
+
+
+def _thumbnail(path: Path, examples: list[Path]) -> Path | None:
+    """Return the picture that stands for an example: of a clip, that of the photo it is named
+    after."""
+    if path.suffix.lower() not in CLIPS:
+        return path
+    stem = path.stem.removesuffix("-clip")
+    return next((one for one in examples if one.stem == stem), None)
+
+
+def _video_tab(screens: Screens) -> list[gr.components.Component]:
+    """Make the tab of clips; return what its events change."""
+    with gr.Column() as start:
+        clip = gr.Video(
+            label="Clip", show_label=False, sources=["upload"], height=280, elem_id="video-input"
+        )
+        gr.HTML(f'<p class="kept">{CLIP_LIMITS}. {KEPT}</p>', apply_default_css=False)
+    again, answer, stop = _answer("video", "Stop")
+    outputs = [start, again, answer, stop]
+    judged = clip.change(screens.clip, clip, outputs, **CLIP, **OF_PAGE)
+    judged.then(None, js=_arrived("video"))
+    _can_stop(stop, screens)
+    _starts_anew(again, clip, outputs)
+    return outputs
+
+
+def _judge_example_clip(
+    button: gr.Button,
+    path: Path,
+    screens: Screens,
+    tabs: gr.Tabs,
+    outputs: list[gr.components.Component],
+) -> None:
+    def judge(request: gr.Request):
+        yield from screens.example_clip(str(path), request)
+
+    opened = button.click(
+        lambda: gr.Tabs(selected="video"), None, tabs, api_visibility="private", queue=False
+    )
+    judged = opened.then(judge, None, outputs, **CLIP, **OF_PAGE)
+    judged.then(None, js=_arrived("video"))
+
+
+def _photos_tab(screens: Screens) -> None:
+    with gr.Column() as start:
+        files = gr.File(
+            label=f"Photos, up to {MAX_PHOTOS}",
+            file_count="multiple",
+            file_types=PHOTO_TYPES,
+            elem_id="photos-input",
+        )
+        gr.HTML(f'<p class="kept">{KEPT}</p>', apply_default_css=False)
+    again, answer, stop = _answer("photos", "Stop")
+    outputs = [start, again, answer, stop]
+    judged = files.change(screens.photos, files, outputs, **PHOTO, **OF_PAGE)
+    judged.then(None, js=_arrived("photos"))
+    _can_stop(stop, screens)
+    _starts_anew(again, files, outputs)
+
+
+def _answer(name: str, extra: str) -> tuple[gr.Button, gr.HTML, gr.Button]:
+    """Make the place of an answer: the button back, the answer, and one more button."""
+    again = gr.Button("← Another one", visible=False, size="sm", elem_classes="again")
+    answer = gr.HTML(elem_id=f"{name}-answer", apply_default_css=False)
+    return again, answer, gr.Button(extra, visible=False, elem_classes="extra")
+
+
+def _arrived(name: str) -> str:
+    return f"() => window.answerArrived('{name}')"
+
+
+def _can_stop(stop: gr.Button, screens: Screens) -> None:
+    stop.click(screens.stop, None, None, queue=False, api_visibility="private")
+
+
+def _starts_anew(
+    again: gr.Button, uploaded: gr.components.Component, outputs: list[gr.components.Component]
+) -> None:
+    """Let a button lead back to the first screen."""
+    again.click(
+        lambda: (*first_screen(), None),
+        None,
+        [*outputs, uploaded],
+        queue=False,
         api_visibility="private",
-    ).then(lambda: gr.update(visible=False), None, stop, **private)
-    stop.click(service.stop_video, None, None, **private)
-    clip.clear(lambda: "", None, answer, **private)
-
-
-def _photos_tab(service: Service) -> None:
-    files = gr.File(label="Photos", file_count="multiple", file_types=PHOTO_TYPES)
-    answer = gr.HTML(label="Answer", show_label=False, min_height=120)
-    files.change(
-        service.show_photos,
-        files,
-        answer,
-        concurrency_limit=CORES,
-        concurrency_id="photo",
-        preprocess=False,
-        api_visibility="private",
+        show_progress="hidden",
     )
 
 
@@ -145,7 +275,9 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     build_page(service).queue(max_size=WAITING).launch(
+        theme=THEME,
         css_paths=[STYLE],
+        head=f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>",
         max_file_size=MAX_BYTES,
         # For uploads whose names begin with a dot: gradio refuses them where it runs in a folder
         # above.

@@ -83,6 +83,14 @@ def crop_face(
     return crop if size is None else resize_square(crop, size)
 
 
+def crop_turn(face: Face) -> float:
+    """Return the degrees clockwise by which the square that `crop_face` cuts out is turned against
+    the photo."""
+    quarters = round(face.roll / 90)
+    levelled = abs(face.roll - 90 * quarters) > MAX_TILT
+    return face.roll if levelled else 90.0 * quarters
+
+
 def crop_landmarks(size: tuple[int, int], face: Face, margin: float) -> np.ndarray | None:
     """Return where a face's landmarks lie in the crop that `crop_face` makes of it.
 
@@ -98,9 +106,7 @@ def crop_landmarks(size: tuple[int, int], face: Face, margin: float) -> np.ndarr
     if face.landmarks is None:
         return None
     left, top, side = face_square(size, face, margin)
-    quarters = round(face.roll / 90)
-    levelled = abs(face.roll - 90 * quarters) > MAX_TILT
-    turn = math.radians(face.roll if levelled else 90 * quarters)
+    turn = math.radians(crop_turn(face))
     away = (face.landmarks - [left + side / 2, top + side / 2]) / side
     back = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
     return (away @ back + 0.5).astype(np.float32)

@@ -11,6 +11,7 @@ SIDE = 56  # px: what a map of some 10 x 10 places is enlarged to before it is s
 # knows.
 USUAL_LANDMARKS = np.float32([[0.35, 0.48], [0.62, 0.48], [0.49, 0.65], [0.38, 0.76], [0.60, 0.76]])
 LEFT_EYE, RIGHT_EYE, NOSE, LEFT_MOUTH, RIGHT_MOUTH = range(5)
+FLOOR = 0.3  # of a map's maximum: what is colder is neither painted nor counted
 MOST = 0.5  # a part with that share of the heat holds most of it
 MUCH = 0.25
 
@@ -25,15 +26,14 @@ def heat_layer(heatmap: np.ndarray, side: int) -> Image.Image:
     Returns:
         An RGBA picture, violet to yellow, the more transparent the colder.
     """
-    grey = Image.fromarray(np.rint(np.clip(heatmap, 0, 1) * 255).astype(np.uint8))
-    heat = grey.resize((side, side), Image.Resampling.BILINEAR)
+    heat = Image.fromarray(np.rint(_visible(heatmap, side) * 255).astype(np.uint8))
     layer = ImageOps.colorize(heat, black="#2a0a5e", mid="#e0362c", white="#ffe945")
     layer.putalpha(heat)
     return layer
 
 
 def heat_by_part(heatmap: np.ndarray, landmarks: np.ndarray | None) -> dict[str, float]:
-    """Share out the squared heat of a map among the parts of the face.
+    """Share out what `heat_layer` paints of a map among the parts of the face.
 
     Args:
         heatmap: float array `[rows, columns]`, >= 0.
@@ -44,20 +44,26 @@ def heat_by_part(heatmap: np.ndarray, landmarks: np.ndarray | None) -> dict[str,
         Share of each part, the largest first; they add up to 1, or are all 0 for a map that is.
     """
     names, parts = _part_map(USUAL_LANDMARKS if landmarks is None else landmarks)
-    small = Image.fromarray(np.ascontiguousarray(heatmap, dtype=np.float32))
-    # Squared, so that the words name what the eye sees: the hot spots, not wide lukewarm areas.
-    heat = np.asarray(small.resize((SIDE, SIDE), Image.Resampling.BILINEAR)) ** 2
+    heat = _visible(heatmap, SIDE)
     sums = np.array([heat[parts == number].sum() for number in range(len(names))], dtype=float)
     shares = sums / sums.sum() if sums.sum() > 0 else sums
     ranked = sorted(zip(names, shares.tolist(), strict=True), key=lambda one: -one[1])
     return dict(ranked)
 
 
+def _visible(heatmap: np.ndarray, side: int) -> np.ndarray:
+    """Return what is to be seen of a map, 0 to 1, `[side, side]`: the words name what the eye sees,
+    the hot spots, not wide lukewarm areas."""
+    small = Image.fromarray(np.ascontiguousarray(heatmap, dtype=np.float32))
+    heat = np.asarray(small.resize((side, side), Image.Resampling.BILINEAR))
+    return np.clip((heat - FLOOR) / (1 - FLOOR), 0, 1)
+
+
 def describe_parts(shares: dict[str, float]) -> str:
-    """Say in a sentence where most of the heat lies."""
+    """Say in a sentence where most of the heat lies; nothing where there is none."""
     (first, share), (second, next_share), *_ = shares.items()
     if share == 0:
-        return "Nothing in it spoke for fake."
+        return ""
     if share >= MOST:
         return f"Most of the evidence for fake lies on {first}."
     if share + next_share >= MOST and next_share >= MUCH:

@@ -1,43 +1,35 @@
-"""What the page and its endpoints do with what they are given."""
+"""What programs may ask the page: its endpoints. What people see of it is in `screens.py`."""
 
 # Annotations are evaluated here, as gradio reads them: no `from __future__ import annotations`.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event
 from typing import TypedDict
 
 if __package__:  # imported by the benchmark
-    from .contract import REASONS
     from .detector import Detector
     from .faces import FaceFinder
     from .guard import json_type, uploaded_path
     from .judgements import Judgement
     from .lean_gradio import gr
-    from .photos import PhotoError, PhotoSource, animation_note, open_photo, printable
+    from .photos import PhotoError, PhotoSource, animation_note, printable
     from .provenance import Provenance
     from .provenance import read as read_provenance
-    from .provenance_views import framed
-    from .video import VideoCancelled, VideoError, judge_video
-    from .video_views import video_answer
-    from .views import answer, as_csv, download_link, report, summary, table
+    from .video import VideoError, judge_video
+    from .views import summary
 else:
-    from contract import REASONS
     from detector import Detector
     from faces import FaceFinder
     from guard import json_type, uploaded_path
     from judgements import Judgement
     from lean_gradio import gr
-    from photos import PhotoError, PhotoSource, animation_note, open_photo, printable
+    from photos import PhotoError, PhotoSource, animation_note, printable
     from provenance import Provenance
     from provenance import read as read_provenance
-    from provenance_views import framed
-    from video import VideoCancelled, VideoError, judge_video
-    from video_views import video_answer
-    from views import answer, as_csv, download_link, report, summary, table
+    from video import VideoError, judge_video
+    from views import summary
 
 MAX_PHOTOS = 100  # in one call
-PROGRESS = gr.Progress()  # gradio recognises it as a default and puts its own in its place
 
 
 class Meaning(TypedDict):
@@ -114,7 +106,7 @@ class VideoAnswer(TypedDict):
 
 
 class Service:
-    """A model and a face detector, as the page offers them. Safe to use from several threads.
+    """A model and a face detector, as programs are offered them. Safe to use from several threads.
 
     Attributes:
         detector: the model.
@@ -126,7 +118,6 @@ class Service:
         self.detector = detector
         self.finder = finder
         self.notice = notice
-        self._stopped: dict[str, Event] = {}  # by session, of the clips that are being judged
 
     def describe_models(self) -> str:
         """Return one paragraph that says what judges here."""
@@ -149,7 +140,7 @@ class Service:
         with _errors_shown("This photo cannot be judged"):
             _check_flag(whole_picture)
             path = uploaded_path(photo, "photo")
-            judgements = self._judge(path, whole_picture)
+            judgements = self.judge(path, whole_picture)
         note, found = animation_note(path), read_provenance(path)
         return self._photo_answer(photo, judgements, note=note, found=found)
 
@@ -164,8 +155,8 @@ class Service:
         """
         with _errors_shown("These photos cannot be judged"):
             _check_flag(whole_picture)
-            _check_list(photos)
-        return [answer for answer, _ in self._judge_all(photos, whole_picture)]
+            check_list(photos)
+        return [answer for answer, *_ in self.judge_each(photos, whole_picture)]
 
     def judge_video(self, clip: gr.FileData) -> VideoAnswer:
         """Judge every person of a clip.
@@ -178,113 +169,37 @@ class Service:
             judged = judge_video(path, self.detector, self.finder)
         provenance = read_provenance(path).to_json()
         return {
-            "file": _name(clip),
+            "file": file_name(clip),
             **judged.as_dict(),
             "provenance": provenance,
             **self._names(),
         }
 
-    # Events of the page: they return what its components show.
-
-    def show_photo(self, photo: dict | None) -> tuple:
-        """Judge a photo for the page; return answer, whole-picture button and slider."""
-        return self._show(photo, whole_picture=False)
-
-    def show_whole_picture(self, photo: dict | None) -> tuple:
-        """Judge a whole picture for the page; return the same as `show_photo`."""
-        return self._show(photo, whole_picture=True)
-
-    def show_photos(self, photos: list[dict] | None) -> str:
-        """Judge several photos for the page; return a table."""
-        if not photos:
-            return ""
-        with _errors_shown("These photos cannot be judged"):
-            _check_list(photos)
-        rows = [row for _, rows in self._judge_all(photos, False) for row in rows]
-        link = download_link("Save as CSV", "judgements.csv", as_csv(rows), "text/csv")
-        return f'<section class="answer">{table(rows)}{link}</section>'
-
-    def show_video(
-        self, clip: dict | None, request: gr.Request, progress: gr.Progress = PROGRESS
-    ) -> str:
-        """Judge a clip for the page, unless `stop_video` is called meanwhile."""
-        if clip is None:
-            return ""
-        stopped = self._stopped[request.session_hash] = Event()
-        try:
-            with _errors_shown("This clip cannot be judged"):
-                path = uploaded_path(clip, "clip")
-                judged = judge_video(
-                    path,
-                    self.detector,
-                    self.finder,
-                    progress=lambda share, text: progress(share, desc=text),
-                    cancelled=stopped.is_set,
-                )
-        except VideoCancelled:
-            return '<p class="summary" role="status">Stopped.</p>'
-        finally:
-            self._stopped.pop(request.session_hash, None)
-        verdicts = [person.verdict for person in judged.people]
-        return framed(video_answer(judged, self.detector), read_provenance(path), verdicts)
-
-    def stop_video(self, request: gr.Request) -> None:
-        """End the judging of a clip that a session started: it wants to, or went away."""
-        stopped = self._stopped.get(request.session_hash)
-        if stopped:
-            stopped.set()
-
-    def _show(self, photo: dict | None, *, whole_picture: bool) -> tuple:
-        if photo is None:
-            return "", gr.update(visible=False), gr.update(visible=False)
-        with _errors_shown("This photo cannot be judged"):
-            content = Path(uploaded_path(photo, "photo")).read_bytes()
-            html, faces = self.photo_html(content, _name(photo), whole_picture=whole_picture)
-        return html, gr.update(visible=not faces), gr.update(visible=bool(faces))
-
-    def photo_html(
-        self, content: bytes, name: str, *, whole_picture: bool = False
-    ) -> tuple[str, int]:
-        """Return the answer about a photo with a report to save, and how many faces were judged.
-
-        Args:
-            content: of the photo's file.
-            name: of the file.
-            whole_picture: judge the centred square of the picture instead of its faces.
+    def judge(self, photo: PhotoSource, whole_picture: bool) -> list[Judgement]:
+        """Judge the faces of a photo, or all of it.
 
         Raises:
             PhotoError: the photo cannot be judged.
         """
-        judgements = self._judge(content, whole_picture)
-        note = animation_note(content)
-        html = answer(open_photo(content), judgements, self.detector, self.finder.name, note)
-        verdicts = [judgement.prediction.verdict for judgement in judgements]
-        html = framed(html, read_provenance(content), verdicts)
-        if judgements:
-            document = report(html, name, content, self.detector, self.finder.name)
-            link = download_link("Save a report", "report.html", document, "text/html")
-            html += f'<p class="answer">{link}</p>'
-        return html, len(judgements)
-
-    def _judge(self, photo: PhotoSource, whole_picture: bool) -> list[Judgement]:
         if whole_picture:
             return [self.detector.judge_whole(photo)]
         return self.detector.judge(photo, self.finder)
 
-    def _judge_all(
+    def judge_each(
         self, photos: list[dict], whole_picture: bool
-    ) -> Iterator[tuple[PhotoAnswer, list[dict]]]:
-        """Yield each photo's answer, and its rows of a table."""
+    ) -> Iterator[tuple[PhotoAnswer, list[Judgement], Provenance | None]]:
+        """Yield each photo's answer, the judgements that it is made of, and what its file says of
+        itself, unless it cannot be judged."""
         for number, photo in enumerate(photos):
             try:
                 path = uploaded_path(photo, f"photos[{number}]")
-                judgements = self._judge(path, whole_picture)
+                judgements = self.judge(path, whole_picture)
             except PhotoError as error:
-                answer, found = self._photo_answer(photo, [], error=str(error)), None
+                yield self._photo_answer(photo, [], error=str(error)), [], None
             else:
                 note, found = animation_note(path), read_provenance(path)
                 answer = self._photo_answer(photo, judgements, note=note, found=found)
-            yield answer, _rows(answer, found)
+                yield answer, judgements, found
 
     def _photo_answer(
         self,
@@ -296,7 +211,7 @@ class Service:
         error: str | None = None,
     ) -> PhotoAnswer:
         return {
-            "file": _name(photo),
+            "file": file_name(photo),
             "sentence": error or summary(judgements),
             "faces": [judgement.as_dict() for judgement in judgements],
             "note": note,
@@ -316,7 +231,8 @@ def _check_flag(whole_picture: object) -> None:
         )
 
 
-def _check_list(photos: object) -> None:
+def check_list(photos: object) -> None:
+    """Raise `PhotoError` unless this is a list of files that is not too long."""
     if not isinstance(photos, list):
         raise PhotoError(f"`photos` is {json_type(photos)} and no list: send a list of files.")
     if not photos:
@@ -325,32 +241,7 @@ def _check_list(photos: object) -> None:
         raise PhotoError(f"There are {len(photos)} photos: send at most {MAX_PHOTOS}.")
 
 
-def _rows(answer: PhotoAnswer, found: Provenance | None) -> list[dict[str, object]]:
-    """Return a row for each face of a photo, or one that says why there is none."""
-    nothing = {"box": None, "verdict": "", "probability": None, "reason": None}
-    faces = answer["faces"] or [nothing]
-    missing = "" if answer["faces"] else answer["error"] or "No face found."
-    rows = []
-    for number, face in enumerate(faces, start=1):
-        probability = face["probability"]
-        reason = REASONS[face["reason"]] if face["reason"] else missing
-        rows.append(
-            {
-                "file": answer["file"],
-                "faces": len(answer["faces"]),
-                "face": number if answer["faces"] else "",
-                "box (left top width height)": " ".join(f"{v:.0f}" for v in face["box"] or ()),
-                "verdict": face["verdict"],
-                "probability of fake": "" if probability is None else f"{probability:.3f}",
-                "reason": " ".join(part for part in (reason, answer["note"]) if part),
-                "the file says": found.summary if found else "",
-                "model": answer["model"],
-            }
-        )
-    return rows
-
-
-def _name(file: object) -> str:
+def file_name(file: object) -> str:
     """Return what the caller calls a file; empty for what is none."""
     if not isinstance(file, dict):
         return ""

@@ -6,50 +6,66 @@ from html import escape
 
 if __package__:
     from .detector import Detector
-    from .people import Moment, Person, in_words
+    from .people import Moment, Person
+    from .pictures import crop_picture
+    from .verdicts import badge, by_urgency_of_people, explain_person, headline
     from .video import VideoJudgement
-    from .views import NO_PROOF, crop_with_heat, probability_bar, verdict_heading
+    from .views import heat_controls, numbers, section
 else:
     from detector import Detector
-    from people import Moment, Person, in_words
+    from people import Moment, Person
+    from pictures import crop_picture
+    from verdicts import badge, by_urgency_of_people, explain_person, headline
     from video import VideoJudgement
-    from views import NO_PROOF, crop_with_heat, probability_bar, verdict_heading
+    from views import heat_controls, numbers, section
 
 WIDTH, HEIGHT = 640, 200  # of the plot, in units of its own
-LEFT, RIGHT, TOP, BOTTOM = 70, 10, 10, 30  # margins for the labels
+CROP_SIDE, MOMENT_SIDE = 320, 160  # px
+LEFT, RIGHT, TOP, BOTTOM = 44, 10, 10, 30  # margins for the labels
 
 
 def video_answer(judged: VideoJudgement, detector: Detector) -> str:
-    """Return the answer about a clip: a sentence, and a card for each person."""
+    """Return the answer about a clip: a headline, and its people, most suspicious first."""
+    people = by_urgency_of_people(judged.people)
     note = f"<p>{escape(judged.note)}</p>" if judged.note else ""
-    cards = "".join(_person_card(person, judged.seconds, detector) for person in judged.people)
-    return (
-        f'<section class="answer"><p class="summary" role="status">{escape(judged.sentence)}</p>'
-        f"<p>{judged.frames_looked_at} frames of {_clock(judged.seconds)} minutes were looked at."
-        f"</p>{note}{cards}</section>"
+    cards = "".join(_person_card(person, judged.seconds, detector) for person in people)
+    more = ""
+    if judged.others:
+        more = f"<p>{judged.others} more people were seen too little or too small.</p>"
+    looked = (
+        f"<p>{judged.frames_looked_at} pictures of {_clock(judged.seconds)} minutes were looked "
+        "at.</p>"
     )
+    verdicts = [person.verdict for person in people]
+    body = f'{looked}{note}{heat_controls()}<div class="people">{cards}</div>{more}'
+    return section(headline(verdicts, "person"), body, verdict=verdicts[0])
 
 
 def _person_card(person: Person, seconds: float, detector: Detector) -> str:
     thresholds = detector.config.thresholds
     name = f"Person {person.number}"
-    best = person.suspicious[0]
+    first, last = person.moments[0].seconds, person.moments[-1].seconds
     moments = "".join(_moment_item(moment, name) for moment in person.suspicious)
-    reason = f"<p>No verdict: {escape(in_words(person.reason))}.</p>" if person.reason else ""
+    facts = {
+        "Probability of fake": f"{person.probability:.3f}",
+        "“No signs found” below": f"{thresholds['real']:.3f}",
+        "“Signs of manipulation” from": f"{thresholds['fake']:.3f}",
+    }
     return (
-        f'<article class="face" aria-label="{name}">{crop_with_heat(best.judgement, name)}<div>'
-        f"{verdict_heading(person, f'{name}: ')}{reason}"
-        f"{probability_bar(person.probability, thresholds)}"
-        f"<p>Seen in {len(person.moments)} of the frames, from {_clock(person.moments[0].seconds)} "
-        f"to {_clock(person.moments[-1].seconds)}.</p>{_plot(person, seconds, thresholds)}"
-        f"<p>The most suspicious moments:</p><ul class='moments'>{moments}</ul>"
-        f'<p class="caution">{NO_PROOF}</p></div></article>'
+        f'<article class="face person" aria-label="{name}">'
+        f"{crop_picture(person.suspicious[0].judgement, name, CROP_SIDE)}"
+        f"<div><h3>{name} {badge(person.verdict)}</h3>"
+        f"{explain_person(person, detector.config)}"
+        f"<p>Seen in {len(person.moments)} of the pictures, from {_clock(first)} to "
+        f"{_clock(last)}.</p><details><summary>Over time, and the most suspicious moments"
+        f"</summary>{_plot(person, seconds, thresholds)}<ul class='moments'>{moments}</ul>"
+        f"</details>{numbers(facts)}</div></article>"
     )
 
 
 def _moment_item(moment: Moment, name: str) -> str:
     at = f"{_clock(moment.seconds)}: {moment.judgement.prediction.probability:.2f}"
-    return f"<li>{crop_with_heat(moment.judgement, f'{name} at {at}')}{at}</li>"
+    return f"<li>{crop_picture(moment.judgement, f'{name} at {at}', MOMENT_SIDE)}{at}</li>"
 
 
 def _plot(person: Person, seconds: float, thresholds: dict[str, float]) -> str:
@@ -68,8 +84,7 @@ def _plot(person: Person, seconds: float, thresholds: dict[str, float]) -> str:
         for at, of in scores
     )
     rules = "".join(
-        _rule(place(0, value)[1], f"{name} {value:.2f}", dashed=True)
-        for name, value in thresholds.items()
+        _rule(place(0, value)[1], f"{value:.2f}", dashed=True) for value in thresholds.values()
     )
     floor = place(0, 0)[1]
     ticks = "".join(

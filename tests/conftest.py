@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import uuid
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ["HF_HUB_OFFLINE"] = "1"  # nothing here may depend on the network
@@ -12,6 +13,7 @@ os.environ.pop("FACE_DETECTOR", None)  # nor on what this machine has
 os.environ.pop("MODEL_ID", None)
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="cache-")  # nor on earlier searches
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +124,21 @@ def exported(spread, data, graph) -> Path:
 def space_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the interpreter of an environment with the Space's packages only."""
     return make_environment(tmp_path_factory.mktemp("space-environment"))
+
+
+@pytest.fixture
+def uploaded() -> Iterator[Callable[[Path], dict]]:
+    """Put files where the page puts uploads, and take them away again."""
+    from gradio.utils import get_upload_folder
+
+    folder = Path(get_upload_folder()) / uuid.uuid4().hex
+    folder.mkdir(parents=True)
+
+    def upload(path: Path) -> dict:
+        return {"path": shutil.copy(path, folder), "orig_name": path.name}
+
+    yield upload
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,14 @@ def test_cold_places_are_transparent_and_hot_ones_are_not():
     assert layer[70:, 70:, 3].max() == 0
 
 
+def test_what_is_not_painted_is_not_counted():
+    lukewarm = np.full((7, 7), 0.25, np.float32)
+    lukewarm[0, 0] = 1  # a corner of the background
+    assert np.asarray(heat_layer(lukewarm, 140))[60:, 60:, 3].max() == 0
+    shares = heat_by_part(lukewarm, None)
+    assert shares["the background and hair"] == pytest.approx(1)
+
+
 @pytest.mark.parametrize(
     ("landmark", "name"),
     [(0, "the eye on the left"), (1, "the eye on the right"), (2, "the nose")],
@@ -46,4 +54,4 @@ def test_words_follow_the_shares():
     two = {"the nose": 0.45, "the mouth": 0.4, "the chin": 0.15}
     assert describe_parts(two) == "Most of the evidence for fake lies on the nose and the mouth."
     nothing = heat_by_part(np.zeros((7, 7), np.float32), None)
-    assert describe_parts(nothing) == "Nothing in it spoke for fake."
+    assert describe_parts(nothing) == ""

@@ -1,0 +1,145 @@
+"""Write the answer about several photos as HTML: a table that can be sorted and filtered."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+if __package__:
+    from .judgements import Judgement
+    from .pictures import data_url
+    from .verdicts import NO_PROOF, WORDS, badge, explain_reason, urgency
+else:
+    from judgements import Judgement
+    from pictures import data_url
+    from verdicts import NO_PROOF, WORDS, badge, explain_reason, urgency
+
+THUMB_SIDE = 64  # px
+NEITHER = "nothing judged"  # faces are, or the row says why not
+# What a spreadsheet may take for the start of a formula: also after a tab or a line break, and the
+# full-width forms, which some fold to the plain ones.
+FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001
+COLUMNS = ("", "File", "Face", "Answer", "Probability of fake")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A face of a photo, or why a photo has none.
+
+    Attributes:
+        file: name of the photo.
+        faces: how many it has.
+        number: of the face, from 1, the most suspicious first; 0 where there is none.
+        judgement: about the face.
+        problem: why there is none.
+        note: what else is to be said about the photo.
+    """
+
+    file: str
+    faces: int
+    number: int = 0
+    judgement: Judgement | None = None
+    problem: str = ""
+    note: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """`"real"`, `"fake"` or `"inconclusive"`; empty where there is no face."""
+        return self.judgement.prediction.verdict if self.judgement else ""
+
+    def key(self) -> tuple:
+        """Return what sorts rows: the most suspicious first, photos without a face last."""
+        if self.judgement is None:
+            return (9, False, 0.0)
+        return urgency(self.verdict, self.judgement.reason, self.judgement.prediction.probability)
+
+
+def batch_answer(rows: Sequence[Row], done: int, total: int, links: str = "") -> str:
+    """Return the answer about several photos.
+
+    Args:
+        rows: of the photos that are judged so far.
+        done: how many these are.
+        total: how many there will be.
+        links: to files that can be saved, as HTML.
+    """
+    title = f"{done} of {total} photos judged" if done < total else _headline(rows, total)
+    progress = (
+        f'<progress aria-label="Photos judged" value="{done}" max="{total}"></progress>'
+        if done < total
+        else ""
+    )
+    counts = {
+        name: sum(row.verdict == name for row in rows)
+        for name in ("fake", "inconclusive", "real", "")
+    }
+    filters = _filter("all", f"All ({len(rows)})", checked=True) + "".join(
+        _filter(name or "none", f"{WORDS.get(name, NEITHER.capitalize())} ({number})")
+        for name, number in counts.items()
+        if number
+    )
+    body = "".join(map(_row, sorted(rows, key=Row.key)))
+    head = "".join(map(_column, COLUMNS))
+    return (
+        f'<section class="answer"><h2 class="headline" tabindex="-1">{escape(title)}</h2>{progress}'
+        f'<p class="caution">{NO_PROOF}</p><fieldset class="filters"><legend>Show</legend>{filters}'
+        f'</fieldset><div class="scroll" tabindex="0" role="region" aria-label="Judged photos">'
+        f'<table class="rows"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        f"{links}</section>"
+    )
+
+
+def as_csv(rows: Sequence[Mapping[str, object]]) -> str:
+    """Return rows with the same keys as CSV that spreadsheets take for text, not for formulas."""
+    file = io.StringIO()
+    writer = csv.DictWriter(file, rows[0])
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: _no_formula(value) for name, value in row.items()})
+    return file.getvalue()
+
+
+def _no_formula(value: object) -> object:
+    starts_one = isinstance(value, str) and value.startswith(FORMULA_STARTS)
+    return f"'{value}" if starts_one else value
+
+
+def _headline(rows: Sequence[Row], total: int) -> str:
+    found = len({row.file for row in rows if row.verdict == "fake"})
+    photos = f"{total} photo" if total == 1 else f"{total} photos"
+    if found:
+        return f"Signs of manipulation in {found} of {photos}"
+    return f"No photo with signs of manipulation among {photos}"
+
+
+def _filter(value: str, text: str, *, checked: bool = False) -> str:
+    return (
+        f'<label><input type="radio" name="shown" value="{value}"{" checked" if checked else ""}> '
+        f"{text}</label>"
+    )
+
+
+def _column(name: str) -> str:
+    if not name:
+        return "<td></td>"
+    sorted_now = ' aria-sort="descending"' if name == COLUMNS[-1] else ""
+    return f'<th scope="col"{sorted_now}><button type="button" data-sort>{name}</button></th>'
+
+
+def _row(row: Row) -> str:
+    file = escape(row.file) + (f"<p>{escape(row.note)}</p>" if row.note else "")
+    if row.judgement is None:
+        return (
+            f'<tr data-verdict="none"><td></td><th scope="row">{file}</th><td></td>'
+            f"<td>{escape(row.problem)}</td><td></td></tr>"
+        )
+    prediction, reason = row.judgement.prediction, row.judgement.reason
+    thumb = f'<img src="{data_url(row.judgement.crop, THUMB_SIDE)}" alt="">'
+    return (
+        f'<tr data-verdict="{row.verdict}"><td>{thumb}</td><th scope="row">{file}</th>'
+        f"<td>{row.number} of {row.faces}</td><td>{badge(row.verdict)}"
+        f"{explain_reason(reason) if reason else ''}</td><td>{prediction.probability:.3f}</td></tr>"
+    )

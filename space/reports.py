@@ -1,0 +1,77 @@
+"""Write reports: HTML files that stand for themselves, and print well."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from html import escape
+from pathlib import Path
+
+if __package__:
+    from .about import figures_table, trained_on
+    from .detector import Detector
+else:
+    from about import figures_table, trained_on
+    from detector import Detector
+
+STYLE = Path(__file__).with_name("style.css")
+
+
+def report(judged: str, files: Mapping[str, str], detector: Detector, finder_name: str) -> str:
+    """Return a document of one answer that can be handed on: one file, without scripts.
+
+    Args:
+        judged: the answer, as HTML.
+        files: SHA-256 of each file that was judged, by its name.
+        detector: judged them.
+        finder_name: of what found the faces.
+    """
+    facts = {
+        "Date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "Model": f"{detector.name}, {detector.config.variant}",
+        "SHA-256 of the model": detector.config.sha256,
+        "Faces found by": finder_name,
+    }
+    rows = "".join(map(_row, facts, facts.values()))
+    rows += "".join(_row(f"SHA-256 of {name}", digest) for name, digest in files.items())
+    title = next(iter(files)) if len(files) == 1 else f"{len(files)} files"
+    # On paper nobody can click: what is folded on the page is open here.
+    judged = judged.replace("<details", "<details open")
+    style = STYLE.read_text(encoding="utf-8")
+    return (
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width'>"
+        f"<title>Report: {escape(title)}</title><style>{style}</style></head>"
+        f"<body class='report'><h1>Deepfake face detector: report</h1>{judged}"
+        f"<section class='about'><h2>Limits</h2>{trained_on(detector.config)}"
+        f"{figures_table(detector.config)}<h2>What was judged, and by what</h2>"
+        f"<table>{rows}</table></section></body></html>"
+    )
+
+
+def sha256_of(path: str | Path) -> str:
+    """Return the SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def download_link(text: str, name: str, content: str, kind: str) -> str:
+    """Return a link that saves content which is part of the page.
+
+    Args:
+        text: of the link.
+        name: of the file that is saved.
+        content: of that file.
+        kind: its MIME type.
+    """
+    data = base64.b64encode(content.encode()).decode()
+    return (
+        f'<a class="download" download="{escape(name)}" href="data:{kind};base64,{data}">'
+        f"{escape(text)}</a>"
+    )
+
+
+def _row(name: str, value: str) -> str:
+    return f"<tr><th scope='row'>{escape(name)}</th><td>{escape(value)}</td></tr>"

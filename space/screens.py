@@ -1,0 +1,286 @@
+"""What people see of the page: the events of its components.
+
+Each event yields screens until the answer is there: see `Screen`. What goes wrong with a file is
+said in the place of the answer.
+"""
+
+# Annotations are evaluated here, as gradio reads them: no `from __future__ import annotations`.
+import logging
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Event
+from time import monotonic
+from typing import TypeVar
+
+if __package__:
+    from .batch_views import Row, as_csv, batch_answer
+    from .contract import REASONS
+    from .guard import uploaded_path
+    from .judgements import Judgement
+    from .lean_gradio import gr
+    from .photos import PhotoError, animation_note, open_photo
+    from .provenance import Provenance
+    from .provenance import read as read_provenance
+    from .provenance_views import framed
+    from .reports import download_link, report, sha256_of
+    from .service import PhotoAnswer, Service, check_list, file_name
+    from .verdicts import by_urgency
+    from .video import VideoCancelled, VideoError, judge_video
+    from .video_views import video_answer
+    from .views import answer, problem, section, working
+else:
+    from batch_views import Row, as_csv, batch_answer
+    from contract import REASONS
+    from guard import uploaded_path
+    from judgements import Judgement
+    from lean_gradio import gr
+    from photos import PhotoError, animation_note, open_photo
+    from provenance import Provenance
+    from provenance import read as read_provenance
+    from provenance_views import framed
+    from reports import download_link, report, sha256_of
+    from service import PhotoAnswer, Service, check_list, file_name
+    from verdicts import by_urgency
+    from video import VideoCancelled, VideoError, judge_video
+    from video_views import video_answer
+    from views import answer, problem, section, working
+
+REFRESH = 0.7  # s between two looks at a table that grows
+STOPPED = section("Stopped", "<p>Nothing was kept. Choose another file.</p>", caution=False)
+
+# Updates of: the way in (drop area and examples), the button back to it, the answer, and one more
+# button that only some answers need.
+Screen = tuple[dict, dict, object, dict]
+Result = TypeVar("Result")
+log = logging.getLogger(__name__)
+
+
+def screen(shown: str, *, extra: bool = False) -> Screen:
+    """Return the screen of an answer."""
+    return (
+        gr.update(visible="hidden"),
+        gr.update(visible=True),
+        shown,
+        gr.update(visible=extra),
+    )
+
+
+def busy(shown: str, *, stops: bool = True) -> Screen:
+    """Return a screen that will be followed by others, perhaps with a button that stops it."""
+    return (
+        gr.update(visible="hidden"),
+        gr.update(visible=False),
+        shown,
+        gr.update(visible=stops),
+    )
+
+
+def first_screen() -> Screen:
+    """Return the screen that a visitor is met with."""
+    return gr.update(visible=True), gr.update(visible=False), "", gr.update(visible=False)
+
+
+class Screens:
+    """The events of the page. Safe to use from several threads."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self._stopped: dict[str, Event] = {}  # by session, of what is being judged
+
+    def photo(self, photo: dict | None) -> Iterator[Screen]:
+        """Judge the faces of a photo; the extra button offers to judge the whole picture."""
+        yield from self._photo(photo, whole_picture=False)
+
+    def whole_picture(self, photo: dict | None) -> Iterator[Screen]:
+        """Judge a whole picture."""
+        yield from self._photo(photo, whole_picture=True)
+
+    def photos(self, photos: list[dict] | None, request: gr.Request) -> Iterator[Screen]:
+        """Judge several photos; the extra button stops it."""
+        if not photos:
+            yield first_screen()
+            return
+        yield busy(working(f"Judging {len(photos)} photos"))
+        with self._running(request) as stopped:
+            yield from _errors_shown(
+                "These photos cannot be judged", lambda: self._photos(photos, stopped)
+            )
+
+    def clip(self, clip: dict | None, request: gr.Request) -> Iterator[Screen]:
+        """Judge an uploaded clip; the extra button stops it."""
+        if clip is None:
+            yield first_screen()
+            return
+        yield busy(working("Opening the clip"))
+        with self._running(request) as stopped:
+            yield from _errors_shown(
+                "This clip cannot be judged",
+                lambda: self._clip(uploaded_path(clip, "clip"), file_name(clip), stopped),
+            )
+
+    def example_clip(self, path: str, request: gr.Request) -> Iterator[Screen]:
+        """Judge a clip of the page's own."""
+        yield busy(working("Opening the clip"))
+        with self._running(request) as stopped:
+            yield from _errors_shown(
+                "This clip cannot be judged", lambda: self._clip(path, Path(path).name, stopped)
+            )
+
+    def stop(self, request: gr.Request) -> None:
+        """End what is being judged for a session: it wants to, or went away."""
+        stopped = self._stopped.get(request.session_hash)
+        if stopped:
+            stopped.set()
+
+    def _running(self, request: gr.Request) -> "_Running":
+        return _Running(self._stopped, request.session_hash)
+
+    def _photo(self, photo: dict | None, *, whole_picture: bool) -> Iterator[Screen]:
+        if photo is None:
+            yield first_screen()
+            return
+        doing = "Looking at the picture" if whole_picture else "Looking for faces"
+        yield busy(working(doing), stops=False)
+        yield from _errors_shown(
+            "This photo cannot be judged", lambda: self._judged_photo(photo, whole_picture)
+        )
+
+    def _judged_photo(self, photo: dict, whole_picture: bool) -> Iterator[Screen]:
+        content = Path(path := uploaded_path(photo, "photo")).read_bytes()
+        judgements = self.service.judge(content, whole_picture)
+        opened = open_photo(content)
+        shown = answer(opened, judgements, self.service.detector, animation_note(content))
+        verdicts = [one.prediction.verdict for one in judgements]
+        shown = framed(shown, read_provenance(content), verdicts)
+        if judgements:
+            shown += self._save_report(shown, {file_name(photo): sha256_of(path)})
+        yield screen(shown, extra=not judgements)
+
+    def _photos(self, photos: list[dict], stopped: Event) -> Iterator[Screen]:
+        check_list(photos)
+        rows, lines, files, shown_at = [], [], {}, monotonic()
+        for number, (judged, judgements, found) in enumerate(
+            self.service.judge_each(photos, False), 1
+        ):
+            rows += _rows(judged, judgements, found)
+            lines += _lines(judged, found)
+            if judgements:
+                files[judged["file"]] = sha256_of(photos[number - 1]["path"])
+            if stopped.is_set():
+                break
+            if monotonic() - shown_at > REFRESH and number < len(photos):
+                yield busy(batch_answer(rows, number, len(photos)))
+                shown_at = monotonic()
+        shown = batch_answer(rows, number, number)
+        csv = download_link("Save as CSV", "judgements.csv", as_csv(lines), "text/csv")
+        yield screen(shown + f'<p class="answer">{csv} {self._save_report(shown, files)}</p>')
+
+    def _clip(self, path: str, name: str, stopped: Event) -> Iterator[Screen]:
+        service = self.service
+        try:
+            judged = yield from _told(
+                lambda tell: judge_video(
+                    path, service.detector, service.finder, progress=tell, cancelled=stopped.is_set
+                ),
+                stopped,
+            )
+        except VideoCancelled:
+            yield screen(STOPPED)
+            return
+        verdicts = [person.verdict for person in judged.people]
+        shown = framed(video_answer(judged, service.detector), read_provenance(path), verdicts)
+        yield screen(shown + self._save_report(shown, {name: sha256_of(path)}))
+
+    def _save_report(self, shown: str, files: dict[str, str]) -> str:
+        """Return a link that saves an answer as a report."""
+        document = report(shown, files, self.service.detector, self.service.finder.name)
+        link = download_link("Save a report", "report.html", document, "text/html")
+        return f'<p class="answer">{link}</p>'
+
+
+class _Running:
+    """What is being judged for a session, from its start to its end."""
+
+    def __init__(self, stopped: dict[str, Event], session: str) -> None:
+        self._stopped, self._session = stopped, session
+
+    def __enter__(self) -> Event:
+        self._event = self._stopped[self._session] = Event()
+        return self._event
+
+    def __exit__(self, *_: object) -> None:
+        if self._stopped.get(self._session) is self._event:  # no other was started meanwhile
+            del self._stopped[self._session]
+
+
+def _errors_shown(title: str, judge: Callable[[], Iterator[Screen]]) -> Iterator[Screen]:
+    """Yield the screens of a judgement; what goes wrong is the last of them."""
+    try:
+        yield from judge()
+    except (PhotoError, VideoError) as error:
+        yield screen(problem(title, str(error)))
+    except Exception:
+        log.exception(title)
+        yield screen(problem(title, "Something is wrong with this page: try another file."))
+
+
+def _told(
+    work: Callable[[Callable[[float, str], None]], Result], stopped: Event
+) -> Generator[Screen, None, Result]:
+    """Work in a thread, and yield screens of its progress; return what it returns.
+
+    Args:
+        work: is given what it tells its progress: the share that is done, and what it does.
+        stopped: is set where the visitor goes away.
+    """
+    told: SimpleQueue[tuple[float, str] | None] = SimpleQueue()
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(work, lambda share, text: told.put((share, text)))
+        future.add_done_callback(lambda _: told.put(None))
+        try:
+            while (latest := told.get()) is not None:
+                share, text = latest
+                yield busy(working(text, share))
+        except GeneratorExit:
+            stopped.set()
+            raise
+    return future.result()
+
+
+def _rows(judged: PhotoAnswer, judgements: list[Judgement], found: Provenance | None) -> list[Row]:
+    """Return what the table shows of a photo."""
+    said = f"The file says: {found.summary}." if found and found.statement else ""
+    name, total = judged["file"], len(judgements)
+    note = " ".join(part for part in (judged["note"], said) if part)
+    if not judgements:
+        return [Row(name, 0, problem=judged["error"] or "No face found.", note=note)]
+    ranked = by_urgency(judgements)
+    return [Row(name, total, number, one, note=note) for number, one in enumerate(ranked, start=1)]
+
+
+def _lines(judged: PhotoAnswer, found: Provenance | None) -> list[dict[str, object]]:
+    """Return what the CSV file says of a photo: a row for each face, or one that says why there
+    is none."""
+    nothing = {"box": None, "verdict": "", "probability": None, "reason": None}
+    faces = judged["faces"] or [nothing]
+    missing = "" if judged["faces"] else judged["error"] or "No face found."
+    lines = []
+    for number, face in enumerate(faces, start=1):
+        probability = face["probability"]
+        reason = REASONS[face["reason"]] if face["reason"] else missing
+        lines.append(
+            {
+                "file": judged["file"],
+                "faces": len(judged["faces"]),
+                "face": number if judged["faces"] else "",
+                "box (left top width height)": " ".join(f"{v:.0f}" for v in face["box"] or ()),
+                "verdict": face["verdict"],
+                "probability of fake": "" if probability is None else f"{probability:.3f}",
+                "reason": " ".join(part for part in (reason, judged["note"]) if part),
+                "the file says": found.summary if found else "",
+                "model": judged["model"],
+            }
+        )
+    return lines

@@ -1,0 +1,194 @@
+"""Put verdicts into words, symbols and bars, for photos and clips alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+if __package__:
+    from .contract import REASONS, DetectorConfig
+    from .judgements import Judgement
+    from .people import Person
+    from .score_meaning import meaning_of
+else:
+    from contract import REASONS, DetectorConfig
+    from judgements import Judgement
+    from people import Person
+    from score_meaning import meaning_of
+
+# What programs are told in a sentence.
+VERDICTS = {"fake": "Likely fake", "real": "Likely real", "inconclusive": "Inconclusive"}
+# What people read: it says what was found, not what the photo is.
+WORDS = {"real": "No signs found", "inconclusive": "Cannot tell", "fake": "Signs of manipulation"}
+SYMBOLS = {"fake": "▲", "real": "●", "inconclusive": "◆"}  # colours alone do not reach everybody
+URGENCY = ("fake", "inconclusive", "real")
+ADVICE = {  # by the keys of `REASONS`
+    "cut": "Try a picture that shows the whole face.",
+    "too_small": "Try a larger copy of the picture.",
+    "too_dark": "Try a lighter copy.",
+    "blurred": "Try a sharper copy.",
+    "seen_too_little": "Try a longer part of the clip.",
+}
+BETWEEN = (
+    "The score lies where real and manipulated faces look alike to the model. Saying more would be "
+    "guessing."
+)
+NO_PROOF = (
+    "This is not proof. The model can be wrong either way, and says nothing about the person shown."
+)
+
+
+def headline(verdicts: Sequence[str], thing: str = "face") -> str:
+    """Return the answer about some faces or people in plain words.
+
+    Args:
+        verdicts: of each.
+        thing: what they are: `"face"` or `"person"`.
+    """
+    counts = {verdict: verdicts.count(verdict) for verdict in URGENCY}
+    total, things = len(verdicts), {"face": "faces", "person": "people"}[thing]
+    if total == 1:
+        return {
+            "fake": f"Signs of manipulation in this {thing}",
+            "real": f"No signs of manipulation in this {thing}",
+            "inconclusive": f"The model cannot tell about this {thing}",
+        }[verdicts[0]]
+    if counts["fake"] == total:
+        return f"Signs of manipulation in all {total} {things}"
+    if counts["fake"]:
+        return f"Signs of manipulation in {counts['fake']} of {total} {things}"
+    if counts["real"] == total:
+        return f"No signs of manipulation in any of {total} {things}"
+    if counts["inconclusive"] == total:
+        return f"The model cannot tell about any of {total} {things}"
+    return (
+        f"No signs of manipulation in {counts['real']} of {total} {things}; the model cannot tell "
+        f"about {counts['inconclusive']}"
+    )
+
+
+def urgency(verdict: str, reason: str | None, probability: float) -> tuple:
+    """Return a key that sorts the most suspicious first, and last those that nobody can judge."""
+    return URGENCY.index(verdict), reason is not None, -probability
+
+
+def by_urgency(judgements: Sequence[Judgement]) -> list[Judgement]:
+    """Return judgements with the most suspicious first."""
+    return sorted(
+        judgements,
+        key=lambda one: urgency(one.prediction.verdict, one.reason, one.prediction.probability),
+    )
+
+
+def by_urgency_of_people(people: Sequence[Person]) -> list[Person]:
+    """Return people with the most suspicious first."""
+    return sorted(people, key=lambda one: urgency(one.verdict, _reason(one), one.probability))
+
+
+def _reason(person: Person) -> str | None:
+    """Return why a person gets no verdict: a key of `REASONS`, or `None`."""
+    usual = "too_small" if person.too_small else None
+    return getattr(person, "reason", usual)
+
+
+def badge(verdict: str) -> str:
+    """Return a verdict's words with its symbol."""
+    return (
+        f'<span class="badge {verdict}"><span aria-hidden="true">{SYMBOLS[verdict]}</span> '
+        f"{WORDS[verdict]}</span>"
+    )
+
+
+def explain(verdict: str, reason: str | None, probability: float, config: DetectorConfig) -> str:
+    """Return bar and sentences that say what a verdict about a face of a photo rests on.
+
+    Args:
+        verdict: about the face.
+        reason: why it gets no verdict: a key of `REASONS`, or `None`.
+        probability: of fake.
+        config: of the model.
+    """
+    if reason:
+        return explain_reason(reason)
+    sentences = [BETWEEN] if verdict == "inconclusive" else []
+    sentences.append(_meaning(verdict, probability, config))
+    text = "".join(f"<p>{sentence}</p>" for sentence in sentences if sentence)
+    return zone_bar(probability, config.thresholds) + text
+
+
+def explain_person(person: Person, config: DetectorConfig) -> str:
+    """Return bar and sentences that say what a verdict about a person of a clip rests on.
+
+    What scores meant was measured on photos, and says nothing about clips.
+    """
+    if reason := _reason(person):
+        return explain_reason(reason)
+    text = f"<p>{BETWEEN}</p>" if person.verdict == "inconclusive" else ""
+    return zone_bar(person.probability, config.thresholds) + text
+
+
+def explain_reason(reason: str) -> str:
+    """Return why a face gets no verdict, and what would help."""
+    return f'<p class="reason"><strong>{REASONS[reason]}</strong> {ADVICE.get(reason, "")}</p>'
+
+
+def _meaning(verdict: str, probability: float, config: DetectorConfig) -> str:
+    """Return what such a score meant on the validation photos; nothing where that would speak
+    against the verdict, as it may where these are few."""
+    meaning = meaning_of(probability, config.score_bins)
+    if meaning is None:
+        return ""
+    against = {
+        "fake": meaning.fake_share <= meaning.base_share,
+        "real": meaning.fake_share >= meaning.base_share,
+    }
+    if against.get(verdict, False):
+        return ""
+    return (
+        f"Of the validation photos that scored like this, {meaning.fake_share:.0%} were fake (95 % "
+        f"interval {meaning.low:.0%} to {meaning.high:.0%}, {meaning.photos} photos); of all of "
+        f"them {meaning.base_share:.0%} were."
+    )
+
+
+def zone_bar(probability: float, thresholds: Mapping[str, float], *, small: bool = False) -> str:
+    """Return a bar of three zones as wide as each other, with the score marked in its own.
+
+    The thresholds may lie close to the ends, where a true scale would have no room for words.
+
+    Args:
+        probability: of fake.
+        thresholds: where the zones meet.
+        small: leave out the words, which then have to stand beside it.
+    """
+    place = _place(probability, thresholds["real"], thresholds["fake"])
+    zone = _zone(probability, thresholds)
+    spans = "".join(
+        f'<span class="{name}{" here" if name == zone else ""}"></span>' for name in WORDS
+    )
+    words = "".join(
+        f'<span class="{name}{" here" if name == zone else ""}">{word.lower()}</span>'
+        for name, word in WORDS.items()
+    )
+    spoken = f"{WORDS[zone]}; probability of fake {probability:.2f}"
+    return (
+        f'<div class="bar{" small" if small else ""}" role="img" aria-label="{escape(spoken)}">'
+        f'<div class="zones">{spans}<i class="pin" style="left:{place:.1f}%"></i></div>'
+        + ("" if small else f'<div class="zone-words">{words}</div>')
+        + "</div>"
+    )
+
+
+def _zone(probability: float, thresholds: Mapping[str, float]) -> str:
+    if probability >= thresholds["fake"]:
+        return "fake"
+    return "real" if probability < thresholds["real"] else "inconclusive"
+
+
+def _place(probability: float, real: float, fake: float) -> float:
+    """Return where a score lies on the bar, in percent."""
+    edges = (0.0, real, fake, 1.0)
+    zone = 2 if probability >= fake else 0 if probability < real else 1
+    start, end = edges[zone], edges[zone + 1]
+    share = (probability - start) / (end - start) if end > start else 0.5
+    return (zone + share) * 100 / 3

@@ -1,0 +1,111 @@
+"""What the page says about the model, and about what its scores mean."""
+
+import dataclasses
+import html
+import re
+
+import pytest
+
+from space.about import about_page, figures_table, share
+from space.contract import ScoreBin
+from space.detector import Detector, load_bundled
+from space.score_meaning import meaning_of, pool, wilson_interval
+from space.verdicts import explain
+
+RISING = [ScoreBin(0, 0.3, 50, 0.1), ScoreBin(0.3, 0.7, 50, 0.5), ScoreBin(0.7, 1, 50, 0.9)]
+JUMPING = [
+    ScoreBin(0, 0.1, 40, 0.25),
+    ScoreBin(0.1, 0.3, 60, 0.05),
+    ScoreBin(0.3, 0.6, 50, 0.6),
+    ScoreBin(0.6, 0.8, 50, 0.4),
+    ScoreBin(0.8, 1, 40, 0.95),
+]
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return load_bundled()
+
+
+def words(text: str) -> str:
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", text)).split())
+
+
+def test_bins_that_rise_stay_as_they_are():
+    assert pool(RISING) == RISING
+
+
+def test_bins_that_fall_are_merged_with_what_they_hold():
+    pooled = pool(JUMPING)
+    assert [(one.low, one.high, one.photos) for one in pooled] == [
+        (0, 0.3, 100),
+        (0.3, 0.8, 100),
+        (0.8, 1, 40),
+    ]
+    assert [one.fake_share for one in pooled] == pytest.approx([0.13, 0.5, 0.95])
+
+
+@pytest.mark.parametrize("bins", [RISING, JUMPING, load_bundled().config.score_bins])
+def test_a_higher_score_never_means_less(bins):
+    shares = [meaning_of(score / 100, bins).fake_share for score in range(101)]
+    assert shares == sorted(shares)
+    for score in range(101):
+        meaning = meaning_of(score / 100, bins)
+        assert 0 <= meaning.low <= meaning.fake_share <= meaning.high <= 1
+
+
+def test_nothing_measured_means_nothing():
+    assert meaning_of(0.5, []) is None
+    assert meaning_of(0.5, [ScoreBin(0, 1, 0, 0.0)]) is None
+
+
+def test_interval_is_wilsons():
+    # Of 10 photos 3: (0.108, 0.603) in Newcombe 1998, "Two-sided confidence intervals".
+    assert wilson_interval(0.3, 10) == pytest.approx((0.108, 0.603), abs=1e-3)
+
+
+@pytest.mark.parametrize(("verdict", "score"), [("real", 0.9), ("fake", 0.1)])
+def test_a_meaning_that_speaks_against_the_verdict_is_not_said(detector, verdict, score):
+    config = dataclasses.replace(detector.config, score_bins=RISING)
+    assert "were fake" in words(explain(verdict, None, 1 - score, config))
+    assert "were fake" not in words(explain(verdict, None, score, config))
+
+
+def test_error_rates_are_those_of_the_model(detector):
+    figures = detector.config.metrics["test"]
+    text = words(figures_table(detector.config))
+    assert f"Measured on {figures['photos']} photos" in text
+    for name in ("fake_called_fake", "real_called_fake", "inconclusive"):
+        figure = figures["verdicts"][name]
+        assert f"{figure['value']:.0%} ({figure['low']:.0%} to {figure['high']:.0%})" in text
+    for one in figures["by_source"].values():
+        assert f" {one['photos']} " in text
+    bare = dataclasses.replace(detector.config, metrics={})
+    assert "comes without test figures" in words(figures_table(bare))
+
+
+def test_no_mistake_among_few_photos_is_no_proof_of_none():
+    never = {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert words(share(never, 33)) == "0% (0% to 10%)"
+    assert words(share(never, None)) == "0% (0% to 0%)"
+    assert words(share(None, 33)) == "not measured"
+
+
+def test_a_set_without_fakes_has_no_share_of_them(detector):
+    figure = {"value": 0.02, "low": 0.0, "high": 0.05}
+    nothing = dict.fromkeys(("value", "low", "high"))
+    web = {"photos": 77, "fake_called_fake": nothing, "real_called_fake": figure}
+    test = detector.config.metrics["test"] | {"by_source": {"web": web}}
+    text = words(figures_table(dataclasses.replace(detector.config, metrics={"test": test})))
+    assert "ordinary photos from the web 77 not measured 2% (0% to 5%) not measured" in text
+
+
+def test_a_wrong_answer_can_be_reported_where_the_model_is_from(detector, monkeypatch):
+    monkeypatch.delenv("SPACE_ID", raising=False)
+    assert "discussions" not in about_page(detector, "")
+    monkeypatch.setattr(detector, "name", "someone/detector @ 01234567")
+    link = re.search(r'href="([^"]*discussions[^"]*)"', about_page(detector, ""))[1]
+    assert html.unescape(link).startswith(
+        "https://huggingface.co/someone/detector/discussions/new?title="
+    )
+    assert detector.config.sha256 in link
