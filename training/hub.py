@@ -47,7 +47,9 @@ NETWORKS = ("deepfake_cnn.keras", "deepfake_cnn.h5")
 RUN_FILES = (*NETWORKS, "history.csv", "curves.png")
 UNPACKED = ("metadata.json", "model.weights.h5")  # of a `.keras` file, beside `config.json`
 CODE_FILES = (
+    "appearance.py",
     "clip_notes.py",
+    "clips.py",
     "contract.py",
     "credentials.py",
     "crops.py",
@@ -56,6 +58,7 @@ CODE_FILES = (
     "faces.py",
     "finder.py",
     "findings.py",
+    "frames.py",
     "handler.py",
     "jpeg_hints.py",
     "judgements.py",
