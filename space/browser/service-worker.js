@@ -7,7 +7,7 @@ worker.importScripts("files.js"); // so that a new version of the page is a new 
 /** @type {{version: string, first: string[], later: string[]}} */
 const { version, first, later } = worker.FILES;
 const CACHE = `page-${version}`;
-const KNOWN = new Set(["", ...first, ...later].map((name) => new URL(name, location.href).href));
+const KNOWN = new Set(["./", ...first, ...later].map((name) => new URL(name, location.href).href));
 
 worker.addEventListener("install", (/** @type {any} */ event) => {
   event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(["./", ...first])));
