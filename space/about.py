@@ -11,9 +11,11 @@ from urllib.parse import urlencode
 if __package__:
     from .contract import DetectorConfig
     from .detector import Detector
+    from .score_meaning import wilson_interval
 else:
     from contract import DetectorConfig
     from detector import Detector
+    from score_meaning import wilson_interval
 
 HUB = "https://huggingface.co"
 # What is in the sets of photos that models are measured on, by their names in `detector.json`.
@@ -81,17 +83,12 @@ def figures_table(config: DetectorConfig) -> str:
     figures = config.metrics.get("test")
     if not figures:
         return "<p>This model comes without test figures.</p>"
-    rows = [("all test photos", figures["photos"], figures["verdicts"])]
+    rows = [_figures_row("all test photos", figures["photos"], figures["verdicts"])]
     rows += [
-        (KINDS.get(name, name.replace("_", " ")), one["photos"], one)
+        _figures_row(KINDS.get(name, name.replace("_", " ")), one["photos"], one)
         for name, one in figures.get("by_source", {}).items()
     ]
-    body = "".join(
-        f'<tr><th scope="row">{escape(kind)}</th><td>{photos}</td>'
-        f"<td>{share(one.get('fake_called_fake'))}</td><td>{share(one.get('real_called_fake'))}</td>"
-        f"<td>{share(one.get('inconclusive'))}</td></tr>"
-        for kind, photos, one in rows
-    )
+    body = "".join(rows)
     note = f"<p>{escape(figures['note'])}</p>" if figures.get("note") else ""
     return (
         f"<p>Measured on {figures['photos']} photos that it had never seen; in brackets 95 % "
@@ -104,12 +101,30 @@ def figures_table(config: DetectorConfig) -> str:
     )
 
 
-def share(figure: Mapping[str, float | None] | None) -> str:
-    """Return a share with its interval, or that it was not measured."""
+def share(figure: Mapping[str, float | None] | None, photos: int | None) -> str:
+    """Return a share with its interval, or that it was not measured.
+
+    Args:
+        figure: its value, low and high.
+        photos: of which it is a share, where that is known.
+    """
     if not figure or figure.get("value") is None:
         return NOT_MEASURED
-    interval = f" ({figure['low']:.0%} to {figure['high']:.0%})"
-    return f"{figure['value']:.0%}<small>{interval}</small>"
+    low, high = figure["low"], figure["high"]
+    if low == high and photos:  # samples of photos that are all alike do not differ
+        low, high = wilson_interval(figure["value"], photos)
+    return f"{figure['value']:.0%} <small>({low:.0%} to {high:.0%})</small>"
+
+
+def _figures_row(kind: str, photos: int, figures: Mapping) -> str:
+    fakes = figures.get("fakes")
+    reals = None if fakes is None else photos - fakes
+    return (
+        f'<tr><th scope="row">{escape(kind)}</th><td>{photos}</td>'
+        f"<td>{share(figures.get('fake_called_fake'), fakes)}</td>"
+        f"<td>{share(figures.get('real_called_fake'), reals)}</td>"
+        f"<td>{share(figures.get('inconclusive'), photos)}</td></tr>"
+    )
 
 
 def _ranking(figures: Mapping) -> str:

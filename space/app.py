@@ -42,6 +42,7 @@ CAPTIONS = {  # what an example is, not what the model says about it
 }
 CLEANING = (300, 600)  # s between two rounds, and the age of what they delete
 CORES = os.cpu_count() or 1
+PORT = os.environ.get("GRADIO_SERVER_PORT", "7860")
 WAITING = 200  # calls that may wait for their turn
 THEME = gr.themes.Default(
     primary_hue="indigo",
@@ -96,7 +97,7 @@ def build_page(service: Service) -> gr.Blocks:
                 about = about_page(service.detector, service.describe_models())
                 gr.HTML(about, apply_default_css=False)
             with gr.Tab("For programs", id="programs"):
-                gr.Markdown(PROGRAMS.read_text(encoding="utf-8"))
+                gr.Markdown(_programs())
         for button, path in clip_examples:
             _judge_example_clip(button, path, screens, tabs, outputs)
         page.unload(screens.stop)
@@ -115,6 +116,13 @@ def _header(notice: str) -> str:
         f'<header class="top"><h1>{TITLE}</h1><p>{INTRO}</p>{line}</header>'
         '<div id="said" role="status" class="unseen"></div>'
     )
+
+
+def _programs() -> str:
+    """Return what programmers are told, with the address that the page has."""
+    host = os.environ.get("SPACE_HOST")  # set in a Space
+    address = f"https://{host}" if host else f"http://localhost:{PORT}"
+    return PROGRAMS.read_text(encoding="utf-8").replace("http://localhost:7860", address)
 
 
 def _photo_tab(screens: Screens) -> list[tuple[gr.Button, Path]]:

@@ -71,6 +71,7 @@ def photo_picture(photo: Image.Image, judgements: Sequence[Judgement], margin: f
         margin: of the crops that were judged.
     """
     heats = "".join(_heat(photo.size, one, margin) for one in judgements if has_heat(one))
+    heats = f'<g class="heat">{heats}</g>' if heats else ""
     boxes = "".join(_box(number, one) for number, one in enumerate(judgements, start=1))
     spoken = "The photo"
     if judgements:
@@ -78,7 +79,7 @@ def photo_picture(photo: Image.Image, judgements: Sequence[Judgement], margin: f
     return (
         f'<figure class="photo"><img src="{data_url(photo, PHOTO_SIDE)}" alt="{spoken}">'
         f'<svg viewBox="0 0 {photo.width} {photo.height}" aria-hidden="true">'
-        f'<g class="heat">{heats}</g>{boxes}</svg></figure>'
+        f"{heats}{boxes}</svg></figure>"
     )
 
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from space.about import about_page, figures_table
+from space.about import about_page, figures_table, share
 from space.contract import ScoreBin
 from space.detector import Detector, load_bundled
 from space.score_meaning import meaning_of, pool, wilson_interval
@@ -82,6 +82,13 @@ def test_error_rates_are_those_of_the_model(detector):
         assert f" {one['photos']} " in text
     bare = dataclasses.replace(detector.config, metrics={})
     assert "comes without test figures" in words(figures_table(bare))
+
+
+def test_no_mistake_among_few_photos_is_no_proof_of_none():
+    never = {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert words(share(never, 33)) == "0% (0% to 10%)"
+    assert words(share(never, None)) == "0% (0% to 0%)"
+    assert words(share(None, 33)) == "not measured"
 
 
 def test_a_set_without_fakes_has_no_share_of_them(detector):

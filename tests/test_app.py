@@ -1,6 +1,7 @@
 """The page, started in a process of its own with nothing but what `space/requirements.txt`
 names."""
 
+import html
 import re
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ from PIL import Image
 
 from space.detector import load_bundled
 from space.faces import load_face_finder
-from space.views import VERDICTS
+from space.verdicts import VERDICTS
 from tests.drawing import draw_face
 from tests.serving import SPACE, ask_page, serve_page, shown_text
 
@@ -235,15 +236,22 @@ def test_no_address_is_fetched(client):
     assert asked == []
 
 
-def test_page_says_what_it_is_and_is_not(client):
+def test_page_says_how_good_the_model_is(client):
     figures = load_bundled().config.metrics["test"]
-    text = shown_text(client)
+    text = html.unescape(shown_text(client))
     assert "Model in use: bundled model." in text
-    assert "This is not proof." in text
-    assert "composites made by hand" in text
-    assert f"fake higher in {figures['roc_auc']['value']:.0%} of the cases" in text
-    assert f"no verdict on {figures['verdicts']['inconclusive']['value']:.0%} of all" in text
+    assert load_bundled().config.trained_on in text
+    assert f"Measured on {figures['photos']} photos" in text
+    assert f"<td>{figures['verdicts']['inconclusive']['value']:.0%} <small>" in text
     assert "Haar cascade" in text  # tests have no other: the page must say which one it uses
+
+
+def test_examples_are_named_for_what_they_are(client):
+    buttons = [one["props"] for one in client.config["components"] if one["type"] == "button"]
+    shown = {one["elem_id"] for one in buttons if one.get("elem_id")}
+    files = [path for path in (SPACE / "examples").iterdir() if path.suffix not in (".md", ".txt")]
+    assert shown == {f"example-{path.stem}" for path in files}
+    assert {"A real portrait", "Made by a generator"} <= {one["value"] for one in buttons}
 
 
 def test_endpoints_describe_themselves(client):
