@@ -88,6 +88,7 @@ def figures_table(config: DetectorConfig) -> str:
         _figures_row(KINDS.get(name, name.replace("_", " ")), one["photos"], one)
         for name, one in figures.get("by_source", {}).items()
     ]
+    body = "".join(rows)
     note = f"<p>{escape(figures['note'])}</p>" if figures.get("note") else ""
     return (
         f"<p>Measured on {figures['photos']} photos that it had never seen; in brackets 95 % "
@@ -95,8 +96,7 @@ def figures_table(config: DetectorConfig) -> str:
         '<div class="scroll" tabindex="0" role="region" aria-label="Error rates"><table><thead><tr>'
         '<th scope="col">Photos</th><th scope="col">Number</th>'
         '<th scope="col">Fakes called fake</th><th scope="col">Real photos called fake</th>'
-        f'<th scope="col">Cannot tell</th></tr></thead><tbody>{"".join(rows)}</tbody></table>'
-        f"</div>{note}"
+        f'<th scope="col">Cannot tell</th></tr></thead><tbody>{body}</tbody></table></div>{note}'
         f"{_ranking(figures)}"
     )
 

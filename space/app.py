@@ -134,14 +134,14 @@ def _photo_tab(screens: Screens) -> list[tuple[gr.Button, Path]]:
                 show_label=False,
                 sources=["upload", "webcam", "clipboard"],
                 height=250,
-                placeholder="# Drop a photo here\nor click to choose one",
+                placeholder="# Drop an image file here\nto upload",  # what screen readers are told,
                 elem_id="photo-input",
             )
             gr.HTML(f'<p class="kept">{KEPT}</p>', apply_default_css=False)
             clip_examples = _examples(photo)
         with gr.Column(scale=2, min_width=300):
             gr.HTML(SAMPLE.read_text(encoding="utf-8"), apply_default_css=False)
-    again, answer, whole = _answer("photo", "Judge the whole picture anyway")
+    again, answer, whole = _answer("photo", "← Another photo", "Judge the whole picture anyway")
     outputs = [start, again, answer, whole]
     arrived = _arrived("photo")
     photo.change(screens.photo, photo, outputs, **PHOTO, **OF_PAGE).then(None, js=arrived)
@@ -195,7 +195,7 @@ def _video_tab(screens: Screens) -> list[gr.components.Component]:
             label="Clip", show_label=False, sources=["upload"], height=280, elem_id="video-input"
         )
         gr.HTML(f'<p class="kept">{CLIP_LIMITS}. {KEPT}</p>', apply_default_css=False)
-    again, answer, stop = _answer("video", "Stop")
+    again, answer, stop = _answer("video", "← Another clip", "Stop")
     outputs = [start, again, answer, stop]
     judged = clip.change(screens.clip, clip, outputs, **CLIP, **OF_PAGE)
     judged.then(None, js=_arrived("video"))
@@ -230,7 +230,7 @@ def _photos_tab(screens: Screens) -> None:
             elem_id="photos-input",
         )
         gr.HTML(f'<p class="kept">{KEPT}</p>', apply_default_css=False)
-    again, answer, stop = _answer("photos", "Stop")
+    again, answer, stop = _answer("photos", "← Other photos", "Stop")
     outputs = [start, again, answer, stop]
     judged = files.change(screens.photos, files, outputs, **PHOTO, **OF_PAGE)
     judged.then(None, js=_arrived("photos"))
@@ -238,9 +238,9 @@ def _photos_tab(screens: Screens) -> None:
     _starts_anew(again, files, outputs)
 
 
-def _answer(name: str, extra: str) -> tuple[gr.Button, gr.HTML, gr.Button]:
+def _answer(name: str, back: str, extra: str) -> tuple[gr.Button, gr.HTML, gr.Button]:
     """Make the place of an answer: the button back, the answer, and one more button."""
-    again = gr.Button("← Another one", visible=False, size="sm", elem_classes="again")
+    again = gr.Button(back, visible=False, size="sm", elem_classes="again")
     answer = gr.HTML(elem_id=f"{name}-answer", apply_default_css=False)
     return again, answer, gr.Button(extra, visible=False, elem_classes="extra")
 

@@ -11,7 +11,7 @@ SIDE = 56  # px: what a map of some 10 x 10 places is enlarged to before it is s
 # knows.
 USUAL_LANDMARKS = np.float32([[0.35, 0.48], [0.62, 0.48], [0.49, 0.65], [0.38, 0.76], [0.60, 0.76]])
 LEFT_EYE, RIGHT_EYE, NOSE, LEFT_MOUTH, RIGHT_MOUTH = range(5)
-FLOOR = 0.3  # of a map's maximum: what is colder is neither painted nor counted
+FLOOR = 0.5  # of a map's maximum: what is colder is neither painted nor counted
 MOST = 0.5  # a part with that share of the heat holds most of it
 MUCH = 0.25
 

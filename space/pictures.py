@@ -71,14 +71,17 @@ def photo_picture(photo: Image.Image, judgements: Sequence[Judgement], margin: f
         margin: of the crops that were judged.
     """
     heats = "".join(_heat(photo.size, one, margin) for one in judgements if has_heat(one))
-    boxes = "".join(_box(number, one) for number, one in enumerate(judgements, start=1))
+    heats = f'<g class="heat">{heats}</g>' if heats else ""
+    boxes = "".join(
+        _box(number, one, max(photo.size)) for number, one in enumerate(judgements, start=1)
+    )
     spoken = "The photo"
     if judgements:
         spoken += f", with a box around each of {len(judgements)} faces"
     return (
         f'<figure class="photo"><img src="{data_url(photo, PHOTO_SIDE)}" alt="{spoken}">'
         f'<svg viewBox="0 0 {photo.width} {photo.height}" aria-hidden="true">'
-        f'<g class="heat">{heats}</g>{boxes}</svg></figure>'
+        f"{heats}{boxes}</svg></figure>"
     )
 
 
@@ -96,10 +99,10 @@ def _heat(size: tuple[int, int], judgement: Judgement, margin: float) -> str:
     )
 
 
-def _box(number: int, judgement: Judgement) -> str:
+def _box(number: int, judgement: Judgement, longest: int) -> str:
     left, top, width, height = judgement.face.box
     verdict = judgement.prediction.verdict
-    size = max(0.14 * max(width, height), 1)
+    size = max(0.14 * max(width, height), 0.04 * longest)  # to be read when the photo is small
     # Above the box, or in it where the photo ends above.
     base = top - 0.3 * size if top > 1.3 * size else top + 1.1 * size
     return (

@@ -8,6 +8,7 @@ said in the place of the answer.
 import logging
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event
@@ -102,8 +103,8 @@ class Screens:
         if not photos:
             yield first_screen()
             return
-        yield busy(working(f"Judging {len(photos)} photos"))
         with self._running(request) as stopped:
+            yield busy(working(f"Judging {len(photos)} photos"))
             yield from _errors_shown(
                 "These photos cannot be judged", lambda: self._photos(photos, stopped)
             )
@@ -113,8 +114,8 @@ class Screens:
         if clip is None:
             yield first_screen()
             return
-        yield busy(working("Opening the clip"))
         with self._running(request) as stopped:
+            yield busy(working("Opening the clip"))
             yield from _errors_shown(
                 "This clip cannot be judged",
                 lambda: self._clip(uploaded_path(clip, "clip"), file_name(clip), stopped),
@@ -122,8 +123,8 @@ class Screens:
 
     def example_clip(self, path: str, request: gr.Request) -> Iterator[Screen]:
         """Judge a clip of the page's own."""
-        yield busy(working("Opening the clip"))
         with self._running(request) as stopped:
+            yield busy(working("Opening the clip"))
             yield from _errors_shown(
                 "This clip cannot be judged", lambda: self._clip(path, Path(path).name, stopped)
             )
@@ -134,8 +135,16 @@ class Screens:
         if stopped:
             stopped.set()
 
-    def _running(self, request: gr.Request) -> "_Running":
-        return _Running(self._stopped, request.session_hash)
+    @contextmanager
+    def _running(self, request: gr.Request) -> Iterator[Event]:
+        """Let `stop` reach what is being judged for a session."""
+        session, event = request.session_hash, Event()
+        self._stopped[session] = event
+        try:
+            yield event
+        finally:
+            if self._stopped.get(session) is event:  # no other was started meanwhile
+                del self._stopped[session]
 
     def _photo(self, photo: dict | None, *, whole_picture: bool) -> Iterator[Screen]:
         if photo is None:
@@ -155,7 +164,8 @@ class Screens:
         verdicts = [one.prediction.verdict for one in judgements]
         shown = framed(shown, read_provenance(content), verdicts)
         if judgements:
-            shown += self._save_report(shown, {file_name(photo): sha256_of(path)})
+            report_link = self._save_report(shown, {file_name(photo): sha256_of(path)})
+            shown += f'<div class="answer">{report_link}</div>'
         yield screen(shown, extra=not judgements)
 
     def _photos(self, photos: list[dict], stopped: Event) -> Iterator[Screen]:
@@ -175,7 +185,7 @@ class Screens:
                 shown_at = monotonic()
         shown = batch_answer(rows, number, number)
         csv = download_link("Save as CSV", "judgements.csv", as_csv(lines), "text/csv")
-        yield screen(shown + f'<p class="answer">{csv} {self._save_report(shown, files)}</p>')
+        yield screen(f'{shown}<div class="answer">{csv} {self._save_report(shown, files)}</div>')
 
     def _clip(self, path: str, name: str, stopped: Event) -> Iterator[Screen]:
         service = self.service
@@ -191,28 +201,13 @@ class Screens:
             return
         verdicts = [person.verdict for person in judged.people]
         shown = framed(video_answer(judged, service.detector), read_provenance(path), verdicts)
-        yield screen(shown + self._save_report(shown, {name: sha256_of(path)}))
+        report_link = self._save_report(shown, {name: sha256_of(path)})
+        yield screen(f'{shown}<div class="answer">{report_link}</div>')
 
     def _save_report(self, shown: str, files: dict[str, str]) -> str:
         """Return a link that saves an answer as a report."""
         document = report(shown, files, self.service.detector, self.service.finder.name)
-        link = download_link("Save a report", "report.html", document, "text/html")
-        return f'<p class="answer">{link}</p>'
-
-
-class _Running:
-    """What is being judged for a session, from its start to its end."""
-
-    def __init__(self, stopped: dict[str, Event], session: str) -> None:
-        self._stopped, self._session = stopped, session
-
-    def __enter__(self) -> Event:
-        self._event = self._stopped[self._session] = Event()
-        return self._event
-
-    def __exit__(self, *_: object) -> None:
-        if self._stopped.get(self._session) is self._event:  # no other was started meanwhile
-            del self._stopped[self._session]
+        return download_link("Save a report", "report.html", document, "text/html")
 
 
 def _errors_shown(title: str, judge: Callable[[], Iterator[Screen]]) -> Iterator[Screen]:

@@ -30,8 +30,8 @@ ADVICE = {  # by the keys of `REASONS`
     "seen_too_little": "Try a longer part of the clip.",
 }
 BETWEEN = (
-    "The score lies where real and manipulated faces look alike to the model. Saying more would be "
-    "guessing."
+    "Scores like this come from real and from manipulated faces: to call it either would be wrong "
+    "too often."
 )
 NO_PROOF = (
     "This is not proof. The model can be wrong either way, and says nothing about the person shown."

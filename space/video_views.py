@@ -7,14 +7,14 @@ from html import escape
 if __package__:
     from .detector import Detector
     from .people import Moment, Person
-    from .pictures import crop_picture
+    from .pictures import crop_picture, has_heat
     from .verdicts import badge, by_urgency_of_people, explain_person, headline
     from .video import VideoJudgement
     from .views import heat_controls, numbers, section
 else:
     from detector import Detector
     from people import Moment, Person
-    from pictures import crop_picture
+    from pictures import crop_picture, has_heat
     from verdicts import badge, by_urgency_of_people, explain_person, headline
     from video import VideoJudgement
     from views import heat_controls, numbers, section
@@ -36,8 +36,10 @@ def video_answer(judged: VideoJudgement, detector: Detector) -> str:
         f"<p>{judged.frames_looked_at} pictures of {_clock(judged.seconds)} minutes were looked "
         "at.</p>"
     )
+    hot = any(has_heat(one.judgement) for person in people for one in person.suspicious)
+    controls = heat_controls() if hot else ""
     verdicts = [person.verdict for person in people]
-    body = f'{looked}{note}{heat_controls()}<div class="people">{cards}</div>{more}'
+    body = f'{looked}{note}{controls}<div class="people">{cards}</div>{more}'
     return section(headline(verdicts, "person"), body, verdict=verdicts[0])
 
 

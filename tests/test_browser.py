@@ -136,7 +136,7 @@ def test_photo_gets_a_headline_a_box_and_a_heatmap(page, browser, tmp_path):
 def test_the_way_back_leads_to_the_next_photo(page):
     upload(page, "photo", PORTRAIT)
     headline(page, "photo", "Signs of manipulation")
-    page.get_by_role("button", name="Another one").click()
+    page.get_by_role("button", name="Another photo").click()
     expect(page.locator("#photo-input")).to_be_visible()
     expect(page.locator("#photo-answer .headline")).to_have_count(0)
     upload(page, "photo", PORTRAIT)
@@ -244,7 +244,7 @@ def test_a_keyboard_is_enough(page):
     page.get_by_label("Heatmap").focus()
     page.keyboard.press("Space")
     expect(heat).to_be_hidden()
-    page.get_by_role("button", name="Another one").focus()
+    page.get_by_role("button", name="Another photo").focus()
     page.keyboard.press("Enter")
     expect(page.locator("#photo-input")).to_be_visible()
 

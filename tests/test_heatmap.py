@@ -19,7 +19,7 @@ def test_cold_places_are_transparent_and_hot_ones_are_not():
 
 
 def test_what_is_not_painted_is_not_counted():
-    lukewarm = np.full((7, 7), 0.25, np.float32)
+    lukewarm = np.full((7, 7), 0.4, np.float32)
     lukewarm[0, 0] = 1  # a corner of the background
     assert np.asarray(heat_layer(lukewarm, 140))[60:, 60:, 3].max() == 0
     shares = heat_by_part(lukewarm, None)
