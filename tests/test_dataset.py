@@ -85,6 +85,16 @@ def test_running_again_changes_nothing_and_the_seed_decides(source, tmp_path, ca
     assert snapshot(other).keys() != first.keys()
 
 
+def test_another_preparation_is_not_replaced_unasked(source, tmp_path):
+    config = PrepareConfig(source=(str(source),), output=tmp_path / "faces", size=64)
+    first = snapshot(prepare(config))
+    other = dataclasses.replace(config, size=32)
+    with pytest.raises(UserError, match="holds another preparation: add --overwrite"):
+        prepare(other)
+    assert snapshot(tmp_path / "faces") == first
+    assert read_report(prepare(dataclasses.replace(other, overwrite=True)))["size"] == 32
+
+
 def test_identical_photos_share_a_split(tmp_path):
     source = write_source(tmp_path / "source", per_label=24)
     for number in range(8):

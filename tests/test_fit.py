@@ -10,10 +10,11 @@ from PIL import Image
 
 from tests.conftest import TINY
 from training import fit
+from training.callbacks import FakeAUC, Replay
 from training.config import CONFIG, RECIPES, TrainConfig
 from training.dataset import read_split
 from training.errors import UserError
-from training.fit import FakeAUC, read_config, read_history, train, train_recipe
+from training.fit import read_config, read_history, train, train_recipe
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def test_interrupted_run_goes_on_where_it_was(data, tmp_path, monkeypatch, small
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(fit._Replay, "on_epoch_begin", interrupt)
+        patch.setattr(Replay, "on_epoch_begin", interrupt)
         with pytest.raises(KeyboardInterrupt):
             train(config)
     assert not (config.run / "deepfake_cnn.keras").exists()
@@ -93,7 +94,7 @@ def test_interrupted_run_goes_on_where_it_was(data, tmp_path, monkeypatch, small
 
     rates = []
     monkeypatch.setattr(
-        fit._Replay,
+        Replay,
         "on_epoch_begin",
         lambda self, epoch, logs=None: rates.append((epoch, int(self.model.optimizer.iterations))),
     )
@@ -121,7 +122,7 @@ def test_patience_goes_on_where_it_was():
     trainer = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     trainer.compile("sgd", "mse")
     history = [{"val_auc": 0.8}, {"val_auc": 0.7}]
-    replay = fit._Replay(history, [stop])
+    replay = Replay(history, [stop])
     log = {"x": np.zeros((2, 1)), "y": np.zeros((2, 1)), "verbose": 0}
     worse = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: logs.update(val_auc=0.6)

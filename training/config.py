@@ -63,6 +63,7 @@ class PrepareConfig:
         str, "keep photos in one split that share `sources`, or only identical `files` (leaks)"
     ] = "sources"
     seed: Annotated[int, "decides which photo falls into which split", SEED] = 7
+    overwrite: Annotated[bool, "replace another preparation in the folder"] = False
 
     def __post_init__(self) -> None:
         _check_ranges(self)

@@ -162,6 +162,12 @@ def prepare(config: PrepareConfig) -> Path:
     report = read_report(output) if (output / REPORT).is_file() else {}
     if report.get("fingerprint") == fingerprint:
         log.info("%s is already prepared from these photos.", output)
+    elif report and not config.overwrite:
+        # A run that was trained on it could not be measured any more.
+        raise UserError(
+            f"{output} holds another preparation: add --overwrite to replace it, or give another "
+            "--output."
+        )
     else:
         with replaced_folder(output, REPORT) as folder:
             report = _fill(folder, photos, hashes, given, config, finder)

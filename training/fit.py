@@ -7,7 +7,6 @@ import hashlib
 import json
 import logging
 import math
-import os
 import platform
 import shutil
 from collections import defaultdict
@@ -20,6 +19,7 @@ import keras
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
 
+from training.callbacks import CheckpointInner, FakeAUC, Replay
 from training.config import (
     CONFIG,
     FINAL,
@@ -34,9 +34,11 @@ from training.dataset import LABELS, Photo, read_report, read_source_pairs, read
 from training.devices import on_devices
 from training.errors import UserError
 from training.fit_pairs import Validation, fit_pairs
+from training.folders import replaced_file, write_json
 from training.model import JIT_COMPILE, build_model
 from training.pipeline import PhotoBatches, build_augmentation
 from training.report import plot_curves
+from training.run import remember_data
 
 BEST, LEGACY = "best_model.keras", "deepfake_cnn.h5"
 HISTORY, CURVES, BACKUP = "history.csv", "curves.png", "backup"
@@ -99,7 +101,8 @@ def train(
     with on_devices(config.devices, config.batch_size):
         model = _build(config)
         run.mkdir(parents=True, exist_ok=True)
-        _write_text(run / CONFIG, json.dumps(_description(config, data), indent=2) + "\n")
+        write_json(run / CONFIG, _description(config, data))
+        remember_data(run, config.data)
         if config.sampling == "pairs":
             _fit_pairs(model, config, photos, epochs_done)
         else:
@@ -177,47 +180,6 @@ def package_versions() -> dict[str, str]:
     """Return the versions of what decides a model's weights and figures."""
     packages = ("keras", keras.config.backend(), "numpy", "pillow", "scikit-learn")
     return {"python": platform.python_version()} | {name: version(name) for name in packages}
-
-
-class FakeAUC(keras.metrics.AUC):
-    """ROC AUC of the probability of fake, from one-hot labels."""
-
-    def update_state(self, y_true, y_pred, sample_weight=None):
-        """Add a batch of labels and probabilities, both `[batch, 2]`."""
-        super().update_state(y_true[:, 1], y_pred[:, 1], sample_weight)
-
-
-class _CheckpointInner(keras.callbacks.ModelCheckpoint):
-    """Saves the network without the augmentation around it, and never leaves half a file."""
-
-    def __init__(self, model: keras.Model, path: Path, **kwargs) -> None:
-        self._inner, self._final = model, path
-        self._partial = path.with_name(f"partial-{path.name}")
-        super().__init__(str(self._partial), save_best_only=True, **kwargs)
-
-    def set_model(self, model: keras.Model) -> None:
-        super().set_model(self._inner)
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        super().on_epoch_end(epoch, logs)
-        if self._partial.exists():
-            self._partial.replace(self._final)
-
-
-class _Replay(keras.callbacks.Callback):
-    """Shows other callbacks the epochs before an interruption, so that their patience does not
-    start anew."""
-
-    def __init__(self, history: list[dict], callbacks: list[keras.callbacks.Callback]) -> None:
-        super().__init__()
-        self._history, self._callbacks = history, callbacks
-
-    def on_train_begin(self, logs: dict | None = None) -> None:
-        rate = float(self.model.optimizer.learning_rate)  # as it was restored
-        for epoch, figures in enumerate(self._history):
-            for callback in self._callbacks:
-                callback.on_epoch_end(epoch, dict(figures))
-        self.model.optimizer.learning_rate = rate
 
 
 def is_started(run: Path, resume: bool) -> bool:
@@ -405,13 +367,13 @@ def _callbacks(
     )
     best = max((epoch["val_auc"] for epoch in history), default=None)
     return [
-        _CheckpointInner(
+        CheckpointInner(
             model, run / BEST, monitor="val_auc", mode="max", initial_value_threshold=best
         ),
         stop,
         plateau,
         *_logging(run),
-        _Replay(history, [stop, plateau]),  # after what it replays was reset and restored
+        Replay(history, [stop, plateau]),  # after what it replays was reset and restored
     ]
 
 
@@ -425,7 +387,8 @@ def _trim_history(run: Path, epochs: int) -> None:
     path = run / HISTORY
     if path.is_file():
         lines = path.read_text().splitlines(keepends=True)
-        _write_text(path, "".join(lines[: epochs + 1] if epochs else []))
+        with replaced_file(path) as partial:
+            partial.write_text("".join(lines[: epochs + 1] if epochs else []))
 
 
 def _class_weights(labels: np.ndarray) -> dict[int, float]:
@@ -439,16 +402,9 @@ def _finish(run: Path) -> None:
     history = read_history(run)
     plot_curves(history, run / CURVES)
     for name in (LEGACY, FINAL):  # the second marks the run as finished
-        partial = run / f"partial-{name}"
-        model.save(partial)
-        partial.replace(run / name)
+        with replaced_file(run / name) as partial:
+            model.save(partial)
     shutil.rmtree(run / BACKUP)  # only now: a run that is cut off before needs no epoch again
     best = max(range(len(history)), key=lambda epoch: history[epoch]["val_auc"])
     auc = history[best]["val_auc"]
     log.info("%s: validation AUC %.3f in epoch %d of %d.", run / FINAL, auc, best + 1, len(history))
-
-
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(f"partial-{path.name}")
-    partial.write_text(text)
-    os.replace(partial, path)

@@ -16,6 +16,7 @@ import numpy as np
 
 from training.config import TrainConfig
 from training.dataset import Photo, read_source_pairs
+from training.folders import replaced_file
 from training.metrics import mean_auc, paired_ranking, source_aucs
 from training.model import EVIDENCE, JIT_COMPILE
 from training.pairs import UNKNOWN, PairBatches, Variation, pair_batches
@@ -116,9 +117,8 @@ class Validation(keras.callbacks.Callback):
         scores = self._network.predict(self._batches, verbose=0)[: len(self._photos), 1]
         figures = validation_figures(self._photos, scores, self._pairs)
         if figures["val_auc"] > max(self._history, default=-math.inf):
-            partial = self._path.with_name(f"partial-{self._path.name}")
-            self._network.save(partial)
-            partial.replace(self._path)
+            with replaced_file(self._path) as partial:
+                self._network.save(partial)
         if self._average:
             self._average.on_test_end()
         self._history.append(figures["val_auc"])

@@ -1,0 +1,51 @@
+"""What Keras calls while a network trains on photos one by one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+
+
+class FakeAUC(keras.metrics.AUC):
+    """ROC AUC of the probability of fake, from one-hot labels."""
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Add a batch of labels and probabilities, both `[batch, 2]`."""
+        super().update_state(y_true[:, 1], y_pred[:, 1], sample_weight)
+
+
+class CheckpointInner(keras.callbacks.ModelCheckpoint):
+    """Saves the network without the augmentation around it, and never leaves half a file."""
+
+    def __init__(self, model: keras.Model, path: Path, **kwargs) -> None:
+        self._inner, self._final = model, path
+        self._partial = path.with_name(f"partial-{path.name}")
+        super().__init__(str(self._partial), save_best_only=True, **kwargs)
+
+    def set_model(self, model: keras.Model) -> None:
+        """Take the inner network in place of the model that is trained."""
+        super().set_model(self._inner)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Save the network if it is the best so far."""
+        super().on_epoch_end(epoch, logs)
+        if self._partial.exists():
+            self._partial.replace(self._final)
+
+
+class Replay(keras.callbacks.Callback):
+    """Shows other callbacks the epochs before an interruption, so that their patience does not
+    start anew."""
+
+    def __init__(self, history: list[dict], callbacks: list[keras.callbacks.Callback]) -> None:
+        super().__init__()
+        self._history, self._callbacks = history, callbacks
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Show the epochs, and keep the learning rate as it was restored."""
+        rate = float(self.model.optimizer.learning_rate)
+        for epoch, figures in enumerate(self._history):
+            for callback in self._callbacks:
+                callback.on_epoch_end(epoch, dict(figures))
+        self.model.optimizer.learning_rate = rate
