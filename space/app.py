@@ -170,6 +170,8 @@ def _examples(photo: gr.Image) -> list[tuple[gr.Button, Path]]:
                 elem_id=f"example-{path.stem}",
                 elem_classes=["example", "clip"] if is_clip else "example",
             )
+            if button.icon:  # else it is cleaned away with what visitors uploaded
+                button.keep_in_cache.add(button.icon["path"])
             if is_clip:
                 clips.append((button, path))
             else:

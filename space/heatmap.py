@@ -52,11 +52,11 @@ def heat_by_part(heatmap: np.ndarray, landmarks: np.ndarray | None) -> dict[str,
 
 
 def _visible(heatmap: np.ndarray, side: int) -> np.ndarray:
-    """Return what is to be seen of a map, 0 to 1, `[side, side]`: the words name what the eye sees,
-    the hot spots, not wide lukewarm areas."""
+    """Return what is to be seen of a map, 0 to 1, `[side, side]`: the hot spots, not wide lukewarm
+    areas. The words name the same."""
     small = Image.fromarray(np.ascontiguousarray(heatmap, dtype=np.float32))
     heat = np.asarray(small.resize((side, side), Image.Resampling.BILINEAR))
-    return np.clip((heat - FLOOR) / (1 - FLOOR), 0, 1)
+    return np.clip((heat - FLOOR) / (1 - FLOOR), 0, 1) ** 2
 
 
 def describe_parts(shares: dict[str, float]) -> str:

@@ -27,7 +27,7 @@ if __package__:
     from .provenance_views import framed
     from .reports import download_link, report, sha256_of
     from .service import PhotoAnswer, Service, check_list, file_name
-    from .verdicts import by_urgency
+    from .verdicts import by_urgency, urgency
     from .video import VideoCancelled, VideoError, judge_video
     from .video_views import video_answer
     from .views import answer, problem, section, working
@@ -43,7 +43,7 @@ else:
     from provenance_views import framed
     from reports import download_link, report, sha256_of
     from service import PhotoAnswer, Service, check_list, file_name
-    from verdicts import by_urgency
+    from verdicts import by_urgency, urgency
     from video import VideoCancelled, VideoError, judge_video
     from video_views import video_answer
     from views import answer, problem, section, working
@@ -260,6 +260,10 @@ def _lines(judged: PhotoAnswer, found: Provenance | None) -> list[dict[str, obje
     is none."""
     nothing = {"box": None, "verdict": "", "probability": None, "reason": None}
     faces = judged["faces"] or [nothing]
+    if len(faces) > 1:  # numbered as in the table
+        faces = sorted(
+            faces, key=lambda one: urgency(one["verdict"], one["reason"], one["probability"])
+        )
     missing = "" if judged["faces"] else judged["error"] or "No face found."
     lines = []
     for number, face in enumerate(faces, start=1):
