@@ -23,6 +23,19 @@ REASONS = {
     "blurred": "The face is too blurred.",
     "seen_too_little": "The person is seen in too few pictures of the clip.",
 }
+PRIOR = 0.5  # the share of fakes that the calibrated probability of fake assumes
+# From which likelihood ratio on, whichever way it points, evidence has which strength: the verbal
+# scale of the ENFSI Guideline for Evaluative Reporting in Forensic Science (2015), which leaves
+# 1 to 2 without a word.
+STRENGTHS = (
+    (1, "no support either way"),
+    (2, "weak support"),
+    (10, "moderate support"),
+    (100, "moderately strong support"),
+    (1_000, "strong support"),
+    (10_000, "very strong support"),
+    (1_000_000, "extremely strong support"),
+)
 
 
 class DetectorError(Exception):
@@ -168,3 +181,29 @@ class DetectorConfig:
     def score_bin(self, probability: float) -> ScoreBin | None:
         """Return what a probability of fake meant on the validation photos, as far as known."""
         return next((one for one in reversed(self.score_bins) if probability >= one.low), None)
+
+
+def likelihood_ratio(probability: float) -> float:
+    """Return how many times more probable a score is for a fake than for a real photo.
+
+    Odds after seeing the photo are odds before times this ratio.
+
+    Args:
+        probability: of fake, calibrated, at a prior of `PRIOR`.
+    """
+    clipped = min(max(probability, 1e-6), 1 - 1e-6)
+    return clipped / (1 - clipped) * (1 - PRIOR) / PRIOR
+
+
+def strength_of_evidence(probability: float) -> str:
+    """Return the strength of the evidence in words, say `"weak support for fake"`.
+
+    Args:
+        probability: of fake, calibrated, at a prior of `PRIOR`.
+    """
+    ratio = likelihood_ratio(probability)
+    strength = max(ratio, 1 / ratio) * (1 + 1e-9)  # 10 / 11 means 10, not 9.999
+    *_, word = (word for least, word in STRENGTHS if strength >= least)
+    if word == STRENGTHS[0][1]:
+        return word
+    return f"{word} for {'fake' if ratio > 1 else 'real'}"

@@ -25,8 +25,8 @@ from training.baselines import (
 from training.config import SPLITS
 from training.dataset import METADATA, PAIRS, Photo, PhotoRow, read_split
 from training.errors import UserError
+from training.figures import compute_metrics
 from training.measure.scores import open_model, scores
-from training.metrics import compute_metrics
 
 
 def stripe(photo: Photo) -> None:
@@ -190,7 +190,7 @@ def test_lbp_shares_add_up_and_know_their_place():
 
 
 def test_too_few_photos_are_one_sentence(dealt, monkeypatch):
-    monkeypatch.setattr("training.metrics.MIN_PHOTOS", 1000)
+    monkeypatch.setattr("training.figures.MIN_PHOTOS", 1000)
     with pytest.raises(UserError, match=r"split holds \d+ photos, too few"):
         baselines(dealt, backbone_weights="none")
 

@@ -4,13 +4,15 @@ import shutil
 from pathlib import Path
 
 import pytest
-from huggingface_hub import ModelCard
+import yaml
+from huggingface_hub import ModelCard, parse_eval_result_entries
 
 from space.contract import DetectorConfig
-from training.card import render_card
+from training.card import render_card, render_eval_results
 from training.errors import UserError
 from training.report import TITLES, kinds_table, show, sources_table
 from training.stress import stress
+from training.tier_tables import accusations_table, tiers_table
 
 ID = "someone/detector"
 
@@ -154,3 +156,37 @@ def test_figures_of_something_else_are_refused(spread, export, data, file, chang
     path.write_text(text)
     with pytest.raises(UserError, match=message):
         render_card(spread, export, ID)
+
+
+def test_false_accusations_come_before_all_other_figures(spread, export):
+    figures = json.loads((export / "metrics.json").read_text())
+    text = render_card(spread, export, ID).text
+    assert f"\n\n{accusations_table(figures)}\n\n" in text
+    assert f"\n\n{tiers_table(figures)}\n\n" in text
+    assert text.index("### Real photos called fake") < text.index("| ROC AUC |")
+    assert "from 2 weak support; 10 moderate support; " in text
+    assert "assumes that 50 % of the photos are fake" in text
+    assert "### Stability" not in text  # `export` does not measure it
+    figures["promises_broken"] = ["mine: 9 of 30 real photos called fake."]
+    (export / "metrics.json").write_text(json.dumps(figures))
+    assert "keep.** mine: 9 of 30 real photos called fake." in render_card(spread, export, ID).text
+    for name in ("tiers", "promises_broken", "by_whom"):
+        del figures[name]
+    (export / "metrics.json").write_text(json.dumps(figures))
+    assert "### Real photos called fake" not in render_card(spread, export, ID).text
+
+
+def test_results_are_written_as_the_hub_files_them(tmp_path):
+    value = {"value": 0.91234, "low": 0.9, "high": 0.95}
+    figures = {name: value for name in TITLES} | {"split": "test"}
+    figures["paired_ranking"] = {"value": None, "low": None, "high": None}
+    accused = {"hits": 1, "photos": 50, "groups": 50, "value": 0.02, "low": 0.0005, "high": 0.1}
+    figures["tiers"] = {"ordinary_photos": {"real_called_fake": accused}}
+    (tmp_path / "metrics.json").write_text(json.dumps(figures))
+    entries = parse_eval_result_entries(yaml.safe_load(render_eval_results(tmp_path, "me/faces")))
+    values = {entry.task_id: entry.value for entry in entries}
+    assert values["roc_auc"] == 0.9123
+    assert "paired_ranking" not in values
+    assert values["real_called_fake_ordinary_photos"] == 0.02
+    assert {entry.dataset_id for entry in entries} == {"me/faces"}
+    assert "1 of 50 (2.0 %; 0.1 to 10.0 %)" in entries[-1].notes

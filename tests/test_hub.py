@@ -135,6 +135,7 @@ def test_each_repository_gets_one_commit(pushed, data):
     assert {
         "README.md", "LICENSE", "config.json", "deepfake_cnn.keras", "deepfake_cnn.h5",
         "detector.json", "detector.tflite", "metrics.json", "requirements.txt", "roc.png",
+        ".eval_results/test.yaml",
         *CODE_FILES, *others,
     } <= model.files.keys()  # fmt: skip
     packages = model.files["requirements.txt"].decode().split()

@@ -88,6 +88,14 @@ def test_run_does_all_in_turn_and_passes_the_flags_on(calls, capsys, caplog):
     assert "0.530" in caplog.text
 
 
+def test_a_report_is_of_all_that_was_asked_for(calls):
+    given = ["--foreign", "swaps=f", "--bona-fide", "a=b", "--bona-fide", "c=d"]
+    assert main(["evaluate", "model", "--report", *given, "--data", "d"]) == 0
+    ((name, where, options),) = calls
+    assert (name, where) == ("evaluate", ("model", Path("d"), "test", None))
+    assert options == {"full": True, "foreign": ["swaps=f"], "bona_fide": ["a=b", "c=d"]}
+
+
 def test_train_knows_which_flags_were_given(calls):
     assert main(["train", "--recipe", "plain", "--epochs", "4", "--resume"]) == 0
     assert calls == [("train_recipe", ("plain", {"epochs": 4}), {"resume": True})]

@@ -6,10 +6,10 @@ from sklearn.metrics import roc_auc_score
 
 from training.dataset import PhotoRow
 from training.errors import UserError
+from training.figures import compute_metrics
 from training.metrics import (
     auc_estimate,
     calibration_error,
-    compute_metrics,
     estimate,
     mean_auc,
     source_aucs,

@@ -7,7 +7,7 @@ from PIL import Image
 
 from tests.drawing import draw_face
 from training.dataset import Photo
-from training.metrics import compute_metrics
+from training.figures import compute_metrics
 from training.report import (
     kinds_table,
     plot_confusion,

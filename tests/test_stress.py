@@ -18,7 +18,7 @@ from training.dataset import Photo, read_split
 from training.degrade import brighten
 from training.errors import UserError
 from training.evaluate import evaluate
-from training.metrics import check_measurable
+from training.figures import check_measurable
 from training.stress import (
     CLEAN,
     conditions,

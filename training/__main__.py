@@ -105,6 +105,12 @@ def _add_measuring_verbs(add: Callable) -> None:
     evaluate = add(_evaluate, "measure a run or an exported model on a split")
     evaluate.add_argument("model", metavar="RUN_OR_MODEL", help="folder of a run or exported model")
     evaluate.add_argument("--split", choices=SPLITS, default="test")
+    evaluate.add_argument(
+        "--report", action="store_true", help="of an exported model (of a run: its export) all"
+    )
+    elsewhere = {"action": "append", "default": [], "metavar": "NAME=FOLDER"}
+    evaluate.add_argument("--foreign", help="real/ and fake/ of other kinds of fakes", **elsewhere)
+    evaluate.add_argument("--bona-fide", help="ordinary real photos", **elsewhere)
     evaluate.add_argument("--output", type=Path, help="where figures go (default: RUN_OR_MODEL)")
     evaluate.add_argument(
         "--folds", type=int, help="train RUN anew for each of so many folds, pool their scores"
@@ -249,12 +255,16 @@ def _evaluate(
     output: Path | None = None,
     folds: int | None = None,
     backbone_weights: str | None = None,
+    report: bool = False,
+    **elsewhere: list[str],
 ) -> None:
-    from training.evaluate import FOLDS_FOLDER, evaluate, evaluate_folds, log_metrics
+    from training.evaluate import FOLDS_FOLDER, evaluate, evaluate_folds, exported, log_metrics
 
     data = _data_of(model, data)
     if folds is None:
-        log_metrics(evaluate(model, data, split, output), output or model)
+        measured = exported(model) if report or any(elsewhere.values()) else model
+        figures = evaluate(measured, data, split, output, full=report, **elsewhere)
+        log_metrics(figures, output or measured)
         return
     output = output or Path(model) / FOLDS_FOLDER
     figures = evaluate_folds(

@@ -23,8 +23,8 @@ from space.photos import FORMATS, PhotoError, open_photo, resize_square
 from training.config import SPLITS
 from training.dataset import LABELS, REPORT, load_finder, read_split
 from training.errors import UserError
+from training.figures import MIN_PHOTOS
 from training.kaggle import find_photos
-from training.metrics import MIN_PHOTOS
 from training.splits import find_source_pairs, group_by_source
 
 FOLDS = 5  # of the classifiers, so that a set needs as many groups of each label

@@ -7,13 +7,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jinja2
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
+import yaml
+from huggingface_hub import (
+    EvalResult,
+    EvalResultEntry,
+    ModelCard,
+    ModelCardData,
+    eval_result_entries_to_yaml,
+)
 
+from space import contract
 from space.contract import DetectorConfig
 from training.calibrate import MAX_FAKE_CALLED_REAL, MAX_REAL_CALLED_FAKE
 from training.config import read_config
 from training.errors import UserError
+from training.footprint import footprint_table
 from training.pointing import PRIOR, SERVED
+from training.rates import show_rate
 from training.report import (
     TITLES,
     VERDICT_TITLES,
@@ -27,6 +37,17 @@ from training.report import (
 from training.run import FACE, PHOTO, Run
 from training.sources import Source, lookup
 from training.stress import stress_table
+from training.tier_tables import (
+    accusations_table,
+    found_table,
+    reasons_sentences,
+    stability_table,
+    strengths_table,
+    tiers_table,
+    whom_sentences,
+    whom_table,
+)
+from training.tiers import TIERS
 
 TEMPLATE = Path(__file__).parents[1] / "hub_card.md"
 LICENCE = "gpl-3.0"
@@ -82,6 +103,34 @@ def render_card(
     )
 
 
+def render_eval_results(export: Path, dataset_id: str) -> str:
+    """Return the figures of a model as the Hub reads them from `.eval_results/*.yaml`
+    (https://huggingface.co/docs/hub/eval-results), beside the older `model-index` of the card.
+
+    Args:
+        export: the model folder.
+        dataset_id: of the repository with the photos that it was measured on.
+
+    Raises:
+        UserError: figures are missing.
+    """
+    figures = _read(export / "metrics.json", "export the run")
+    values = {
+        name: (figures[name]["value"], f"{title}, split {figures['split']}")
+        for name, title in TITLES.items()
+    }
+    for tier, of in figures.get("tiers", {}).items():
+        accused = of["real_called_fake"]
+        notes = f"real photos called fake, {TIERS[tier]}: {show_rate(accused)}"
+        values[f"real_called_fake_{tier}"] = (accused["value"], notes)
+    entries = [
+        EvalResultEntry(dataset_id=dataset_id, task_id=name, value=round(value, 4), notes=notes)
+        for name, (value, notes) in values.items()
+        if value is not None
+    ]
+    return yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False)
+
+
 def _values(run: Path, export: Path, model_id: str, dataset_id: str | None) -> dict[str, object]:
     """Return what the template shows of a run's files."""
     figures = _read(export / "metrics.json", "export the run")
@@ -98,6 +147,7 @@ def _values(run: Path, export: Path, model_id: str, dataset_id: str | None) -> d
         "figures": figures,
         "sources": sources,
         **_tables(export, figures),
+        **_served(figures),
         **_model(config),
         **_measured_too(export, figures, config),
         **_training(run),
@@ -154,6 +204,26 @@ def _tables(export: Path, figures: Mapping) -> dict[str, str]:
         "kinds_table": kinds_table(figures),
         "sources_table": sources_table(figures),
         "formats_table": formats_table(report),
+    }
+
+
+def _served(figures: Mapping) -> dict[str, object]:
+    """Return what was measured of the verdicts as they are served; empty texts where nothing was,
+    as in exports from before."""
+    footprint = figures.get("footprint")
+    return {
+        "accusations_table": accusations_table(figures),
+        "found_table": found_table(figures),
+        "tiers_table": tiers_table(figures),
+        "reasons": reasons_sentences(figures),
+        "strengths_table": strengths_table(figures),
+        "stability_table": stability_table(figures),
+        "whom_table": whom_table(figures),
+        "whom": whom_sentences(figures),
+        "footprint_table": footprint_table(footprint) if footprint else "",
+        "promises_broken": figures.get("promises_broken", []),
+        "prior": f"{100 * contract.PRIOR:.0f} %",
+        "strengths": [(f"{least:,}", word) for least, word in contract.STRENGTHS[1:]],
     }
 
 
@@ -217,14 +287,9 @@ def _training(run: Path) -> dict[str, object]:
         "settings": settings,
         "counts": config["data"]["counts"],
         "size": config["data"]["size"],
-        "fake_share": _fake_share(config["data"]["counts"]["validation"]),
         "epochs": len(history) - 1,
         **_describe_origin(settings["backbone_weights"]),
     }
-
-
-def _fake_share(counts: Mapping[str, int]) -> str:
-    return f"{100 * counts['fake'] / sum(counts.values()):.0f} %"
 
 
 def _describe_origin(weights: str | Mapping[str, str]) -> dict[str, str]:

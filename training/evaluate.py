@@ -1,27 +1,42 @@
-"""Measure a run or an exported model on a split: `python -m training evaluate RUN_OR_MODEL`."""
+"""Measure a run or an exported model on a split: `python -m training evaluate RUN_OR_MODEL`; with
+`--report` all that a careful reader asks of the exported model."""
 
 from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from space.contract import CONFIG_FILE, DetectorConfig
+from training.answers import ORIGINAL
 from training.config import SPLITS
 from training.dataset import Photo, read_all, read_report, read_source_pairs, read_split
 from training.errors import UserError
+from training.figures import THRESHOLD, compute_metrics
 from training.folders import write_json
+from training.foreign import read_elsewhere
 from training.measure.scores import open_model, scores
-from training.metrics import SAMPLES, THRESHOLD, compute_metrics
+from training.metrics import SAMPLES
+from training.rates import show_rate
 from training.report import write_report
 from training.run import FACE, METRICS, Run, is_run
+from training.served import judge_split, served_figures
 from training.splits import assign_folds
+from training.tiers import TIERS
 
+EXPORT = "export"  # in a run, unless it was exported elsewhere
 FOLDS_FOLDER, FOLD_SCORES = "folds", "scores.json"  # in a run, and a file in that
 # Of a run, which brings no thresholds of its own.
 EVEN_THRESHOLDS = {"real": THRESHOLD, "fake": THRESHOLD}
+# What `detector.json` tells of a split, for the page.
+SUMMARY = ("photos", "roc_auc", "average_precision", "accuracy", "balanced_accuracy")
+SUMMARY += ("majority_baseline", "paired_ranking", "verdicts", "by_source", "by_difficulty")
+SUMMARY += ("confusion_matrix", "promises_broken")
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +47,14 @@ def evaluate(
     split: str = "test",
     output: Path | None = None,
     *,
+    full: bool = False,
+    foreign: Sequence[str] = (),
+    bona_fide: Sequence[str] = (),
     samples: int = SAMPLES,
 ) -> dict:
     """Write `metrics.json`, `report.md` and its plots, and return the figures.
+
+    Those of an exported model hold what `training.served.served_figures` finds as well.
 
     Args:
         model: folder of a run (measured with Keras, uncalibrated), or a model folder or Hub
@@ -42,6 +62,10 @@ def evaluate(
         data: folder that `prepare` wrote.
         split: `"train"`, `"validation"` or `"test"`.
         output: folder for the files; that of the model where it is not given.
+        full: judge every photo again after what happens to photos on their way, and weigh the
+            model; `detector.json` of the model then tells the figures of this test split.
+        foreign: `NAME=FOLDER` of fakes of other kinds.
+        bona_fide: `NAME=FOLDER` of ordinary real photos.
         samples: bootstrap samples of the intervals.
 
     Raises:
@@ -52,13 +76,66 @@ def evaluate(
         raise UserError(f"{model} is not a folder: give --output for the figures.")
     _warn_of_other_data(Path(model), data)
     opened = open_model(model)
-    judged = scores(opened, photos, as_served=True)
-    is_run = isinstance(opened, Run)
-    thresholds = EVEN_THRESHOLDS if is_run else opened.config.thresholds
-    figures = _figures(data, split, photos, judged, thresholds, samples)
-    figures["faces"] = (opened if is_run else opened.config).framing == FACE
+    if isinstance(opened, Run):
+        if full or foreign or bona_fide:
+            raise UserError(
+                f"{model} is a run, which has no thresholds: export it and give its export for "
+                "--report, --foreign and --bona-fide."
+            )
+        judged = scores(opened, photos)
+        figures = _figures(data, split, photos, judged, EVEN_THRESHOLDS, samples)
+        figures["faces"] = opened.framing == FACE
+    else:
+        others = [photo for other in SPLITS if other != split for photo in read_split(data, other)]
+        elsewhere = read_elsewhere(foreign, bona_fide, others)
+        answers = judge_split(opened, photos, split, full=full)
+        original = answers[ORIGINAL]
+        judged = original.probabilities
+        thresholds, verdicts = opened.config.thresholds, original.verdicts
+        figures = _figures(data, split, photos, judged, thresholds, samples, verdicts)
+        figures["faces"] = opened.config.framing == FACE
+        figures |= served_figures(
+            model, opened, photos, answers, others, elsewhere, full=full, samples=samples
+        )
     _write(figures, photos, judged, Path(output or model))
+    if full and split == "test" and (Path(model) / CONFIG_FILE).is_file():
+        _tell(Path(model), figures)
     return figures
+
+
+def exported(model: str | Path) -> str | Path:
+    """Return the folder of the model that `--report` measures: the export of a run, and any other
+    as it is.
+
+    Raises:
+        UserError: the run was not exported.
+    """
+    if not is_run(Path(model)):
+        return model
+    export = Path(model) / EXPORT
+    if not (export / CONFIG_FILE).is_file():
+        raise UserError(f"{model} was not exported to {export}: run `export {model}` first.")
+    return export
+
+
+def summarise(figures: Mapping) -> dict:
+    """Return what `detector.json` tells of a split's figures: of the tiers their rates and
+    evidence, without sources and changes."""
+    summary = {name: figures[name] for name in SUMMARY if name in figures}
+    if "tiers" in figures:
+        summary["tiers"] = {
+            tier: {name: of[name] for name in of if name not in ("by_source", "changed")}
+            for tier, of in figures["tiers"].items()
+        }
+    return summary
+
+
+def _tell(folder: Path, figures: Mapping) -> None:
+    """Let a model's description tell the figures of the test split."""
+    config = DetectorConfig.load(folder)
+    kept = {key: value for key, value in config.metrics.get("test", {}).items() if key == "note"}
+    metrics = config.metrics | {"test": summarise(figures) | kept}
+    replace(config, metrics=metrics).save(folder)
 
 
 def evaluate_folds(
@@ -141,6 +218,19 @@ def log_metrics(figures: dict, output: str | Path) -> None:
         figures["accuracy"]["value"],
         figures["majority_baseline"],
     )
+    for tier, of in figures.get("tiers", {}).items():
+        log.info(
+            "Called fake, of the real photos, %s: %s.",
+            TIERS[tier],
+            show_rate(of["real_called_fake"]),
+        )
+    for sentence in figures.get("promises_broken", ()):
+        log.warning("%s", in_red(sentence))
+
+
+def in_red(text: str) -> str:
+    """Return a text in red for a terminal, and as it is for a file."""
+    return f"\033[31m{text}\033[0m" if sys.stderr.isatty() else text
 
 
 def _names(photos: Sequence[Photo], data: Path) -> list[str]:
@@ -187,12 +277,21 @@ def _figures(
     scores: np.ndarray,
     thresholds: Mapping[str, float],
     samples: int,
+    verdicts: np.ndarray | None = None,
 ) -> dict:
+    """Return the figures of scores, and of which photos they are."""
     pairs = read_source_pairs(data, photos)
     return {
         "split": split,
         "data_fingerprint": read_report(data)["fingerprint"],
-        **compute_metrics(photos, scores, thresholds=thresholds, pairs=pairs, samples=samples),
+        **compute_metrics(
+            photos,
+            scores,
+            thresholds=thresholds,
+            verdicts=verdicts,
+            pairs=pairs,
+            samples=samples,
+        ),
     }
 
 

@@ -24,7 +24,7 @@ from space.detector import Detector
 from training.calibrate import bound, calibrate, choose_thresholds, describe_scores
 from training.dataset import CROP_MARGIN, LABELS, Photo, draw_inputs, read_report, read_split
 from training.errors import UserError
-from training.evaluate import evaluate, log_metrics
+from training.evaluate import evaluate, log_metrics, summarise
 from training.fit import package_versions
 from training.folders import check_replaceable, replaced_folder, write_json
 from training.measure.scores import scores
@@ -38,9 +38,6 @@ from training.timing import time_in_turn
 VARIANTS = "variants"
 MAX_AUC_LOSS = 0.005  # on the validation split, mean over its sources, against Keras
 CALIBRATION_PHOTOS = 100
-SUMMARY = ("photos", "roc_auc", "average_precision", "accuracy", "balanced_accuracy")
-SUMMARY += ("majority_baseline", "paired_ranking", "verdicts", "by_source", "by_difficulty")
-SUMMARY += ("confusion_matrix",)
 NOTE = "The split is random: a test photo may share its source photo with a training photo."
 
 log = logging.getLogger(__name__)
@@ -268,7 +265,7 @@ def _measure_served(folder: Path, data: Path, samples: int) -> dict:
     summary = {}
     for split in ("validation", "test"):
         figures = evaluate(folder, data, split, samples=samples)
-        summary[split] = {name: figures[name] for name in SUMMARY}
+        summary[split] = summarise(figures)
         if read_report(data)["group_by"] == "files":
             summary[split]["note"] = NOTE
     replace(detector.config, metrics=summary).save(folder)

@@ -34,7 +34,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from space.contract import CONFIG_FILE, MODEL_FILE
 from space.photos import PhotoError, open_photo
-from training.card import render_card
+from training.card import render_card, render_eval_results
 from training.config import CONFIG, SPLITS, read_config
 from training.errors import UserError
 from training.measure.scores import load_detector
@@ -80,6 +80,7 @@ DATA_FILES = ("README.md", "prepare_report.json", "source_pairs.csv")
 ENDPOINT_PACKAGES = ("ai-edge-litert", "numpy", "pillow")  # of those that the page needs
 CARD = "model_card.md"
 WEB = "web"  # folder of a run for the page in the browser
+EVAL_RESULTS = ".eval_results/test.yaml"
 TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 KEPT = {".gitattributes"}  # made by the Hub
 TEXTS = (".md", ".txt")
@@ -204,6 +205,8 @@ def model_upload(
     files |= {file: SPACE / file for file in CODE_FILES}
     files |= {path.relative_to(export).as_posix(): path for path in _files(export)}
     files["README.md"] = card.encode()
+    if dataset_id:  # the Hub files such results under the dataset
+        files[EVAL_RESULTS] = render_eval_results(export, dataset_id).encode()
     files["requirements.txt"] = _requirements().encode()
     files["LICENSE"] = PROJECT / "LICENSE"
     return _complete(Upload("model", name, files, frozenset((CONFIG_FILE, MODEL_FILE)), private))

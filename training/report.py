@@ -12,8 +12,20 @@ from sklearn.metrics import ConfusionMatrixDisplay, RocCurveDisplay, roc_curve
 
 from space.photos import open_photo
 from training.dataset import LABELS, Photo
+from training.footprint import footprint_table
+from training.markdown import markdown_table, show
 from training.metrics import estimate
 from training.sources import lookup
+from training.tier_tables import (
+    accusations_table,
+    found_table,
+    reasons_sentences,
+    stability_table,
+    strengths_table,
+    tiers_table,
+    whom_sentences,
+    whom_table,
+)
 
 REPORT, MISTAKES = "report.md", "mistakes.png"
 ROBUSTNESS = "stress.png"  # of `python -m training stress`
@@ -152,7 +164,7 @@ def write_report(
     """Write `report.md` and its plots into a folder.
 
     Args:
-        figures: what `training.metrics.compute_metrics` found.
+        figures: what `training.figures.compute_metrics` found.
         photos: the photos.
         scores: probabilities of fake `[photos]`.
         output: the folder.
@@ -232,19 +244,6 @@ def formats_table(report: Mapping) -> str:
     return markdown_table(("format", "size", "time", "mean validation AUC", "passed"), rows)
 
 
-def show(estimate: Mapping[str, float | None]) -> str:
-    """Return a figure with its interval for a table."""
-    if estimate["value"] is None:
-        return "not defined"
-    return f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"
-
-
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence]) -> str:
-    """Return a Markdown table without a line break at its end."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
-
-
 def _after_gap(table: str) -> str:
     return f"\n{table}\n" if table else ""
 
@@ -261,4 +260,22 @@ def _report_parts(figures: Mapping) -> dict[str, str]:
         "verdicts": verdicts_table(figures),
         "kinds": kinds_table(figures),
         "sources": _after_gap(sources_table(figures)),
+        "served": _served_parts(figures),
     }
+
+
+def _served_parts(figures: Mapping) -> str:
+    """Return the part of the report about the model as it is served, empty for that of a run."""
+    parts = (
+        ("## Real photos called fake", accusations_table(figures)),
+        ("## Fakes found", found_table(figures)),
+        ("## How foreign the photos are", tiers_table(figures), reasons_sentences(figures)),
+        ("## Strength of evidence", strengths_table(figures)),
+        ("## Stability", stability_table(figures)),
+        ("## By whom", whom_table(figures), whom_sentences(figures)),
+        ("## Footprint", footprint_table(figures["footprint"]) if "footprint" in figures else ""),
+    )
+    broken = [f"- **Promise broken.** {text}" for text in figures.get("promises_broken", ())]
+    texts = ["\n".join(broken)] if broken else []
+    texts += ["\n\n".join(filter(None, part)) for part in parts if part[1]]
+    return "\n\n".join(texts) + "\n\n" if texts else ""

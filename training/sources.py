@@ -24,6 +24,8 @@ class Source:
             their names, so that `prepare` has to look for that.
         named_groups: whether photos whose names begin alike, up to `__`, belong together.
         everyday: whether its real photos are what people send: of the open web, from any camera.
+        unseen_kinds: whether its photos are named `KIND-...` and some kinds lie wholly in one
+            split, so that those of the test split are of kinds that nobody trained on.
         where: what to give to `prepare --source`, where anybody can download it.
     """
 
@@ -38,6 +40,7 @@ class Source:
     shares_photos: bool = True
     named_groups: bool = True
     everyday: bool = False
+    unseen_kinds: bool = False
     where: str = ""
 
 
@@ -130,6 +133,7 @@ KNOWN = {
         ),
         fakes_in_short="samples of 297 methods of swapping, reenactment, editing and generation",
         shares_photos=False,
+        unseen_kinds=True,
         terms="Each of its photos stands under the licence of the repository that shows it.",
     ),
     "deepfacelive": Source(

@@ -23,6 +23,7 @@ from training.benchmark_photo import photos_table
 from training.compare import comparison_table, leave_out_table
 from training.errors import UserError
 from training.explanation import explanation_table
+from training.footprint import footprint_table
 from training.lab.experiments import RESULTS
 from training.report import (
     TITLES,
@@ -34,6 +35,14 @@ from training.report import (
     verdicts_table,
 )
 from training.stress import stress_sources_table, stress_table
+from training.tier_tables import (
+    accusations_table,
+    found_table,
+    stability_table,
+    strengths_table,
+    tiers_table,
+    whom_table,
+)
 
 PROJECT = Path(__file__).parents[1]
 MODEL = PROJECT / "space" / "model"
@@ -42,6 +51,7 @@ MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 COMPARED = ("roc_auc", "paired_ranking", "accuracy", "balanced_accuracy", "average_precision")
 COMPARED += ("equal_error_rate", "tpr_at_1_fpr", "tpr_at_5_fpr", "brier_score", "calibration_error")
 ONE_SOURCE = "All of these photos are of one source: the figures above are its own."
+NOT_MEASURED = "Not measured of this model: run `python -m training evaluate MODEL --report`."
 
 log = logging.getLogger(__name__)
 
@@ -109,11 +119,26 @@ def _of_several(make: Callable[[Mapping], str], path: Path) -> Callable[[], str]
     return lambda: make(_read(path)) or ONE_SOURCE
 
 
+def _of_report(make: Callable[[Mapping], str]) -> Callable[[], str]:
+    return lambda: make(_read(MODEL / "metrics.json")) or NOT_MEASURED
+
+
+def _footprint_table(figures: Mapping) -> str:
+    return footprint_table(figures["footprint"]) if "footprint" in figures else ""
+
+
 def _of_part(part: str, make: Callable[[Mapping], str]) -> Callable[[], str]:
     return lambda: make(_read(RESULTS / "benchmark.json")[part])
 
 
 TABLES: dict[str, Callable[[], str]] = {
+    "tiers": _of_report(tiers_table),
+    "accusations": _of_report(accusations_table),
+    "found": _of_report(found_table),
+    "strengths": _of_report(strengths_table),
+    "stability": _of_report(stability_table),
+    "whom": _of_report(whom_table),
+    "footprint": _of_report(_footprint_table),
     "metrics": _metrics_table,
     "protocol": _protocol_table,
     "verdicts": _of(verdicts_table, MODEL / "metrics.json"),
