@@ -44,6 +44,7 @@ def _quick():
     """A small forest, and no search for faces in drawings, which show none to a finder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "TREES", 10)
+        patch.setattr(module, "PAIRS", 0)  # what training draws has tests of its own
         patch.setattr(module, "load_finder", lambda: SimpleNamespace(find=lambda photo: []))
         yield
 

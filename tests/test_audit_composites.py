@@ -39,6 +39,7 @@ def landmarked(data, tmp_path_factory) -> Path:
 def quick(monkeypatch):
     monkeypatch.setattr(audit_module, "TREES", 10)
     monkeypatch.setattr(audit_module, "COMPOSITES", 60)
+    monkeypatch.setattr(audit_module, "PAIRS", 0)
     nobody = SimpleNamespace(find=lambda photo: [])
     monkeypatch.setattr(audit_module, "load_finder", lambda: nobody)
 

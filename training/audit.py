@@ -41,11 +41,12 @@ from tqdm import tqdm
 from space.faces import FaceFinder
 from space.photos import FORMATS, PhotoError, open_photo, resize_square
 from training.config import SPLITS
-from training.dataset import LABELS, REPORT, load_finder, read_split
+from training.dataset import LABELS, REPORT, Photo, load_finder, read_source_pairs, read_split
 from training.errors import UserError
 from training.kaggle import find_photos
 from training.metrics import MIN_PHOTOS, SAMPLES, auc_estimate, roc_auc
 from training.report import markdown_table, show
+from training.sources import lookup
 from training.splits import find_source_pairs, group_by_source
 
 OUTPUT = "audit.json"
@@ -79,6 +80,11 @@ SHUFFLES = 10
 NEIGHBOURS = 5
 TREES = 100
 COMPOSITES = 300  # drawn, beside as many bases
+PAIRS = 300  # drawn of each source's fakes and of the real photos beside them
+HEARD = {
+    "surroundings": "what lies outside the face's box",
+    "history": "blocks of JPEG and the spectrum",
+}
 
 SIDE = 256  # px of the square that border and hash are taken from
 RING = 20  # px: 8 % of the side; ciplab's faces fill about 75 % of the frame
@@ -169,7 +175,8 @@ def audit(data: Path, output: Path | None = None, *, samples: int = SAMPLES) -> 
     Returns:
         What JSON can hold: `photos`, `fakes`, `groups`, `prepared`, `unreadable` (names), `seed`,
         `folds`, `bootstrap_samples`, and `checks`, a `Check` as a dict by name. A folder without
-        splits has no check of groups across splits, and one without landmarks none of composites.
+        splits has no check of groups across splits nor of what training draws, and one without
+        landmarks none of composites.
 
     Raises:
         UserError: there are no photos, fewer than 20, or fewer than 5 groups of a label.
@@ -186,6 +193,7 @@ def audit(data: Path, output: Path | None = None, *, samples: int = SAMPLES) -> 
         composites = _check_composites(data, photos, samples)
         if composites:
             checks["composites"] = composites
+        checks |= _check_batches(data, photos, samples)
         checks["groups_across_splits"] = _check_groups(photos)
         output = output or data / OUTPUT
     checks["byte_duplicates"] = _check_byte_duplicates(photos)
@@ -493,16 +501,7 @@ def _check_composites(data: Path, photos: PhotoSet, samples: int) -> Check | Non
     """Judge the fakes that training makes; `None` where it can make none, or too few to judge."""
     from training.audit_composites import draw_composites  # which loads Keras
 
-    readable = set(photos.names)
-    drawn = draw_composites(
-        [
-            photo
-            for photo in read_split(data, "train")
-            if photo.path.relative_to(data).as_posix() in readable
-        ],
-        pairs=COMPOSITES,
-        seed=SEED,
-    )
+    drawn = draw_composites(_readable(data, photos), pairs=COMPOSITES, seed=SEED)
     if drawn is None or len(set(drawn.groups)) < FOLDS:
         return None
     auc = _auc(drawn.columns, drawn.truth, drawn.groups, samples)
@@ -514,6 +513,43 @@ def _check_composites(data: Path, photos: PhotoSet, samples: int) -> Check | Non
         f"A classifier of blur, noise and colour of training's composites {_beyond(leak, LIMIT)}"
         f"{': change how they are made.' if leak else '.'}",
     )
+
+
+def _check_batches(data: Path, photos: PhotoSet, samples: int) -> dict[str, Check]:
+    """Judge the fakes of each source and the real photos that training lays beside them, by what
+    surrounds the face and by how they were encoded. Sources of few groups are left out."""
+    from training.audit_batches import draw_by_source  # which loads Keras
+
+    drawn_from = _readable(data, photos)
+    originals = dict(read_source_pairs(data, drawn_from))
+    checks = {}
+    for source, drawn in draw_by_source(drawn_from, originals, pairs=PAIRS, seed=SEED):
+        fakes = [group for group, fake in zip(drawn.groups, drawn.truth, strict=True) if fake]
+        if min(len(set(fakes)), len(set(drawn.groups) - set(fakes))) < FOLDS:
+            continue
+        generated = lookup(source).changed == "all"
+        for name, columns in (("surroundings", drawn.surroundings), ("history", drawn.history)):
+            auc = _auc(columns, drawn.truth, drawn.groups, samples)
+            told = auc["low"] > LIMIT
+            advice = ", as may be where photos are generated as a whole" if generated else ""
+            checks[f"{name} of {source}"] = Check(
+                "classifier",
+                {"roc_auc": auc, "limit": LIMIT, "pairs": PAIRS},
+                told and not generated,
+                f"Of what training draws, {HEARD[name]} {_beyond(told, LIMIT)}"
+                f"{advice if told else ''}.",
+            )
+    return checks
+
+
+def _readable(data: Path, photos: PhotoSet) -> list[Photo]:
+    """Return the training photos that can be read."""
+    readable = set(photos.names)
+    return [
+        photo
+        for photo in read_split(data, "train")
+        if photo.path.relative_to(data).as_posix() in readable
+    ]
 
 
 def _check_groups(photos: PhotoSet) -> Check:
