@@ -12,7 +12,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from tests.drawing import draw_face, write_source
 from tests.serving import SPACE
-from training import audit_checks, audit_traces
+from training import audit_checks, audit_drawn, audit_traces
 from training.audit import audit, audit_table, found_leak
 from training.audit_checks import NEAR_BITS
 from training.audit_traces import perceptual_hash
@@ -49,6 +49,7 @@ def _quick():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(audit_checks, "TREES", 10)
         patch.setattr(audit_traces, "load_finder", lambda: SimpleNamespace(find=lambda photo: []))
+        patch.setattr(audit_drawn, "PAIRS", 0)  # what training draws has tests of its own
         yield
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.drawing import draw_face
-from training import audit_checks, audit_traces, pairs
+from training import audit_checks, audit_drawn, audit_traces, pairs
 from training.audit import audit, audit_table, found_leak
 from training.audit_composites import draw_composites, photo_statistics
 from training.composites import compose
@@ -39,7 +39,8 @@ def landmarked(data, tmp_path_factory) -> Path:
 @pytest.fixture
 def quick(monkeypatch):
     monkeypatch.setattr(audit_checks, "TREES", 10)
-    monkeypatch.setattr(audit_checks, "COMPOSITES", 60)
+    monkeypatch.setattr(audit_drawn, "COMPOSITES", 60)
+    monkeypatch.setattr(audit_drawn, "PAIRS", 0)
     nobody = SimpleNamespace(find=lambda photo: [])
     monkeypatch.setattr(audit_traces, "load_finder", lambda: nobody)
 

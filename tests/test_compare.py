@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 import training.compare as module
 from space.detector import Detector
 from training.compare import compare, comparison_table, leave_out_table
-from training.config import CONFIG, RECIPES
+from training.config import CONFIG, GONE, RECIPES
 from training.dataset import read_all, read_report, read_split
 from training.errors import UserError
 from training.evaluate import FOLD_SCORES, FOLDS_FOLDER
@@ -81,7 +81,7 @@ def test_runs_from_before_a_setting_existed_had_its_default(runs, data):
 
 
 def test_a_setting_whose_code_is_gone_makes_a_recipe_where_it_was_on(runs, data):
-    for run, settings in zip(runs, ({}, module.GONE, {"mixup": 0.5}), strict=False):
+    for run, settings in zip(runs, ({}, GONE, {"mixup": 0.5}), strict=False):
         stored = json.loads((run / CONFIG).read_text())
         stored["settings"] = SETTINGS | settings
         (run / CONFIG).write_text(json.dumps(stored))

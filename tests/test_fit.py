@@ -11,7 +11,7 @@ from PIL import Image
 from tests.conftest import TINY
 from training import fit
 from training.callbacks import FakeAUC, Replay
-from training.config import CONFIG, RECIPES, TrainConfig
+from training.config import CONFIG, GONE, RECIPES, TrainConfig
 from training.dataset import read_split
 from training.errors import UserError
 from training.fit import read_config, read_history, train, train_recipe
@@ -150,6 +150,21 @@ def test_run_older_than_a_setting_had_its_default(run, data, tmp_path):
     config = TrainConfig(data=data, run=tmp_path, dropout=0.1)
     with pytest.raises(UserError, match=r"started with dropout = 0\.4, not 0\.1"):
         train(config, resume=True, given=frozenset({"dropout"}))
+
+
+def test_settings_whose_code_is_gone_stop_a_run_only_where_they_were_on(run, data, tmp_path):
+    stored = read_config(run)
+    config = TrainConfig(data=data, run=tmp_path)
+    (tmp_path / CONFIG).write_text(json.dumps(stored | {"settings": stored["settings"] | GONE}))
+    shutil.copy(run / "deepfake_cnn.keras", tmp_path)
+    assert train(config, resume=True) == tmp_path
+    on = stored["settings"] | GONE | {"mixup": 0.5}
+    (tmp_path / CONFIG).write_text(json.dumps(stored | {"settings": on}))
+    message = "was started with mixup, which is no setting any more: train anew"
+    with pytest.raises(UserError, match=message):
+        train(config, resume=True)
+    with pytest.raises(UserError, match=message):
+        fit.repeat_run(tmp_path, data, tmp_path / "fold", {}, None)
 
 
 def test_conflicts_are_one_sentence(run, data, source, tmp_path):

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import training.splits as module
 from space.photos import PhotoError
 from tests.drawing import draw_face
+from training import likeness
 from training.errors import UserError
+from training.likeness import describe_views, likely_pairs
 from training.splits import (
     BASE_EXTENT,
     CERTAIN_INLIERS,
@@ -114,6 +117,78 @@ def test_photo_that_lent_a_part_is_told_from_the_one_that_was_edited(tmp_path, c
     extent = {(pair.first, pair.second): pair.extent for pair in pairs}
     assert extent.keys() == {(24, 26), (25, 26)}
     assert extent[24, 26] >= BASE_EXTENT > extent[25, 26]
+
+
+@pytest.fixture
+def large(monkeypatch) -> None:
+    """Search every set as a large one."""
+    monkeypatch.setattr(module, "EXHAUSTIVE", 0)
+
+
+@pytest.mark.usefixtures("large")
+def test_in_a_large_set_the_same_versions_are_found(tmp_path, cache):
+    paths, hashes = write_photos(tmp_path)
+    pairs = find_source_pairs(paths, hashes)
+    assert [(pair.first, pair.second) for pair in pairs] == [(0, 24), (0, 25), (1, 26), (24, 25)]
+    assert all(pair.inliers >= CERTAIN_INLIERS for pair in pairs)
+    assert all(pair.extent >= BASE_EXTENT for pair in pairs)
+    assert [path.suffix for path in cache.rglob("*") if path.is_file()] == [".csv"]
+
+
+def test_likeness_is_that_of_the_picture(tmp_path):
+    paths, _ = write_photos(tmp_path)
+    blank = tmp_path / "blank.png"
+    Image.new("RGB", (200, 200), "#888888").save(blank)
+    closer = tmp_path / "closer.png"
+    Image.open(paths[5]).crop((25, 49, 175, 199)).resize((200, 200)).save(closer)
+    views = describe_views([*paths, closer, blank])
+    assert views.shape == (3, 29, likeness.FEATURES)
+    assert np.isfinite(views).all()
+    found = likeness.likeness(views, views)
+    np.testing.assert_allclose(found, found.T, atol=1e-5)
+    np.testing.assert_allclose(np.diag(found)[:28], 1, rtol=1e-5)
+    np.fill_diagonal(found, -1)
+    assert found.argmax(axis=1)[[24, 25, 26, 27]].tolist() == [0, 0, 1, 5]
+
+
+def test_likely_pairs_hold_the_neighbours_of_every_photo(tmp_path, monkeypatch):
+    paths, _ = write_photos(tmp_path)
+    monkeypatch.setattr(likeness, "NEIGHBOURS", 3)
+    monkeypatch.setattr(likeness, "ROWS", 10)  # so that there are several blocks
+    pairs = likely_pairs(paths)
+    assert {(0, 24), (0, 25), (24, 25), (1, 26)} <= set(map(tuple, pairs.tolist()))
+    assert (pairs[:, 0] < pairs[:, 1]).all()
+    assert np.bincount(pairs.ravel(), minlength=27).min() >= 3
+    assert 27 * 3 / 2 <= len(pairs) <= 27 * 3
+
+
+@pytest.mark.usefixtures("large")
+def test_interrupted_search_of_a_large_set_goes_on_where_it_was(tmp_path, cache, monkeypatch):
+    paths, hashes = write_photos(tmp_path)
+    monkeypatch.setattr(module, "CHUNK", 4)
+    described = []
+    sift = module._sift
+
+    def count(path: Path):
+        described.append(path)
+        if len(described) == 11:
+            raise KeyboardInterrupt
+        return sift(path)
+
+    monkeypatch.setattr(module, "_sift", count)
+    with pytest.raises(KeyboardInterrupt):
+        find_source_pairs(paths, hashes)
+    [store] = [path for path in cache.rglob("*") if path.is_file()]
+    kept = store.stat().st_size // module.STORED.itemsize
+    assert 4 <= kept <= 10
+    with store.open("ab") as file:
+        file.write(b"half a photo")
+    before = len(described)
+    resumed = find_source_pairs(paths, hashes)
+    assert set(paths[kept:]) == set(described[before:])
+    assert not store.exists()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another"))
+    assert find_source_pairs(paths, hashes) == resumed
 
 
 def test_pairs_are_read_from_the_cache_when_the_photos_are_the_same(tmp_path, cache, caplog):

@@ -17,13 +17,13 @@ from training.audit_checks import (
     SEED,
     check_border,
     check_byte_duplicates,
-    check_composites,
     check_framing,
     check_groups,
     check_metadata,
     check_perceptual_duplicates,
     check_shuffled,
 )
+from training.audit_drawn import check_batches, check_composites
 from training.audit_traces import FOLDS, read_photos
 from training.folders import write_json
 from training.metrics import SAMPLES
@@ -48,7 +48,8 @@ def audit(data: Path, output: Path | None = None, *, samples: int = SAMPLES) -> 
     Returns:
         What JSON can hold: `photos`, `fakes`, `groups`, `prepared`, `unreadable` (names), `seed`,
         `folds`, `bootstrap_samples`, and `checks`, a `Check` as a dict by name. A folder without
-        splits has no check of groups across splits, and one without landmarks none of composites.
+        splits has no check of groups across splits nor of what training draws, and one without
+        landmarks none of composites.
 
     Raises:
         UserError: there are no photos, fewer than 20, or fewer than 5 groups of a label.
@@ -65,6 +66,7 @@ def audit(data: Path, output: Path | None = None, *, samples: int = SAMPLES) -> 
         composites = check_composites(data, photos, samples)
         if composites:
             checks["composites"] = composites
+        checks |= check_batches(data, photos, samples)
         checks["groups_across_splits"] = check_groups(photos)
         output = output or data / OUTPUT
     checks["byte_duplicates"] = check_byte_duplicates(photos)

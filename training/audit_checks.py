@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from scipy import stats
@@ -22,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from training.audit_traces import FOLDS, PhotoSet
-from training.dataset import LABELS, read_split
+from training.dataset import LABELS
 from training.metrics import auc_estimate, roc_auc
 
 SEED = 0
@@ -53,7 +52,6 @@ SHUFFLED_LIMIT = 0.52
 SHUFFLES = 10
 NEIGHBOURS = 5
 TREES = 100
-COMPOSITES = 300  # drawn, beside as many bases
 
 HASH_BITS = 64
 # Of 1.5 million pairs of ciplab's photos from different sources none is as near as this, and one
@@ -87,7 +85,7 @@ def check_metadata(photos: PhotoSet, samples: int) -> Check:
     # Numbered by how frequent they are: the labels have no say in it.
     number = {of[0]: index for index, of in enumerate(Counter(encodings).most_common())}
     columns = [[number[of.encoding], *of.sizes] for of in photos.traces]
-    auc = _auc(np.array(columns), photos.truth, photos.groups, samples)
+    auc = label_auc(np.array(columns), photos.truth, photos.groups, samples)
     oddest = _most_one_sided(encodings, photos)
     by_encoding, by_classifier = _is_telling(oddest), auc["low"] > LIMIT
     figures = {"roc_auc": auc, "limit": LIMIT, "encodings": len(number)}
@@ -97,7 +95,7 @@ def check_metadata(photos: PhotoSet, samples: int) -> Check:
         figures,
         bool(by_encoding or by_classifier),
         f"{_encoding_phrase(len(number), oddest)}, and a classifier of metadata "
-        f"{_beyond(by_classifier, LIMIT)}"
+        f"{beyond(by_classifier, LIMIT)}"
         f"{': encode all photos alike, as `prepare` does.' if by_encoding else '.'}",
     )
 
@@ -152,20 +150,21 @@ def _encoding_phrase(n_encodings: int, oddest: dict) -> str:
     return f"{phrase}, {verdict} (p = {oddest['p']:.2g})"
 
 
-def _beyond(leak: bool, limit: float) -> str:
+def beyond(leak: bool, limit: float) -> str:
+    """Return how a classifier compares with a limit, as a part of a sentence."""
     return f"{'exceeds' if leak else 'does not exceed'} the limit of {limit:.2f}"
 
 
 def check_border(photos: PhotoSet, samples: int) -> Check:
     """Judge by what surrounds the face."""
     columns = np.array([of.border for of in photos.traces])
-    auc = _auc(columns, photos.truth, photos.groups, samples)
+    auc = label_auc(columns, photos.truth, photos.groups, samples)
     leak = auc["low"] > LIMIT
     return Check(
         "classifier",
         {"roc_auc": auc, "limit": LIMIT},
         leak,
-        f"A classifier of the outer ring {_beyond(leak, LIMIT)}"
+        f"A classifier of the outer ring {beyond(leak, LIMIT)}"
         f"{': crop closer to the face.' if leak else '.'}",
     )
 
@@ -173,13 +172,13 @@ def check_border(photos: PhotoSet, samples: int) -> Check:
 def check_framing(photos: PhotoSet, samples: int) -> Check:
     """Judge by where the face is and how large."""
     columns = np.array([of.framing for of in photos.traces])
-    auc = _auc(columns, photos.truth, photos.groups, samples)
+    auc = label_auc(columns, photos.truth, photos.groups, samples)
     leak = auc["low"] > LIMIT
     return Check(
         "classifier",
         {"roc_auc": auc, "limit": LIMIT},
         leak,
-        f"A classifier of the place and size of the face {_beyond(leak, LIMIT)}"
+        f"A classifier of the place and size of the face {beyond(leak, LIMIT)}"
         f"{': frame all faces alike.' if leak else '.'}",
     )
 
@@ -214,33 +213,6 @@ def check_shuffled(photos: PhotoSet) -> Check:
         "Random labels are told: the measuring itself leaks, so trust no other figure."
         if leak
         else "Random labels come out at chance, as they must.",
-    )
-
-
-def check_composites(data: Path, photos: PhotoSet, samples: int) -> Check | None:
-    """Judge the fakes that training makes; `None` where it can make none, or too few to judge."""
-    from training.audit_composites import draw_composites  # which loads Keras
-
-    readable = set(photos.names)
-    drawn = draw_composites(
-        [
-            photo
-            for photo in read_split(data, "train")
-            if photo.path.relative_to(data).as_posix() in readable
-        ],
-        pairs=COMPOSITES,
-        seed=SEED,
-    )
-    if drawn is None or len(set(drawn.groups)) < FOLDS:
-        return None
-    auc = _auc(drawn.columns, drawn.truth, drawn.groups, samples)
-    leak = auc["low"] > LIMIT
-    return Check(
-        "classifier",
-        {"roc_auc": auc, "limit": LIMIT, "pairs": len(drawn.truth) // 2},
-        leak,
-        f"A classifier of blur, noise and colour of training's composites {_beyond(leak, LIMIT)}"
-        f"{': change how they are made.' if leak else '.'}",
     )
 
 
@@ -338,7 +310,7 @@ def _near_pairs(bits: np.ndarray) -> list[tuple[int, int]]:
     return pairs
 
 
-def _auc(
+def label_auc(
     columns: np.ndarray, truth: np.ndarray, groups: Sequence[str], samples: int
 ) -> dict[str, float]:
     """Return the AUC of a classifier that sees `columns [photos, features]`, out of fold.

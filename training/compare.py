@@ -32,8 +32,6 @@ MEAN_AUC, RANKING = "mean_auc", "paired_ranking"
 MODEL = "model"  # what is known of an exported one: its folder
 MAX_NAMED = 6  # settings in a table; a recipe that differs in more goes by the names of its runs
 IGNORED = ("seed", "backbone_weights")  # they make no other recipe
-# Settings of older runs, at the values by which they were off: they make none either.
-GONE = {"start_from": "", "teacher": [], "teacher_share": 0.7, "mixup": 0.0, "layer_decay": 1.0}
 
 log = logging.getLogger(__name__)
 
@@ -218,11 +216,7 @@ def _recipes(runs: Sequence[Path], data: Path) -> list[tuple[dict, list[Path]]]:
 def _settings(stored: Mapping) -> dict:
     """Return what makes a recipe of stored settings."""
     settings = json.loads(json.dumps(complete_settings(stored)))  # with lists for tuples
-    return {
-        name: value
-        for name, value in settings.items()
-        if name not in IGNORED and not (name in GONE and value == GONE[name])
-    }
+    return {name: value for name, value in settings.items() if name not in IGNORED}
 
 
 def _differences(first: Mapping, other: Mapping) -> dict:

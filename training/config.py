@@ -25,6 +25,9 @@ CONFIG = "config.json"  # in a run's folder: its settings, data and versions
 FINAL = "deepfake_cnn.keras"  # there as well: the network of a finished run
 UNSTORED = ("data", "run", "devices")  # settings that are not in it: another machine has others
 
+# Settings of older runs, at the values by which they were off.
+GONE = {"start_from": "", "teacher": [], "teacher_share": 0.7, "mixup": 0.0, "layer_decay": 1.0}
+
 SHARE, SEED = Within(0, 1), Within(0, 2**32 - 1)
 
 
@@ -218,10 +221,28 @@ DEFAULT_RECIPE = "one-stage"
 
 
 def complete_settings(stored: Mapping[str, object]) -> dict:
-    """Return a run's stored settings with the defaults of those that it is older than."""
-    return {
+    """Return a run's stored settings with the defaults of those that it is older than, and without
+    those whose code is gone, where they were off."""
+    known = {
         field.name: field.default for field in fields(TrainConfig) if field.name not in UNSTORED
-    } | dict(stored)
+    }
+    return known | {
+        name: value for name, value in stored.items() if name not in GONE or value != GONE[name]
+    }
+
+
+def check_settings(settings: Mapping[str, object], run: Path) -> None:
+    """Check that a run's settings are ones that `train` still knows.
+
+    Raises:
+        UserError: they are not.
+    """
+    gone = sorted(settings.keys() - {field.name for field in fields(TrainConfig)})
+    if gone:
+        raise UserError(
+            f"{run} was started with {', '.join(gone)}, which is no setting any more: train anew "
+            "in another --run."
+        )
 
 
 def read_config(run: Path) -> dict:

@@ -27,6 +27,7 @@ from training.config import (
     SPLITS,
     UNSTORED,
     TrainConfig,
+    check_settings,
     complete_settings,
     read_config,
 )
@@ -140,20 +141,10 @@ def repeat_run(
             f"{run} was trained from {backbone_weights['file']}: give its path with "
             "--backbone-weights."
         )
-    return _repeat(stored["settings"], data, folder, photos, backbone_weights)
-
-
-def _repeat(
-    settings: dict,
-    data: Path,
-    folder: Path,
-    photos: Mapping[str, Sequence[Photo]],
-    backbone_weights: str,
-) -> Path:
-    """Train with stored settings."""
-    if settings.get("leave_out") or settings.get("train_share", 1) < 1:
+    settings = complete_settings(stored["settings"]) | {"backbone_weights": backbone_weights}
+    check_settings(settings, run)
+    if settings["leave_out"] or settings["train_share"] < 1:
         raise UserError("A run on a part of the photos cannot be repeated: folds deal out all.")
-    settings = complete_settings(settings) | {"backbone_weights": backbone_weights}
     return train(
         TrainConfig(data=data, run=folder, **settings),
         resume=(folder / CONFIG).exists(),
@@ -202,6 +193,7 @@ def _merge(
     if stored["data"]["fingerprint"] != fingerprint:
         raise UserError(f"{config.data} is not the data that {config.run} was trained on.")
     stored["settings"] = complete_settings(stored["settings"])
+    check_settings(stored["settings"], config.run)
     here = _settings(config)
     for name in given & stored["settings"].keys():
         if here[name] != stored["settings"][name]:

@@ -23,10 +23,12 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
-from tqdm import tqdm
+from tqdm import tqdm, trange
 
 from space.photos import open_photo, resize_square
 from training.errors import UserError
+from training.likeness import NEIGHBOURS as LIKELY
+from training.likeness import likely_pairs
 
 # Twentieths: 70 / 15 / 15 %.
 FOLDS = {"train": 14, "validation": 3, "test": 3}
@@ -44,6 +46,18 @@ CERTAIN_INLIERS = 15  # from which on they share a source without doubt
 # From which on one was made from the other. Of ciplab's certain pairs of a fake and a real photo,
 # the frames around the faces agree in all above and differ in all below, but for two.
 BASE_EXTENT = 0.16
+
+# Of the search in large sets.
+EXHAUSTIVE = 4000  # photos up to which all of them are compared
+RATIO = 0.8  # Lowe's, of the nearest to the second nearest descriptor in the other photo
+CHUNK = 256
+STORED = np.dtype(
+    [
+        ("number", np.int32),
+        ("points", np.float32, (FEATURES, 2)),
+        ("descriptors", np.uint8, (FEATURES, 128)),
+    ]
+)
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +83,10 @@ class SourcePair:
 def find_source_pairs(paths: Sequence[Path], hashes: Sequence[str]) -> list[SourcePair]:
     """Find the pairs of photos that share a source photo.
 
+    Up to `EXHAUSTIVE` photos, every feature is looked up among those of all photos, which takes two
+    minutes for two thousand. Of more, only photos that look alike are compared, in flat memory, and
+    an interrupted search goes on where it was.
+
     The pairs of the same photos are looked up in a cache (below `$XDG_CACHE_HOME` or `~/.cache`).
 
     Args:
@@ -76,7 +94,7 @@ def find_source_pairs(paths: Sequence[Path], hashes: Sequence[str]) -> list[Sour
         hashes: the sha256 of each.
 
     Returns:
-        Pairs with `MIN_INLIERS` and more, in order. Two thousand photos take about two minutes.
+        Pairs with `MIN_INLIERS` and more, in order.
     """
     cache = _cache_path(hashes)
     if cache.is_file():
@@ -89,18 +107,92 @@ def find_source_pairs(paths: Sequence[Path], hashes: Sequence[str]) -> list[Sour
         return pairs
     # FLANN's trees and RANSAC draw from OpenCV's generator: the same photos give the same pairs.
     cv2.setRNGSeed(0)
-    points, descriptors, owners = _all_features(paths)
-    pairs = []
-    for first, second, places in _candidates(points, descriptors, owners):
-        inliers, extent = _agreement(places)
-        if inliers >= MIN_INLIERS:
-            pairs.append(SourcePair(first, second, inliers, extent))
     cache.parent.mkdir(parents=True, exist_ok=True)
+    if len(paths) <= EXHAUSTIVE:
+        pairs = _search_all(paths)
+    else:
+        pairs = _search_likely(paths, cache.with_suffix(".unfinished"))
     partial = cache.with_name(f"{cache.name}.{os.getpid()}.partial")
     with partial.open("w", newline="") as file:
         csv.writer(file).writerows(map(astuple, pairs))
     partial.replace(cache)
     return pairs
+
+
+def _search_all(paths: Sequence[Path]) -> list[SourcePair]:
+    """Return the pairs among all photos."""
+    points, descriptors, owners = _all_features(paths)
+    found = [
+        (first, second, *_agreement(places))
+        for first, second, places in _candidates(points, descriptors, owners)
+    ]
+    return [SourcePair(*pair) for pair in found if pair[2] >= MIN_INLIERS]
+
+
+def _search_likely(paths: Sequence[Path], store: Path) -> list[SourcePair]:
+    """Return the pairs among the photos that look alike.
+
+    Args:
+        paths: the photos.
+        store: file for what is known of each photo, 41 KB: an interrupted search goes on with it,
+            a finished one deletes it.
+    """
+    candidates = likely_pairs(paths)
+    _store_features(paths, store)
+    features = np.memmap(store, STORED, mode="r")
+
+    def compare(candidate: np.ndarray) -> SourcePair:
+        first, second = candidate.tolist()
+        places = _matched_places(features[first], features[second])
+        return SourcePair(first, second, *_agreement(places))
+
+    pairs = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in trange(0, len(candidates), CHUNK, desc="Comparing", unit=f"{CHUNK} pairs"):
+            compared = pool.map(compare, candidates[start : start + CHUNK])
+            pairs += [pair for pair in compared if pair.inliers >= MIN_INLIERS]
+    store.unlink()
+    return pairs
+
+
+def _store_features(paths: Sequence[Path], store: Path) -> None:
+    """Append the features of each photo to a file that may hold those of the first photos."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool, store.open("ab") as file:
+        done = file.tell() // STORED.itemsize
+        file.truncate(done * STORED.itemsize)
+        for start in trange(done, len(paths), CHUNK, desc="Describing", unit=f"{CHUNK} photos"):
+            for record in pool.map(_record, paths[start : start + CHUNK]):
+                file.write(record.tobytes())
+
+
+def _record(path: Path) -> np.ndarray:
+    """Return a photo's features as a `STORED`."""
+    points, descriptors = _sift(path)
+    record = np.zeros((), STORED)
+    number = record["number"] = min(len(points), FEATURES)
+    record["points"][:number] = points[:number]
+    record["descriptors"][:number] = descriptors[:number]
+    return record
+
+
+def _matched_places(one: np.void, other: np.void) -> np.ndarray:
+    """Return the places of matches `[matches, 4]` of two `STORED`: of features that are each
+    other's nearest, and nearer than any second one by `RATIO`."""
+    points, descriptors = zip(*(_restore(record) for record in (one, other)), strict=True)
+    if min(map(len, points)) < MIN_INLIERS:
+        return np.zeros((0, 4), np.float32)
+    likeness = descriptors[0] @ descriptors[1].T
+    nearest = likeness.argmax(axis=1)
+    second, first = np.partition(likeness, -2, axis=1)[:, -2:].T
+    distinct = 1 - first < RATIO**2 * (1 - second)  # half of the squared distances
+    distinct &= likeness.argmax(axis=0)[nearest] == np.arange(len(nearest))
+    places = np.concatenate([points[0][distinct], points[1][nearest[distinct]]], axis=1)
+    return np.unique(places.round(1), axis=0)  # one with two orientations counts once
+
+
+def _restore(record: np.void) -> tuple[np.ndarray, np.ndarray]:
+    number = record["number"]
+    return record["points"][:number], _root(record["descriptors"][:number].astype(np.float32))
 
 
 def group_by_source(hashes: Sequence[str], pairs: Sequence[SourcePair]) -> list[str]:
@@ -199,6 +291,8 @@ def _deal(strata: Sequence[str], groups: Sequence[str], seed: int) -> list[int]:
 
 def _cache_path(hashes: Sequence[str]) -> Path:
     settings = (SEARCH_SIDE, FEATURES, NEIGHBOURS, DISTINCT, TOLERANCE, SCALES, MIN_INLIERS, 2)
+    if len(hashes) > EXHAUSTIVE:
+        settings += (RATIO, LIKELY)
     digest = hashlib.sha256(repr((cv2.__version__, settings, list(hashes))).encode()).hexdigest()
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return root / "deepfake-face-detector" / f"source-pairs-{digest[:16]}.csv"
@@ -214,13 +308,23 @@ def _all_features(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray, np.nda
 
 
 def _features(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return places and RootSIFT descriptors (Arandjelović and Zisserman, CVPR 2012) of a photo."""
+    """Return places and RootSIFT descriptors of a photo."""
+    points, descriptors = _sift(path)
+    return points, _root(descriptors)
+
+
+def _sift(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return places and SIFT descriptors of a photo, which are whole numbers from 0 to 255."""
     grey = np.asarray(resize_square(open_photo(path), SEARCH_SIDE).convert("L"))
     keypoints, descriptors = cv2.SIFT_create(FEATURES).detectAndCompute(grey, None)
     if not keypoints:
         return np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32)
-    shares = descriptors / descriptors.sum(axis=1, keepdims=True).clip(1e-6)
-    return np.array([point.pt for point in keypoints], np.float32), np.sqrt(shares)
+    return np.array([point.pt for point in keypoints], np.float32), descriptors
+
+
+def _root(descriptors: np.ndarray) -> np.ndarray:
+    """Return RootSIFT descriptors (Arandjelović and Zisserman, CVPR 2012)."""
+    return np.sqrt(descriptors / descriptors.sum(axis=1, keepdims=True).clip(1e-6))
 
 
 def _candidates(
@@ -262,6 +366,8 @@ def _matches(descriptors: np.ndarray, owners: np.ndarray) -> tuple[np.ndarray, n
 def _agreement(places: np.ndarray) -> tuple[int, float]:
     """Return how many matches `[matches, 4]` agree on one similarity transform, and the share of
     the frame that they span but for the outermost tenth in each direction."""
+    if len(places) < MIN_INLIERS:
+        return 0, 0.0
     transform, agree = cv2.estimateAffinePartial2D(
         np.ascontiguousarray(places[:, :2]),
         np.ascontiguousarray(places[:, 2:]),
