@@ -18,7 +18,7 @@ else:
     from verdicts import NO_PROOF, WORDS, badge, explain_reason, urgency
 
 THUMB_SIDE = 64  # px
-NEITHER = "nothing judged"  # faces are, or the row says why not
+NEITHER = "Nothing judged"  # of photos without a face, and of those that cannot be read
 # What a spreadsheet may take for the start of a formula: also after a tab or a line break, and the
 # full-width forms, which some fold to the plain ones.
 FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001
@@ -57,14 +57,13 @@ class Row:
         return urgency(self.verdict, self.judgement.reason, self.judgement.prediction.probability)
 
 
-def batch_answer(rows: Sequence[Row], done: int, total: int, links: str = "") -> str:
+def batch_answer(rows: Sequence[Row], done: int, total: int) -> str:
     """Return the answer about several photos.
 
     Args:
         rows: of the photos that are judged so far.
         done: how many these are.
         total: how many there will be.
-        links: to files that can be saved, as HTML.
     """
     title = f"{done} of {total} photos judged" if done < total else _headline(rows, total)
     progress = (
@@ -77,7 +76,7 @@ def batch_answer(rows: Sequence[Row], done: int, total: int, links: str = "") ->
         for name in ("fake", "inconclusive", "real", "")
     }
     filters = _filter("all", f"All ({len(rows)})", checked=True) + "".join(
-        _filter(name or "none", f"{WORDS.get(name, NEITHER.capitalize())} ({number})")
+        _filter(name or "none", f"{WORDS.get(name, NEITHER)} ({number})")
         for name, number in counts.items()
         if number
     )
@@ -88,7 +87,7 @@ def batch_answer(rows: Sequence[Row], done: int, total: int, links: str = "") ->
         f'<p class="caution">{NO_PROOF}</p><fieldset class="filters"><legend>Show</legend>{filters}'
         f'</fieldset><div class="scroll" tabindex="0" role="region" aria-label="Judged photos">'
         f'<table class="rows"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-        f"{links}</section>"
+        "</section>"
     )
 
 
