@@ -10,9 +10,12 @@ import pytest
 from PIL import Image
 
 from tests.drawing import draw_face
-from training import audit as audit_module
-from training.audit import LIMIT, audit_table, read_photos
+from training import audit_checks, audit_traces
+from training.audit import audit_table
 from training.audit_batches import draw_by_source, history_features, surroundings_features
+from training.audit_checks import LIMIT
+from training.audit_drawn import check_batches
+from training.audit_traces import read_photos
 from training.config import SPLITS
 from training.dataset import METADATA, read_split
 
@@ -39,10 +42,10 @@ def darken_border(pixels: np.ndarray) -> np.ndarray:
 @pytest.fixture
 def landmarked(data, tmp_path, monkeypatch) -> Path:
     """The drawn faces, with the place of each face."""
-    monkeypatch.setattr(audit_module, "TREES", 10)
+    monkeypatch.setattr(audit_checks, "TREES", 10)
     monkeypatch.setattr(audit_module, "PAIRS", 40)
     nobody = SimpleNamespace(find=lambda photo: [])
-    monkeypatch.setattr(audit_module, "load_finder", lambda: nobody)
+    monkeypatch.setattr(audit_traces, "load_finder", lambda: nobody)
     folder = Path(shutil.copytree(data, tmp_path / "faces"))
     for split in SPLITS:
         path = folder / split / METADATA
@@ -57,7 +60,7 @@ def landmarked(data, tmp_path, monkeypatch) -> Path:
 
 
 def check(folder: Path) -> dict:
-    return audit_module._check_batches(folder, read_photos(folder), samples=50)
+    return check_batches(folder, read_photos(folder), samples=50)
 
 
 def test_drawings_that_differ_in_their_eyes_alone_are_no_leak(landmarked):
