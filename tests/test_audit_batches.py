@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.drawing import draw_face
-from training import audit_checks, audit_traces
+from training import audit_checks, audit_drawn, audit_traces
 from training.audit import audit_table
 from training.audit_batches import draw_by_source, history_features, surroundings_features
 from training.audit_checks import LIMIT
@@ -43,7 +43,7 @@ def darken_border(pixels: np.ndarray) -> np.ndarray:
 def landmarked(data, tmp_path, monkeypatch) -> Path:
     """The drawn faces, with the place of each face."""
     monkeypatch.setattr(audit_checks, "TREES", 10)
-    monkeypatch.setattr(audit_module, "PAIRS", 40)
+    monkeypatch.setattr(audit_drawn, "PAIRS", 40)
     nobody = SimpleNamespace(find=lambda photo: [])
     monkeypatch.setattr(audit_traces, "load_finder", lambda: nobody)
     folder = Path(shutil.copytree(data, tmp_path / "faces"))
@@ -93,7 +93,7 @@ def test_what_tells_fakes_is_found(landmarked, change, name):
 def test_generated_photos_may_be_told_by_their_border(landmarked, monkeypatch):
     edit_fakes(landmarked, darken_border)
     known = SimpleNamespace(changed="all", everyday=False)
-    monkeypatch.setattr(audit_module, "lookup", lambda source: known)
+    monkeypatch.setattr(audit_drawn, "lookup", lambda source: known)
     one = check(landmarked)["surroundings of archive"]
     assert not one.leak
     assert one.finding.endswith("as may be where photos are generated as a whole.")
