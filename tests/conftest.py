@@ -23,7 +23,7 @@ from space.photos import model_input
 from tests.drawing import draw_face, write_source
 from tests.serving import SPACE, make_environment
 from training.config import PrepareConfig, TrainConfig
-from training.dataset import prepare
+from training.prepare import prepare
 
 SLOW_FIXTURES = {"space_python", "hub", "pushed", "kaggle", "cluster"}
 SHARED = Path(__file__).parents[2] / "shared" / "data"

@@ -17,8 +17,9 @@ from training.audit import audit, audit_table, found_leak
 from training.audit_checks import NEAR_BITS
 from training.audit_traces import perceptual_hash
 from training.config import SPLITS, PrepareConfig
-from training.dataset import METADATA, load_finder, prepare, read_split
 from training.errors import UserError
+from training.prepare import load_finder, prepare
+from training.rows import METADATA, read_split
 
 pytestmark = pytest.mark.slow
 

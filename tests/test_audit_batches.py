@@ -17,7 +17,7 @@ from training.audit_checks import LIMIT
 from training.audit_drawn import check_batches
 from training.audit_traces import read_photos
 from training.config import SPLITS
-from training.dataset import METADATA, read_split
+from training.rows import METADATA, read_split
 
 SIDE = 64  # of the prepared drawings
 BOX = (16, 14, 32, 40)  # left, top, width, height

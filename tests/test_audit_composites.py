@@ -13,7 +13,7 @@ from training import audit_checks, audit_drawn, audit_traces, pairs
 from training.audit import audit, audit_table, found_leak
 from training.audit_composites import draw_composites, photo_statistics
 from training.composites import compose
-from training.dataset import METADATA, read_split
+from training.rows import METADATA, read_split
 
 pytestmark = pytest.mark.slow
 

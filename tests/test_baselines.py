@@ -23,10 +23,10 @@ from training.baselines import (
     lbp_features,
 )
 from training.config import SPLITS
-from training.dataset import METADATA, PAIRS, Photo, PhotoRow, read_split
 from training.errors import UserError
 from training.figures import compute_metrics
 from training.measure.scores import open_model, scores
+from training.rows import METADATA, PAIRS, Photo, PhotoRow, read_split
 
 
 def stripe(photo: Photo) -> None:

@@ -11,11 +11,11 @@ import training.compare as module
 from space.detector import Detector
 from training.compare import compare, comparison_table, leave_out_table
 from training.config import CONFIG, GONE, RECIPES
-from training.dataset import read_all, read_report, read_split
 from training.errors import UserError
 from training.evaluate import FOLD_SCORES, FOLDS_FOLDER
 from training.metrics import mean_auc
 from training.report import show
+from training.rows import read_all, read_report, read_split
 from training.run import EXPORT_REPORT, METRICS, Run
 
 SETTINGS = {"composites": 0.5, "input_size": 224, "seed": 1}

@@ -7,7 +7,7 @@ import pytest
 from tests.drawing import draw_face
 from training import composites as module
 from training.composites import PART_COUNTS, compose, draw_parts, part_region
-from training.dataset import PARTS
+from training.rows import PARTS
 
 SIDE = 128
 # Roughly those of `draw_face`, as `space.faces.Face` orders them.

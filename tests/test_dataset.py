@@ -11,24 +11,17 @@ import pytest
 from datasets import ClassLabel, load_dataset
 from PIL import Image
 
-import training.dataset as module
+import training.prepare as module
 from space.crops import crop_face
 from space.faces import Face, load_face_finder
 from space.photos import open_photo
 from tests.drawing import draw_face, write_source
 from tests.serving import SPACE
 from training.config import SPLITS, PrepareConfig
-from training.dataset import (
-    REPORT,
-    features,
-    parse_name,
-    prepare,
-    read_report,
-    read_source_pairs,
-    read_split,
-)
 from training.errors import UserError
 from training.kaggle import SourcePhoto
+from training.prepare import parse_name, prepare
+from training.rows import REPORT, features, read_report, read_source_pairs, read_split
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

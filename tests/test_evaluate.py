@@ -5,11 +5,12 @@ from sklearn.metrics import roc_auc_score
 
 from tests.networks import small_networks
 from training.config import PrepareConfig
-from training.dataset import prepare, read_all, read_report, read_split
 from training.errors import UserError
 from training.evaluate import evaluate, evaluate_folds, read_fold_scores
 from training.fit import read_config, repeat_run
 from training.measure.scores import scores
+from training.prepare import prepare
+from training.rows import read_all, read_report, read_split
 from training.run import Run
 
 REPORT_FILES = {"metrics.json", "report.md", "confusion.png", "roc.png"}

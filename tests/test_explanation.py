@@ -13,9 +13,9 @@ from space.judgements import Prediction
 from space.photos import open_photo
 from training import explanation
 from training.config import CONFIG, FINAL
-from training.dataset import METADATA, PARTS
 from training.errors import UserError
 from training.explanation import conclude, explain_test, explanation_table
+from training.rows import METADATA, PARTS
 
 BASELINES = {"centre", "random", "random_weights"}
 ALTERNATIVES = {"hires_cam", "layer_cam", "large_input", "shifts"}

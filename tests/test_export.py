@@ -15,13 +15,13 @@ from space.detector import Detector
 from tests.conftest import FACES
 from tests.networks import spread_answers
 from tests.test_evaluate import REPORT_FILES
-from training.dataset import read_split
 from training.errors import UserError
 from training.evaluate import evaluate
 from training.export import Variant, _auc, _log_mistakes, choose_variant, export, export_graph
 from training.measure.scores import scores
 from training.model import build_model
 from training.quantize import BLOCKS, HEAD, GraphQuantizer, log_odds
+from training.rows import read_split
 from training.saliency import with_heatmap
 
 

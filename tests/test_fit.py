@@ -12,9 +12,9 @@ from tests.conftest import TINY
 from training import fit
 from training.callbacks import FakeAUC, Replay
 from training.config import CONFIG, GONE, RECIPES, TrainConfig
-from training.dataset import read_split
 from training.errors import UserError
 from training.fit import read_config, read_history, train, train_recipe
+from training.rows import read_split
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from training.config import RECIPES, TrainConfig
-from training.dataset import Photo
 from training.fit_pairs import Validation, evidence_loss, fit_pairs, validation_figures
 from training.pairs import UNKNOWN
+from training.rows import Photo
 
 
 def reference(mask: np.ndarray, evidence: np.ndarray) -> float:

@@ -9,7 +9,7 @@ import pytest
 
 from training.__main__ import main
 from training.config import PrepareConfig
-from training.dataset import read_report
+from training.rows import read_report
 
 PROJECT = Path(__file__).parents[1]
 
@@ -27,7 +27,7 @@ def calls(monkeypatch) -> list:
         return recorder
 
     for where in (
-        "training.dataset.prepare",
+        "training.prepare.prepare",
         "training.fit.train_recipe",
         "training.export.export",
     ):

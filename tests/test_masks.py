@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from tests.drawing import draw_face
-from training.dataset import PAIRS, PhotoRow, read_split
 from training.degrade import jpeg
 from training.masks import MaskRejected, edit_mask, find_targets, part_mask
+from training.rows import PAIRS, PhotoRow, read_split
 
 SIDE = 256
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from training.dataset import PhotoRow
 from training.errors import UserError
 from training.figures import compute_metrics
 from training.metrics import (
@@ -16,6 +15,7 @@ from training.metrics import (
     source_weights,
     weighted_auc,
 )
+from training.rows import PhotoRow
 
 HALF = {"real": 0.5, "fake": 0.5}
 # Four photos of each kind, so that there are enough of them.

@@ -8,7 +8,6 @@ from PIL import Image
 from space.faces import Face
 from tests.drawing import draw_face
 from training import pairs as module
-from training.dataset import PARTS, Photo
 from training.errors import UserError
 from training.pairs import (
     KEPT,
@@ -19,6 +18,7 @@ from training.pairs import (
     pair_batches,
     vary,
 )
+from training.rows import PARTS, Photo
 
 SIDE, SIZE = 96, 128
 # Roughly those of `draw_face`.

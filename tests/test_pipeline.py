@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from space.photos import model_input, open_photo
-from training.dataset import read_split
 from training.pipeline import PhotoBatches, RandomChannelShift, build_augmentation
+from training.rows import read_split
 
 OFF = {"rotation": 0, "shift": 0, "zoom": 0, "flip": False, "brightness": 0, "channel_shift": 0}
 

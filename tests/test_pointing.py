@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from tests.test_masks import row
-from training.dataset import Photo
 from training.masks import Target
 from training.pointing import (
     CENTRE,
@@ -14,6 +13,7 @@ from training.pointing import (
     paint,
     pointing_game,
 )
+from training.rows import Photo
 
 SIDE = 100
 MASK = np.zeros((SIDE, SIDE), bool)

@@ -6,7 +6,6 @@ import numpy as np
 from PIL import Image
 
 from tests.drawing import draw_face
-from training.dataset import Photo
 from training.figures import compute_metrics
 from training.report import (
     kinds_table,
@@ -20,6 +19,7 @@ from training.report import (
     sources_table,
     write_report,
 )
+from training.rows import Photo
 
 
 def test_plots_are_pictures_that_follow_the_figures(tmp_path):

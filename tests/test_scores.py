@@ -6,8 +6,8 @@ from PIL import Image
 from space.detector import Detector, load_bundled
 from space.faces import load_face_finder
 from tests.serving import SPACE
-from training.dataset import open_framed, read_split
 from training.measure.scores import judge_as_served, scores
+from training.rows import open_framed, read_split
 from training.run import FACE, PHOTO
 
 

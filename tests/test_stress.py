@@ -14,11 +14,11 @@ from space.contract import Calibration, DetectorConfig
 from space.detector import BUNDLED
 from space.photos import open_photo
 from tests.drawing import draw_face
-from training.dataset import Photo, read_split
 from training.degrade import brighten
 from training.errors import UserError
 from training.evaluate import evaluate
 from training.figures import check_measurable
+from training.rows import Photo, read_split
 from training.stress import (
     CLEAN,
     conditions,

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from training.answers import BETWEEN, NO_FACE, ORIGINAL, Answers
-from training.dataset import PARTS, Photo
 from training.promise import broken_promises
 from training.rates import exact_bounds
+from training.rows import PARTS, Photo
 from training.stability import stability_figures
 from training.tier_tables import (
     accusations_table,

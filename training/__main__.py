@@ -234,7 +234,7 @@ def _data_of(model: str | Path, given: Path | None) -> Path:
 
 
 def _prepare(**flags) -> None:
-    from training.dataset import prepare
+    from training.prepare import prepare
 
     if "source" in flags:
         flags["source"] = tuple(flags["source"])

@@ -18,7 +18,8 @@ from space.detector import Detector
 from space.faces import FaceFinder
 from space.photos import PhotoError, PhotoSource, open_photo
 from training import degrade
-from training.dataset import Photo, load_finder
+from training.prepare import load_finder
+from training.rows import Photo
 from training.run import FACE
 
 ORIGINAL = "as they are"

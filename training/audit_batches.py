@@ -18,8 +18,8 @@ from tqdm import trange
 
 from space.faces import Face
 from training.config import DEFAULT_RECIPE, RECIPES, TrainConfig
-from training.dataset import LABELS, Photo
 from training.pairs import MARGINS, PairBatches, Variation
+from training.rows import LABELS, Photo
 
 INSIDE = 0.1  # share of a place that is in the box, from which on it is not outside
 BLOCK = 8  # px of JPEG's blocks

@@ -21,8 +21,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from training.audit_traces import FOLDS, PhotoSet
-from training.dataset import LABELS
 from training.metrics import auc_estimate, roc_auc
+from training.rows import LABELS
 
 SEED = 0
 

@@ -16,8 +16,8 @@ import numpy as np
 from tqdm import trange
 
 from training.config import DEFAULT_RECIPE, RECIPES, TrainConfig
-from training.dataset import LABELS, Photo
 from training.pairs import PairBatches, Variation
+from training.rows import LABELS, Photo
 
 NOISE_SIGMAS = (0.7, 1.5, 3.0)  # px of the blurs whose residual is measured
 BANDS = (0.125, 0.25, 0.35, 0.5)  # limits of the measured frequencies, in cycles a pixel

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from training.audit_checks import LIMIT, SEED, Check, beyond, label_auc
 from training.audit_traces import FOLDS, PhotoSet
-from training.dataset import Photo, read_source_pairs, read_split
+from training.rows import Photo, read_source_pairs, read_split
 from training.sources import lookup
 
 COMPOSITES = 300  # drawn, beside as many bases

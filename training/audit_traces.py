@@ -21,10 +21,11 @@ from tqdm import tqdm
 from space.faces import FaceFinder
 from space.photos import FORMATS, PhotoError, open_photo, resize_square
 from training.config import SPLITS
-from training.dataset import LABELS, REPORT, load_finder, read_split
 from training.errors import UserError
 from training.figures import MIN_PHOTOS
 from training.kaggle import find_photos
+from training.prepare import load_finder
+from training.rows import LABELS, REPORT, read_split
 from training.splits import find_source_pairs, group_by_source
 
 FOLDS = 5  # of the classifiers, so that a set needs as many groups of each label

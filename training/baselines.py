@@ -29,7 +29,6 @@ from tqdm import tqdm
 from space.detector import Detector
 from space.photos import open_photo, resize_square
 from training.config import SPLITS
-from training.dataset import Photo, read_report, read_source_pairs, read_split
 from training.figures import THRESHOLD, check_measurable
 from training.folders import write_json
 from training.measure.scores import load_detector, scores
@@ -37,6 +36,7 @@ from training.metrics import SAMPLES, estimate, paired_ranking, roc_auc
 from training.model import build_model
 from training.pipeline import PhotoBatches
 from training.report import markdown_table, show
+from training.rows import Photo, read_report, read_source_pairs, read_split
 from training.run import Run
 
 RESULTS = "baselines.json"

@@ -18,13 +18,13 @@ import numpy as np
 
 from space.contract import CONFIG_FILE
 from training.config import RECIPES, complete_settings
-from training.dataset import Photo, read_all, read_report, read_source_pairs, read_split
 from training.errors import UserError
 from training.evaluate import FOLDS_FOLDER, read_fold_scores
 from training.folders import write_json
 from training.measure.scores import open_model, scores
 from training.metrics import SAMPLES, estimate, opposed, paired_ranking, weighted_auc
 from training.report import markdown_table, show
+from training.rows import Photo, read_all, read_report, read_source_pairs, read_split
 from training.run import Run, check_data, trained_on
 from training.stress import show_change
 

@@ -15,7 +15,6 @@ import numpy as np
 from space.contract import CONFIG_FILE, DetectorConfig
 from training.answers import ORIGINAL
 from training.config import SPLITS
-from training.dataset import Photo, read_all, read_report, read_source_pairs, read_split
 from training.errors import UserError
 from training.figures import THRESHOLD, compute_metrics
 from training.folders import write_json
@@ -24,6 +23,7 @@ from training.measure.scores import open_model, scores
 from training.metrics import SAMPLES
 from training.rates import show_rate
 from training.report import write_report
+from training.rows import Photo, read_all, read_report, read_source_pairs, read_split
 from training.run import FACE, METRICS, Run, is_run
 from training.served import judge_split, served_figures
 from training.splits import assign_folds

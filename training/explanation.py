@@ -23,7 +23,6 @@ from space.contract import CONFIG_FILE
 from space.crops import crop_face
 from space.detector import Detector
 from space.photos import resize_square
-from training.dataset import Photo, open_framed, read_report, read_split
 from training.errors import UserError
 from training.folders import replaced_file, write_json
 from training.masks import Target, find_targets, part_mask
@@ -41,6 +40,7 @@ from training.pointing import (
     paint,
 )
 from training.report import markdown_table, show
+from training.rows import Photo, open_framed, read_report, read_split
 from training.run import Run
 from training.saliency import enlarge, has_evidence, with_alternatives, with_heatmap, with_shifts
 

@@ -22,7 +22,6 @@ import numpy as np
 from space.contract import MODEL_FILE, Calibration, DetectorConfig
 from space.detector import Detector
 from training.calibrate import bound, calibrate, choose_thresholds, describe_scores
-from training.dataset import CROP_MARGIN, LABELS, Photo, draw_inputs, read_report, read_split
 from training.errors import UserError
 from training.evaluate import evaluate, log_metrics, summarise
 from training.fit import package_versions
@@ -30,6 +29,7 @@ from training.folders import check_replaceable, replaced_folder, write_json
 from training.measure.scores import scores
 from training.metrics import SAMPLES, mean_auc
 from training.quantize import GraphQuantizer
+from training.rows import CROP_MARGIN, LABELS, Photo, draw_inputs, read_report, read_split
 from training.run import EXPORT_REPORT, Run
 from training.saliency import with_heatmap
 from training.sources import describe_training

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from sklearn import metrics
 
-from training.dataset import DIFFICULTIES, LABELS, PARTS, PhotoRow
 from training.errors import UserError
 from training.metrics import (
     SAMPLES,
@@ -18,6 +17,7 @@ from training.metrics import (
     paired_ranking,
     weighted_auc,
 )
+from training.rows import DIFFICULTIES, LABELS, PARTS, PhotoRow
 
 MIN_PHOTOS = 20
 THRESHOLD = 0.5  # of accuracy, balanced accuracy and the confusion matrix

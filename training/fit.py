@@ -31,7 +31,6 @@ from training.config import (
     complete_settings,
     read_config,
 )
-from training.dataset import LABELS, Photo, read_report, read_source_pairs, read_split
 from training.devices import on_devices
 from training.errors import UserError
 from training.fit_pairs import Validation, fit_pairs
@@ -39,6 +38,7 @@ from training.folders import replaced_file, write_json
 from training.model import JIT_COMPILE, build_model
 from training.pipeline import PhotoBatches, build_augmentation
 from training.report import plot_curves
+from training.rows import LABELS, Photo, read_report, read_source_pairs, read_split
 from training.run import remember_data
 
 BEST, LEGACY = "best_model.keras", "deepfake_cnn.h5"

@@ -15,12 +15,12 @@ import keras
 import numpy as np
 
 from training.config import TrainConfig
-from training.dataset import Photo, read_source_pairs
 from training.folders import replaced_file
 from training.metrics import mean_auc, paired_ranking, source_aucs
 from training.model import EVIDENCE, JIT_COMPILE
 from training.pairs import UNKNOWN, PairBatches, Variation, pair_batches
 from training.pipeline import PhotoBatches
+from training.rows import Photo, read_source_pairs
 
 WARM_UP = 0.05  # of the steps: the rate rises from 0
 WEIGHT_DECAY = 0.02

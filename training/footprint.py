@@ -14,9 +14,9 @@ from space.contract import MODEL_FILE
 from space.detector import Detector
 from space.loading import download
 from space.photos import open_photo
-from training.dataset import load_finder
 from training.errors import UserError
 from training.markdown import markdown_table
+from training.prepare import load_finder
 from training.timing import time_in_turn
 
 SPACE = Path(__file__).parents[1] / "space"

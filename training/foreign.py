@@ -9,10 +9,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.dataset import PARTS, REPORT, Photo
 from training.demographics import apparent_traits
 from training.errors import UserError
 from training.kaggle import find_photos
+from training.rows import PARTS, REPORT, Photo
 from training.score_inputs import ENDINGS
 from training.tiers import ORDINARY, SEEN, UNSEEN
 

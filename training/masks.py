@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from space.photos import open_photo
-from training.dataset import PARTS, Photo, PhotoRow, read_source_pairs
+from training.rows import PARTS, Photo, PhotoRow, read_source_pairs
 from training.splits import SCALES, SEARCH_SIDE
 
 FEATURES = 1500  # of a photo: more than the search for pairs takes, as one match more costs nothing

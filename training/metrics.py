@@ -15,7 +15,7 @@ import sklearn
 from scipy.optimize import brentq
 from sklearn import metrics
 
-from training.dataset import LABELS
+from training.rows import LABELS
 
 SAMPLES = 2000
 SEED = 0

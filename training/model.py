@@ -14,8 +14,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from training.dataset import LABELS
 from training.errors import UserError
+from training.rows import LABELS
 
 # Keras' default of 0.99 remembers hundreds of steps: on some two thousand photos the moving
 # statistics, which are all that inference sees, would lag behind the weights for epochs.

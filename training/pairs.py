@@ -27,11 +27,11 @@ from space.crops import face_square
 from space.faces import Face
 from space.photos import model_input, open_photo
 from training.composites import compose, part_region
-from training.dataset import LABELS, PARTS, Photo
 from training.degrade import degrade, jpeg, reencode
 from training.errors import UserError
 from training.masks import pair_masks
 from training.model import EVIDENCE_STEP
+from training.rows import LABELS, PARTS, Photo
 from training.sources import lookup
 
 CACHED_PHOTOS = 8192  # 0.2 MB each at 256 px

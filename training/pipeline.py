@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from space.photos import model_input
-from training.dataset import LABELS, Photo, open_framed
 from training.degrade import degrade
+from training.rows import LABELS, Photo, open_framed
 
 
 class PhotoBatches(keras.utils.PyDataset):

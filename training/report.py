@@ -11,10 +11,10 @@ from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import ConfusionMatrixDisplay, RocCurveDisplay, roc_curve
 
 from space.photos import open_photo
-from training.dataset import LABELS, Photo
 from training.footprint import footprint_table
 from training.markdown import markdown_table, show
 from training.metrics import estimate
+from training.rows import LABELS, Photo
 from training.sources import lookup
 from training.tier_tables import (
     accusations_table,

@@ -9,12 +9,12 @@ import numpy as np
 
 from space.detector import Detector
 from training.answers import CHANGES, HARMLESS, NO_FACE, ORIGINAL, UNREADABLE, Answers, ask
-from training.dataset import Photo
 from training.demographics import apparent_traits, by_whom
 from training.errors import UserError
 from training.footprint import measure_footprint
 from training.foreign import Elsewhere
 from training.promise import broken_promises
+from training.rows import Photo
 from training.stability import stability_figures
 from training.tiers import ORDINARY, SEEN, assign_tiers, tier_figures
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from training.answers import ORIGINAL, Answers
-from training.dataset import Photo
 from training.evidence import log_likelihood_ratios
 from training.rates import rate
+from training.rows import Photo
 
 
 def stability_figures(photos: Sequence[Photo], answers: Mapping[str, Answers]) -> dict[str, dict]:

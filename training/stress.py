@@ -18,13 +18,13 @@ from tqdm import tqdm
 from space.judgements import Prediction
 from space.photos import open_photo
 from training import degrade
-from training.dataset import LABELS, Photo, read_report, read_split
 from training.errors import UserError
 from training.figures import check_measurable
 from training.folders import write_json
 from training.measure.scores import judge_as_served, load_detector
 from training.metrics import SAMPLES, estimate, weighted_auc
 from training.report import ROBUSTNESS, markdown_table, show
+from training.rows import LABELS, Photo, read_report, read_split
 from training.run import FACE
 from training.sources import lookup
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from training.answers import ORIGINAL, Answers
-from training.dataset import Photo
 from training.evidence import evidence_figures
 from training.metrics import SAMPLES, equal_error_rate, estimate, weighted_auc
 from training.rates import rate
+from training.rows import Photo
 from training.sources import lookup
 
 TRAINED, UNSEEN, ORDINARY = "trained_kinds", "unseen_kinds", "ordinary_photos"

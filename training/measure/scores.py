@@ -13,8 +13,9 @@ from space.detector import BATCH, Detector
 from space.judgements import Prediction
 from space.photos import PhotoSource
 from training.config import CONFIG
-from training.dataset import Photo, load_finder, open_framed
 from training.errors import UserError
+from training.prepare import load_finder
+from training.rows import Photo, open_framed
 from training.run import FACE, Run, is_run
 
 
