@@ -20,7 +20,7 @@ from tests.drawing import draw_face
 from tests.hub_server import SIGNATURE, Hub, serve_hub, short_waits
 from tests.serving import ask_page, serve_page, shown_text
 from training.errors import UserError
-from training.hub import CODE_FILES, dataset_upload, model_upload, space_upload
+from training.uploads import CODE_FILES, dataset_upload, model_upload, space_upload
 
 PROJECT = Path(__file__).parents[1]
 MODEL, SPACE, DATASET = "someone/detector", "someone/page", "someone/faces"
