@@ -23,7 +23,7 @@ from space.photos import model_input
 from tests.drawing import draw_face, write_source
 from tests.serving import SPACE, make_environment
 from training.config import PrepareConfig, TrainConfig
-from training.prepare import prepare
+from training.data.prepare import prepare
 
 SLOW_FIXTURES = {"space_python", "hub", "pushed", "kaggle", "cluster"}
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -72,7 +72,7 @@ def data(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of two epochs on the drawn faces."""
     from tests.networks import small_networks
-    from training.fit import train
+    from training.fit.train import train
 
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     with small_networks():
@@ -85,7 +85,7 @@ def spread(run, tmp_path_factory) -> Path:
     import keras
 
     from tests.networks import small_networks, spread_answers
-    from training.model import build_model
+    from training.fit.network import build_model
 
     folder = Path(shutil.copytree(run, tmp_path_factory.mktemp("spread") / "run"))
     keras.utils.set_random_seed(1)  # the same network every time
@@ -103,7 +103,7 @@ def graph(spread) -> bytes:
     """Its float32 graph; converting takes some seconds, so it is done once."""
     import keras
 
-    from training.export import export_graph
+    from training.ship.export import export_graph
 
     return export_graph(keras.models.load_model(spread / "deepfake_cnn.keras"))
 
@@ -111,12 +111,12 @@ def graph(spread) -> bytes:
 @pytest.fixture(scope="session")
 def exported(spread, data, graph) -> Path:
     """That run's export, in its folder."""
-    from training.export import export
+    from training.ship.export import export
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("training.export.export_graph", lambda model: graph)
+        patch.setattr("training.ship.export.export_graph", lambda model: graph)
         # On twenty photos the AUC of so rough a network is a lottery; the gate has its own test.
-        patch.setattr("training.export.choose_variant", lambda variants, auc: variants[0])
+        patch.setattr("training.ship.export.choose_variant", lambda variants, auc: variants[0])
         return export(spread, data, spread / "export", samples=20)
 
 

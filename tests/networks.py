@@ -9,11 +9,11 @@ import keras
 import numpy as np
 import pytest
 
-from training.model import FINE_LAYER
+from training.fit.network import FINE_LAYER
 
 
 def small_backbone(weights: str, input_size: int) -> keras.Model:
-    """Return a backbone with random weights in place of `training.model._load_backbone`.
+    """Return a backbone with random weights in place of `training.fit.network._load_backbone`.
 
     Layers that the project's code names have the names and strides that they have in
     EfficientNetB0.
@@ -41,7 +41,7 @@ def small_backbone(weights: str, input_size: int) -> keras.Model:
 def small_networks() -> Iterator[None]:
     """Let every network that is built in this context have the small backbone."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("training.model._load_backbone", small_backbone)
+        patch.setattr("training.fit.network._load_backbone", small_backbone)
         yield
 
 

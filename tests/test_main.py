@@ -9,7 +9,7 @@ import pytest
 
 from training.__main__ import main
 from training.config import PrepareConfig
-from training.rows import read_report
+from training.data.rows import read_report
 
 PROJECT = Path(__file__).parents[1]
 
@@ -27,14 +27,14 @@ def calls(monkeypatch) -> list:
         return recorder
 
     for where in (
-        "training.prepare.prepare",
-        "training.fit.train_recipe",
-        "training.export.export",
+        "training.data.prepare.prepare",
+        "training.fit.train.train_recipe",
+        "training.ship.export.export",
     ):
         monkeypatch.setattr(where, record(where.rpartition(".")[2]))
     auc, accuracy = ({"value": v, "low": v - 0.1, "high": v + 0.1} for v in (0.7, 0.6))
     figures = {"split": "test", "roc_auc": auc, "accuracy": accuracy, "majority_baseline": 0.53}
-    monkeypatch.setattr("training.evaluate.evaluate", record("evaluate", figures))
+    monkeypatch.setattr("training.measure.evaluate.evaluate", record("evaluate", figures))
     return recorded
 
 

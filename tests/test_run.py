@@ -5,8 +5,8 @@ import pytest
 
 from space.contract import CONFIG_FILE
 from training.config import CONFIG, FINAL, TrainConfig
+from training.data.rows import REPORT
 from training.errors import UserError
-from training.rows import REPORT
 from training.run import EXPORT_REPORT, Run, locate_data, remember_data, trained_on
 
 

@@ -234,7 +234,7 @@ def _data_of(model: str | Path, given: Path | None) -> Path:
 
 
 def _prepare(**flags) -> None:
-    from training.prepare import prepare
+    from training.data.prepare import prepare
 
     if "source" in flags:
         flags["source"] = tuple(flags["source"])
@@ -243,7 +243,7 @@ def _prepare(**flags) -> None:
 
 def _train(resume: bool, recipe: str, settings: Sequence[str], **flags) -> None:
     flags |= read_settings(settings)  # what is wrong there shows before Keras is loaded
-    from training.fit import train_recipe
+    from training.fit.train import train_recipe
 
     train_recipe(recipe, flags, resume=resume)
 
@@ -258,7 +258,13 @@ def _evaluate(
     report: bool = False,
     **elsewhere: list[str],
 ) -> None:
-    from training.evaluate import FOLDS_FOLDER, evaluate, evaluate_folds, exported, log_metrics
+    from training.measure.evaluate import (
+        FOLDS_FOLDER,
+        evaluate,
+        evaluate_folds,
+        exported,
+        log_metrics,
+    )
 
     data = _data_of(model, data)
     if folds is None:
@@ -274,13 +280,13 @@ def _evaluate(
 
 
 def _export(run: Path, data: Path | None, output: Path | None = None) -> None:
-    from training.export import export
+    from training.ship.export import export
 
     export(run, _data_of(run, data), output or run / "export")
 
 
 def _run(resume: bool, recipe: str, settings: Sequence[str], **flags) -> None:
-    from training.fit import is_started
+    from training.fit.train import is_started
 
     prepare_names = {field.name for field in fields(PrepareConfig)}
     prepare_flags = {name: value for name, value in flags.items() if name in prepare_names}
@@ -297,7 +303,7 @@ def _run(resume: bool, recipe: str, settings: Sequence[str], **flags) -> None:
 
 
 def _stress(model: Path, data: Path | None, split: str, output: Path | None) -> None:
-    from training.stress import stress
+    from training.measure.stress import stress
 
     stress(model, _data_of(model, data), split, output)
 
@@ -305,25 +311,25 @@ def _stress(model: Path, data: Path | None, split: str, output: Path | None) -> 
 def _explain_test(
     model: Path, data: Path | None, splits: str, output: Path | None, run: Path | None
 ) -> None:
-    from training.explanation import explain_test
+    from training.measure.explain import explain_test
 
     explain_test(model, _data_of(model, data), SPLIT_CHOICES[splits], output, run=run)
 
 
 def _compare(runs: list[Path], data: Path | None, **options) -> None:
-    from training.compare import compare
+    from training.lab.compare import compare
 
     compare(runs, _data_of(runs[0], data), **options)
 
 
 def _baselines(data: Path | None, run: Path | None, model: Path | None, **options) -> None:
-    from training.baselines import baselines
+    from training.lab.baselines import baselines
 
     baselines(_data_of(run or model or Path(), data), run=run, model=model, **options)
 
 
 def _audit(data: Path, output: Path | None) -> int:
-    from training.audit import audit, found_leak
+    from training.measure.audit.audit import audit, found_leak
 
     return int(found_leak(audit(data, output)))
 
@@ -332,19 +338,19 @@ def _score(engine: str, address: str | None, resume: bool, **options) -> None:
     if engine == "ray":
         if resume:
             raise UserError("--resume is not for --engine ray, which starts anew: leave it out.")
-        from training.score_ray import score_on_ray
+        from training.score.ray import score_on_ray
 
         score_on_ray(address=address, **options)
         return
     if address:
         raise UserError(f"--address {address} belongs to --engine ray: add that or leave it out.")
-    from training.score import score
+    from training.score.local import score
 
     score(resume=resume, **options)
 
 
 def _push(run: Path, model_id: str, data: Path | None, **options) -> None:
-    from training.hub import push
+    from training.ship.push import push
 
     if options["dataset_id"] is not None:
         data = _data_of(run, data)
@@ -352,7 +358,7 @@ def _push(run: Path, model_id: str, data: Path | None, **options) -> None:
 
 
 def _web(output: Path, model: Path | None) -> None:
-    from training.web import web
+    from training.ship.web import web
 
     web(output, model=model)
 
@@ -360,13 +366,13 @@ def _web(output: Path, model: Path | None) -> None:
 def _benchmark(output: Path | None, json: bool, growth: bool, plot: Path | None) -> None:
     if plot and not growth:
         raise UserError(f"--plot {plot} needs --growth, which it draws.")
-    from training.benchmark import benchmark
+    from training.lab.benchmark import benchmark
 
     benchmark(output, as_json=json, growth=growth, plot=plot)
 
 
 def _sources() -> None:
-    from training.sources import list_sources
+    from training.data.sources import list_sources
 
     print(list_sources())
 
@@ -378,7 +384,7 @@ def _lab(name: str, **options) -> None:
 
 
 def _tables() -> None:
-    from training.tables import write_tables
+    from training.lab.tables import write_tables
 
     write_tables()
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from space.contract import CONFIG_FILE
 from training.config import CONFIG, FINAL, TrainConfig, complete_settings, read_config
+from training.data.rows import REPORT, read_report
 from training.errors import UserError
-from training.rows import REPORT, read_report
 
 if TYPE_CHECKING:
     import keras

@@ -37,9 +37,9 @@ def run_experiment(name: str, *, backbone_weights: str, data: Path | None = None
     Raises:
         UserError: there is no such experiment, or as for `train` and `compare`.
     """
-    from training.compare import compare
-    from training.evaluate import evaluate_folds
-    from training.fit import train_recipe
+    from training.fit.train import train_recipe
+    from training.lab.compare import compare
+    from training.measure.evaluate import evaluate_folds
 
     experiments = read_experiments()
     if name not in experiments:

@@ -13,9 +13,9 @@ from space.detector import BATCH, Detector
 from space.judgements import Prediction
 from space.photos import PhotoSource
 from training.config import CONFIG
+from training.data.prepare import load_finder
+from training.data.rows import Photo, open_framed
 from training.errors import UserError
-from training.prepare import load_finder
-from training.rows import Photo, open_framed
 from training.run import FACE, Run, is_run
 
 
@@ -98,7 +98,7 @@ def margin_of(model: Run | Detector) -> float:
 
 
 def _by_keras(run: Run, photos: Sequence[Photo]) -> np.ndarray:
-    from training.pipeline import PhotoBatches
+    from training.fit.photos import PhotoBatches
 
     network = run.network()
     batches = PhotoBatches(

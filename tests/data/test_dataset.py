@@ -1,0 +1,574 @@
+import csv
+import dataclasses
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from datasets import ClassLabel, load_dataset
+from PIL import Image
+
+import training.data.prepare as module
+from space.crops import crop_face
+from space.faces import Face, load_face_finder
+from space.photos import open_photo
+from tests.drawing import draw_face, write_source
+from tests.serving import SPACE
+from training.config import SPLITS, PrepareConfig
+from training.data.kaggle import SourcePhoto
+from training.data.prepare import parse_name, prepare
+from training.data.rows import REPORT, features, read_report, read_source_pairs, read_split
+from training.errors import UserError
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_datasets_reads_it_as_an_image_folder(data, tmp_path):
+    loaded = load_dataset(
+        "imagefolder", data_dir=str(data), features=features(), cache_dir=str(tmp_path / "a")
+    )
+    assert loaded["train"].features["label"] == ClassLabel(names=["real", "fake"])
+    assert sum(loaded[split].num_rows for split in SPLITS) == 144
+    for row in loaded["test"]:
+        assert row["label"] == int(
+            row["left_eye"] + row["right_eye"] + row["nose"] + row["mouth"] > 0
+        )
+        assert row["image"].size == (64, 64)
+    # Without features, as people would try first.
+    plain = load_dataset("imagefolder", data_dir=str(data), cache_dir=str(tmp_path / "b"))
+    plain = plain.cast_column("label", ClassLabel(names=["real", "fake"]))
+    assert plain["test"]["label"] == loaded["test"]["label"]
+
+
+def test_every_photo_is_encoded_alike(data):
+    tables = {json.dumps(Image.open(path).quantization) for path in data.rglob("*.jpg")}
+    assert len(tables) == 1
+
+
+def test_split_is_disjoint_and_covers_all(data):
+    names = [row.file_name for split in SPLITS for row in read_split(data, split)]
+    assert len(names) == len(set(names)) == 144
+    for split, labels in read_report(data)["counts"].items():
+        rows = [row.label for row in read_split(data, split)]
+        assert {label: rows.count(label) for label in labels} == labels
+
+
+def test_running_again_changes_nothing_and_the_seed_decides(source, tmp_path, caplog):
+    config = PrepareConfig(source=(str(source),), output=tmp_path / "faces", size=64)
+    first = snapshot(prepare(config))
+    written = (tmp_path / "faces" / REPORT).stat().st_mtime_ns
+    with caplog.at_level(logging.INFO):
+        assert snapshot(prepare(config)) == first
+    assert "already prepared" in caplog.text
+    assert (tmp_path / "faces" / REPORT).stat().st_mtime_ns == written
+    again = prepare(PrepareConfig(source=(str(source),), output=tmp_path / "again", size=64))
+    assert snapshot(again) == first
+    other = prepare(
+        PrepareConfig(source=(str(source),), output=tmp_path / "other", size=64, seed=8)
+    )
+    assert snapshot(other).keys() != first.keys()
+
+
+def test_another_preparation_is_not_replaced_unasked(source, tmp_path):
+    config = PrepareConfig(source=(str(source),), output=tmp_path / "faces", size=64)
+    first = snapshot(prepare(config))
+    other = dataclasses.replace(config, size=32)
+    with pytest.raises(UserError, match="holds another preparation: add --overwrite"):
+        prepare(other)
+    assert snapshot(tmp_path / "faces") == first
+    assert read_report(prepare(dataclasses.replace(other, overwrite=True)))["size"] == 32
+
+
+def test_identical_photos_share_a_split(tmp_path):
+    source = write_source(tmp_path / "source", per_label=24)
+    for number in range(8):
+        twin = source / "training_real" / "real_00000.jpg"
+        shutil.copy(twin, source / "training_real" / f"real_9{number:04d}.jpg")
+    data = prepare(PrepareConfig(source=(str(source),), output=tmp_path / "faces", size=32))
+    splits = {
+        row.group: {s for s in SPLITS for other in read_split(data, s) if other.group == row.group}
+        for split in SPLITS
+        for row in read_split(data, split)
+    }
+    assert len(splits) == 48
+    assert all(len(of_group) == 1 for of_group in splits.values())
+
+
+def test_a_photo_under_both_labels_is_told_and_kept_on_one_side(tmp_path, caplog):
+    source = write_source(tmp_path / "source", per_label=24)
+    for number in range(6):
+        real = source / "training_real" / f"real_{number:05d}.jpg"
+        shutil.copy(real, source / "training_fake" / f"easy_8{number:04d}_1000.jpg")
+    config = PrepareConfig(
+        source=(str(source),), output=tmp_path / "faces", size=32, group_by="files"
+    )
+    data = prepare(config)
+    assert "6 photos are real and fake by their folders, real_00000.jpg for one" in caplog.text
+    assert read_report(data)["under_both_labels"] == [f"real_{n:05d}.jpg" for n in range(6)]
+    split_of = {row.path.stem: split for split in SPLITS for row in read_split(data, split)}
+    for number in range(6):
+        assert split_of[f"real_{number:05d}"] == split_of[f"easy_8{number:04d}_1000"]
+
+
+def test_names_of_any_bytes_and_what_is_no_file(tmp_path, caplog):
+    source = write_source(tmp_path / "source", per_label=24)
+    real = source / "training_real"
+    (real / "real_00000.jpg").rename(os.fsdecode(os.fsencode(real) + b"/foto_\xe9.jpg"))
+    os.mkfifo(real / "pipe.jpg")
+    shutil.copy(real / "real_00001.jpg", real / "._real_00001.jpg")
+    with caplog.at_level(logging.INFO):
+        data = prepare(PrepareConfig(source=(str(source),), output=tmp_path / "faces", size=32))
+    rows = [row for split in SPLITS for row in read_split(data, split)]
+    assert len(rows) == 48
+    [odd] = [row for row in rows if "foto" in row.file_name]
+    assert odd.file_name == "real/foto__xe9.jpg"
+    assert odd.path.is_file()
+    assert "2 pipes, devices, dead links and files whose names begin with a dot" in caplog.text
+
+
+def test_fakes_and_the_photos_they_were_made_from_share_a_split(tmp_path):
+    source = write_source(tmp_path / "source", per_label=24, size=200)
+    for number in range(6):
+        fake = draw_face(number, 200)
+        fake.paste(draw_face(50, 200).crop((60, 130, 140, 180)), (60, 130))
+        fake.save(source / "training_fake" / f"hard_{900 + number}_0001.jpg")
+    config = PrepareConfig(source=(str(source),), output=tmp_path / "faces", size=200)
+    data = prepare(config)
+    pairs = []
+    for split in SPLITS:
+        photos = read_split(data, split)
+        of_split = read_source_pairs(data, photos)
+        pairs += [(photos[fake].path.stem, photos[real].path.stem) for fake, real in of_split]
+        assert all(photos[fake].group == photos[real].group for fake, real in of_split)
+    assert sorted(pairs) == [(f"hard_{900 + n}_0001", f"real_{n:05d}") for n in range(6)]
+    assert read_report(data)["groups_of_several"] == 6
+    leaky = prepare(dataclasses.replace(config, output=tmp_path / "leaky", group_by="files"))
+    assert read_report(leaky)["groups_of_several"] == 0
+
+
+def test_too_few_of_one_label_is_one_sentence(tmp_path):
+    source = write_source(tmp_path / "source", per_label=24)
+    for path in sorted((source / "training_fake").iterdir())[2:]:
+        path.unlink()
+    with pytest.raises(UserError, match=r"Of 2 fake photos none fell into the .* split"):
+        prepare(PrepareConfig(source=(str(source),), output=tmp_path / "faces", size=32))
+
+
+def test_bad_names_and_bad_files_are_counted(tmp_path, caplog):
+    source = write_source(tmp_path / "source", per_label=24)
+    draw_face(99).save(source / "training_fake" / "easy_116_111.jpg")
+    (source / "training_fake" / "mid_999_1111.jpg").write_bytes(b"no photo")
+    with caplog.at_level(logging.INFO):
+        data = prepare(PrepareConfig(source=(str(source),), output=tmp_path / "faces", size=32))
+    assert "1 unreadable skipped, 1 malformed names" in caplog.records[-1].message
+    report = read_report(data)
+    assert report["malformed_names"] == ["easy_116_111.jpg"]
+    assert report["unreadable"][0]["file"] == "fake/mid_999_1111.jpg"
+    assert "not a readable photo" in report["unreadable"][0]["problem"]
+    rows = [row for split in SPLITS for row in read_split(data, split)]
+    [odd] = [row for row in rows if row.file_name == "fake/easy_116_111.jpg"]
+    assert (odd.difficulty, odd.left_eye, odd.mouth) == ("easy", None, None)
+    assert len(rows) == 49
+
+
+def test_names_tell_difficulty_and_parts():
+    fake = SourcePhoto(Path("hard_12_0110.jpg"), "fake", "somewhere", named_parts=True)
+    assert parse_name(fake) == {
+        "difficulty": "hard",
+        "left_eye": 0.0,
+        "right_eye": 1.0,
+        "nose": 1.0,
+        "mouth": 0.0,
+        "malformed": False,
+    }
+    free = SourcePhoto(Path("IMG_1.jpg"), "fake", "somewhere", named_parts=False)
+    assert parse_name(free)["malformed"] is False
+    assert parse_name(free)["nose"] is None
+
+
+def test_nothing_readable_is_an_error(tmp_path):
+    for label in ("real", "fake"):
+        (tmp_path / "source" / label).mkdir(parents=True)
+        (tmp_path / "source" / label / "a.jpg").write_bytes(b"no photo")
+    with pytest.raises(UserError, match="None of the 2 photos can be read"):
+        prepare(PrepareConfig(source=(str(tmp_path / "source"),), output=tmp_path / "faces"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]
+
+
+def test_foreign_output_is_refused(source, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match=REPORT):
+        prepare(PrepareConfig(source=(str(source),), output=tmp_path))
+
+
+def test_reading_refuses_what_prepare_did_not_write(tmp_path, data):
+    with pytest.raises(UserError, match="was not written by prepare"):
+        read_split(tmp_path, "train")
+    copy = Path(shutil.copytree(data, tmp_path / "copy"))
+    metadata = copy / "test" / "metadata.csv"
+    header = metadata.read_text().splitlines()[0]
+    metadata.write_text(header + "\n")
+    with pytest.raises(UserError, match=r"test split of .* is empty"):
+        read_split(copy, "test")
+    with metadata.open("w", newline="") as file:
+        csv.writer(file).writerow(["file_name", "label"])
+    with pytest.raises(UserError, match="has the columns"):
+        read_split(copy, "test")
+
+
+def test_compression_of_real_photos_is_levelled(shared, tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(shared / "originals600", source / "originals600")
+    write_source(source / "drawn", per_label=24)
+    output = tmp_path / "faces"
+    report = read_report(prepare(PrepareConfig(source=(str(source),), output=output, size=128)))
+    assert sum(sum(labels.values()) for labels in report["counts"].values()) == 29 + 48
+    assert report["malformed_names"] == ["easy_116_111.jpg"]
+    originals = (source / "originals600").rglob("*.jpg")
+    assert len({str(Image.open(path).quantization) for path in originals}) == 2
+    assert len({str(Image.open(path).quantization) for path in output.rglob("*.jpg")}) == 1
+
+
+def test_photos_are_cropped_to_the_face_where_that_is_asked_for(tmp_path):
+    portrait = SPACE / "examples/portrait.jpg"
+    finder = load_face_finder()
+    config = PrepareConfig(crop=True, size=96)
+    face, problem = module._encode(portrait, tmp_path / "face.jpg", config, finder)
+    assert (len(face.split()), problem) == (4, None)
+    (face,) = finder.find(open_photo(portrait))
+    expected = crop_face(open_photo(portrait), face, module.CROP_MARGIN, 96)
+    written = np.asarray(Image.open(tmp_path / "face.jpg"), float)
+    assert np.abs(written - np.asarray(expected, float)).mean() < 3
+    Image.new("RGB", (300, 200), "#8899aa").save(tmp_path / "wall.png")
+    _, problem = module._encode(tmp_path / "wall.png", tmp_path / "wall.jpg", config, finder)
+    assert problem == "No face was found in it."
+    assert not (tmp_path / "wall.jpg").exists()
+
+
+def test_cropped_photos_are_other_data():
+    settings = (PrepareConfig(crop=crop) for crop in (True, False))
+    cropped, whole = (module._fingerprint([], [], {}, config, "YuNet") for config in settings)
+    assert cropped != whole
+
+
+def test_given_splits_make_other_data():
+    photo = found("real", "a")
+    first, same, other = (
+        module._fingerprint([photo], ["hash"], given, PrepareConfig(), "YuNet")
+        for given in ({}, {}, {photo: "test"})
+    )
+    assert first == same != other
+
+
+def found(label: str, stem: str, source: str = "mine", folder: str = "") -> SourcePhoto:
+    """Return a photo as `find_photos` would."""
+    place = f"{label}/{stem}.jpg"
+    before, parted, _ = stem.partition("__")
+    return SourcePhoto(
+        Path(folder) / place, label, source, False, before if parted else "", place=place
+    )
+
+
+def write_splits(folder: Path, *rows: str, columns: str = "source,file,split") -> Path:
+    path = folder / "splits.csv"
+    path.write_text("\n".join([columns, *rows]) + "\n", encoding="utf-8-sig")  # as Excel does
+    return path
+
+
+def test_splits_are_read_by_source_and_place(tmp_path, caplog):
+    photos = [
+        found("real", "a"),
+        found("fake", "a"),
+        found("real", "a", "other"),
+        found("real", "b"),
+    ]
+    rows = ("train,other,real/a.jpg,x", "test,mine,fake/a.jpg,x", "test,mine,real/a.jpg,x")
+    path = write_splits(
+        tmp_path, *rows, "train,absent,real/z.jpg,x", columns="split,source,file,note"
+    )
+    with caplog.at_level(logging.INFO):
+        given = module.read_given_splits(path, photos)
+    assert given == {photos[2]: "train", photos[1]: "test", photos[0]: "test"}
+    assert "says the split of 3 of 4 photos" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (
+            ["mine,real/a.jpg,train", "mine,real/z.jpg,test", "mine,real/y.jpg,test"],
+            r"names photos that are not there \(2, the first real/y\.jpg of mine\): give",
+        ),
+        (["mine,real/a.jpg,valid"], "has the split 'valid': give train, validation, test"),
+        (["mine,real/a.jpg"], "has the split None: give train"),
+        (
+            ["mine,real/a.jpg,test", "mine,real/a.jpg,train"],
+            r"puts real/a\.jpg of mine into test and train: give it one split",
+        ),
+    ],
+    ids=["missing photos", "wrong split", "short line", "two splits"],
+)
+def test_a_wrong_line_of_the_splits_is_one_sentence(tmp_path, rows, message):
+    with pytest.raises(UserError, match=message):
+        module.read_given_splits(write_splits(tmp_path, *rows), [found("real", "a")])
+
+
+def test_a_file_that_is_no_list_of_splits_is_one_sentence(tmp_path):
+    photos = [found("real", "a")]
+    with pytest.raises(UserError, match=r"splits\.csv lacks the columns file, split: add them"):
+        module.read_given_splits(write_splits(tmp_path, columns="source,name"), photos)
+    (tmp_path / "empty.csv").touch()
+    with pytest.raises(UserError, match="lacks the columns file, source, split"):
+        module.read_given_splits(tmp_path / "empty.csv", photos)
+    draw_face(1).save(tmp_path / "photo.png")
+    with pytest.raises(UserError, match="lacks the columns"):
+        module.read_given_splits(tmp_path / "photo.png", photos)
+    for path, reason in ((tmp_path / "none.csv", "No such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(UserError, match=rf"^--splits {path} cannot be read \({reason}"):
+            module.read_given_splits(path, photos)
+
+
+def numbered(label: str, source: str, number: int) -> list[SourcePhoto]:
+    return [found(label, f"{source}-{label}-{index}", source) for index in range(number)]
+
+
+def deal(
+    photos: list[SourcePhoto], given: dict | None = None, groups: list[str] | None = None
+) -> dict[SourcePhoto, str]:
+    groups = groups or [photo.path.stem for photo in photos]
+    strata = [photo.label for photo in photos]
+    splits = module._split_by_source(photos, strata, groups, given or {}, 7)
+    return dict(zip(photos, splits, strict=True))
+
+
+def test_sources_of_one_label_are_dealt_by_themselves_and_move_no_other():
+    mine = numbered("real", "mine", 40) + numbered("fake", "mine", 40)
+    generated = numbered("fake", "a-generated", 100)
+    both = deal(mine + generated)
+    assert {photo: both[photo] for photo in mine} == deal(mine)
+    assert {photo: both[photo] for photo in generated} == deal(generated)
+    of_generated = [both[photo] for photo in generated]
+    assert [of_generated.count(split) for split in SPLITS] == [70, 15, 15]
+
+
+def test_small_sources_and_those_of_few_groups_are_dealt_with_the_largest():
+    mine = numbered("real", "mine", 40) + numbered("fake", "mine", 40)
+    small, clips = numbered("real", "small", 5), numbered("real", "clips", 60)
+    photos = mine + small + clips
+    groups = [photo.path.stem for photo in mine + small] + [f"clip {n % 3}" for n in range(60)]
+    splits = deal(photos, groups=groups)
+    assert set(splits.values()) == set(SPLITS)
+    assert len({(splits[photo], group) for photo, group in zip(photos, groups, strict=True)}) == 88
+
+
+def test_what_was_given_a_split_stays_there_and_takes_its_group_along():
+    mine = numbered("real", "mine", 40) + numbered("fake", "mine", 40)
+    groups = [photo.path.stem for photo in mine]
+    groups[41] = groups[42] = groups[0]
+    given = {mine[0]: "test", mine[1]: "validation", mine[50]: "test"}
+    splits = deal(mine, given, groups)
+    assert {photo: splits[photo] for photo in given} == given
+    assert splits[mine[41]] == splits[mine[42]] == "test"
+    assert list(splits.values()).count("train") > 40  # the others are dealt
+    whole = {photo: SPLITS[number % 3] for number, photo in enumerate(mine)}
+    assert deal(mine, whole) == whole
+
+
+def test_a_group_on_two_sides_is_one_sentence():
+    mine = numbered("real", "mine", 2)
+    with pytest.raises(
+        UserError,
+        match=r"mine real/mine-real-0\.jpg and mine real/mine-real-1\.jpg share a source, but "
+        "--splits puts them into train and test: give both one split",
+    ):
+        deal(mine, {mine[0]: "train", mine[1]: "test"}, ["same", "same"])
+
+
+def test_names_tell_which_photo_a_fake_was_made_from():
+    photos = [
+        found("fake", "web__g1__a", "latent"),
+        found("fake", "web__b", "latent"),
+        found("fake", "absent__c", "latent"),
+        found("real", "g1__a", "web"),
+        found("real", "b", "web"),
+        found("real", "b", "other"),
+        found("real", "v__v", "dfdc"),
+        found("real", "v__w", "dfdc"),
+        found("fake", "v__x", "dfdc"),
+        found("fake", "plain", "dfdc"),
+    ]
+    pairs = module._named_pairs(photos)
+    assert [(pair.first, pair.second) for pair in pairs] == [(0, 3), (1, 4), (6, 8)]
+    assert all((pair.inliers, pair.extent) == (0, 1.0) for pair in pairs)
+
+
+def test_photos_whose_names_begin_alike_belong_together_where_that_means_something():
+    photos = [
+        found("real", "v__v", "dfdc"),
+        found("fake", "v__x", "dfdc"),
+        found("fake", "v__y", "other"),  # of another source
+        found("fake", "v__z", "dfdc"),
+        found("fake", "dfdc__1", "latent"),
+        found("fake", "dfdc__2", "latent"),
+        found("real", "p__1", "web"),  # names of this source say nothing
+        found("real", "p__2", "web"),
+    ]
+    pairs = module._same_original(photos)
+    assert [(pair.first, pair.second) for pair in pairs] == [(0, 1), (1, 3)]
+
+
+def test_sources_that_share_no_photos_are_not_searched(monkeypatch):
+    searched = []
+    monkeypatch.setattr(module, "find_source_pairs", lambda paths, _: searched.append(paths) or [])
+    photos = numbered("fake", "t2i", 3) + numbered("real", "mine", 2)
+    assert module._pairs_by_source(photos, ["hash"] * 5) == []
+    assert searched == [[photo.path for photo in photos[3:]]]
+
+
+@pytest.fixture(scope="module")
+def official(source, tmp_path_factory) -> Path:
+    """A set of both labels in two places, real photos and fakes alone, and given splits."""
+    folder = tmp_path_factory.mktemp("official")
+    for place, first in (("one", 0), ("two", 12)):
+        for label in ("real", "fake"):
+            (folder / place / label).mkdir(parents=True)
+            for number in range(first, first + 12):
+                name = f"v{number}__{'v' if label == 'real' else 'x'}{number}.png"
+                draw_face(4000 + 100 * (label == "fake") + number).save(
+                    folder / place / label / name
+                )
+    for name, label in (("web", "real"), ("t2i", "fake")):
+        (folder / name / label).mkdir(parents=True)
+        for number in range(24):
+            seed = 5000 + 100 * (label == "fake") + number
+            draw_face(seed).save(folder / name / label / f"{number}.png")
+    rows = [f"web,real/{number}.png,{SPLITS[number % 3]}" for number in range(24)]
+    rows += [f"dfdc,real/v{number}__v{number}.png,test" for number in (3, 17)]
+    splits = write_splits(folder, *rows)
+    config = PrepareConfig(
+        source=(
+            f"dfdc={folder / 'one'}",
+            f"dfdc={folder / 'two'}",
+            f"web={folder / 'web'}",
+            f"t2i={folder / 't2i'}",
+        ),
+        splits=splits,
+        output=folder / "faces",
+        size=32,
+    )
+    return prepare(config)
+
+
+def test_sources_of_one_label_and_of_two_places_are_prepared_by_given_splits(official):
+    photos = {split: read_split(official, split) for split in SPLITS}
+    rows = [photo for of_split in photos.values() for photo in of_split]
+    counts = {(one.source, one.label): 0 for one in rows}
+    for one in rows:
+        counts[one.source, one.label] += 1
+    assert counts == dict.fromkeys(
+        [("dfdc", "real"), ("dfdc", "fake"), ("web", "real"), ("t2i", "fake")], 24
+    )
+    for place, split in enumerate(SPLITS):
+        stems = {int(one.path.stem.split("-")[0]) for one in photos[split] if one.source == "web"}
+        assert stems == set(range(place, 24, 3))
+    tested = {one.path.stem for one in photos["test"] if one.source == "dfdc"}
+    assert {"v3__v3", "v3__x3", "v17__v17", "v17__x17"} <= tested
+    splits_of_group = {}
+    for split, of_split in photos.items():
+        for one in of_split:
+            assert splits_of_group.setdefault(one.group, split) == split
+    pairs = read_source_pairs(official, rows)
+    names = {(rows[fake].path.stem, rows[real].path.stem) for fake, real in pairs}
+    assert names == {(f"v{number}__x{number}", f"v{number}__v{number}") for number in range(24)}
+
+
+def test_no_source_with_one_of_the_labels_is_one_sentence(tmp_path):
+    (tmp_path / "web/real").mkdir(parents=True)
+    draw_face(1).save(tmp_path / "web/real/a.png")
+    config = PrepareConfig(source=(str(tmp_path / "web"),), output=tmp_path / "faces")
+    with pytest.raises(
+        UserError, match="No fake photos in any --source: a detector needs both labels"
+    ):
+        prepare(config)
+    assert not (tmp_path / "faces").exists()
+
+
+def test_wrong_splits_leave_nothing_behind(source, tmp_path):
+    splits = write_splits(tmp_path, "archive,training_real/none.jpg,train")
+    config = PrepareConfig(source=(str(source),), splits=splits, output=tmp_path / "faces")
+    with pytest.raises(UserError, match="names photos that are not there"):
+        prepare(config)
+    assert [path.name for path in tmp_path.iterdir()] == ["splits.csv"]
+
+
+def write_clips(folder: Path) -> Path:
+    """Write crops of twenty videos: of each the original and a swap, named as DFDC's are."""
+    for label in ("real", "fake"):
+        (folder / label).mkdir(parents=True)
+    for number in range(24):
+        video = f"video{number}"
+        draw_face(2000 + number).save(folder / "real" / f"{video}__{video}.jpg")
+        draw_face(3000 + number).save(folder / "fake" / f"{video}__swap{number}.jpg")
+    return folder
+
+
+def test_sources_stand_beside_each_other_without_moving_a_photo(source, data, tmp_path):
+    clips = write_clips(tmp_path / "crops")
+    both = prepare(
+        PrepareConfig(source=(f"mine={source}", f"dfdc={clips}"), output=tmp_path / "both", size=64)
+    )
+    alone = {split: {p.path.name for p in read_split(data, split)} for split in SPLITS}
+    split_of_video = {}
+    for split in SPLITS:
+        photos = read_split(both, split)
+        mine = {photo.path.name for photo in photos if photo.source == "mine"}
+        assert mine == alone[split]
+        of_clips = [photo for photo in photos if photo.source == "dfdc"]
+        assert {photo.label for photo in of_clips} == {"real", "fake"}
+        for photo in of_clips:
+            video = photo.path.name.split("__")[0]
+            assert split_of_video.setdefault(video, split) == split
+    assert len(split_of_video) == 24
+
+
+def test_faces_are_noted_where_they_lie_in_the_written_photo(tmp_path, monkeypatch):
+    """Photos of twice the written size, whose finder marks what is bright."""
+
+    class Finder:
+        name = "of this test"
+
+        def find(self, photo):
+            grey = np.asarray(photo.convert("L"), float)
+            if grey.max() < 250:
+                return []
+            y, x = (float(np.argmax(grey.max(axis=axis))) for axis in (1, 0))
+            points = np.float32([[x + n, y] for n in range(5)])
+            return [Face((x, y, 10.0, 12.0), points, 0.9)]
+
+    source = write_source(tmp_path / "source", per_label=24, size=128)
+    marked = sorted((source / "training_real").iterdir())[0]
+    dark = Image.fromarray((np.asarray(Image.open(marked)) * 0.5).astype(np.uint8))
+    dark.paste("white", (60, 80, 76, 96))
+    dark.save(marked)
+    monkeypatch.setattr(module, "load_finder", Finder)
+    data = prepare(PrepareConfig(source=(str(source),), output=tmp_path / "faces", size=64))
+    photos = [photo for split in SPLITS for photo in read_split(data, split)]
+    [photo] = [photo for photo in photos if photo.path.name == marked.name]
+    face = photo.found_face
+    assert face.box[:2] == pytest.approx((30, 40), abs=2)
+    assert face.box[2:] == (10.0, 12.0)
+    np.testing.assert_allclose(face.landmarks[4] - face.landmarks[0], [4, 0])
+    crop = module.open_framed(photo, 1.5)
+    assert crop.size == (18, 18)
+    assert module.open_framed(photo, 0).size == (64, 64)
+    report = read_report(data)
+    assert report["without_face"] == sum(not one.face for one in photos)

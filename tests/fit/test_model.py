@@ -1,0 +1,260 @@
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from training.errors import UserError
+from training.fit.network import build_model, copy_weights, photo_normalization
+
+PROJECT = Path(__file__).parents[2]
+SMALL = {"input_size": 64, "hidden_units": 16}
+
+
+@pytest.fixture(scope="module")
+def model() -> keras.Model:
+    return build_model(backbone_weights="none", trainable_layers=20)
+
+
+@pytest.mark.slow
+def test_layout_is_backbone_and_head(model):
+    assert model.input_shape == (None, 224, 224, 3)
+    assert model.output_shape == (None, 2)
+    head = [type(layer).__name__ for layer in model.layers[-5:]]
+    assert head == ["GlobalAveragePooling2D", "Dense", "BatchNormalization", "Dropout", "Dense"]
+    assert model.get_layer("hidden").units == 256
+    assert model.get_layer("hidden").kernel_regularizer is not None
+    assert model.get_layer("pooled").input.shape == (None, 7, 7, 1280)
+
+
+@pytest.mark.slow
+def test_only_the_last_layers_of_the_backbone_train(model):
+    backbone = model.layers[:-5]
+    assert [layer.trainable for layer in backbone] == [False] * (len(backbone) - 20) + [True] * 20
+
+
+@pytest.mark.slow
+def test_frozen_batch_norm_keeps_its_statistics():
+    model = build_model(backbone_weights="none", trainable_layers=20, **SMALL)
+    frozen, free = model.get_layer("stem_bn"), model.get_layer("top_bn")
+    before = [np.array(layer.moving_mean) for layer in (frozen, free)]
+    model(np.random.default_rng(0).uniform(0, 255, (4, 64, 64, 3)), training=True)
+    assert np.array_equal(frozen.moving_mean, before[0])
+    assert not np.array_equal(free.moving_mean, before[1])
+
+
+@pytest.mark.slow
+def test_seed_makes_the_same_head():
+    kernels = [
+        np.array(
+            build_model(backbone_weights="none", trainable_layers=1, seed=s, **SMALL)
+            .get_layer("hidden")
+            .kernel
+        )
+        for s in (1, 1, 2)
+    ]
+    assert np.array_equal(kernels[0], kernels[1])
+    assert not np.array_equal(kernels[0], kernels[2])
+
+
+@pytest.mark.slow
+def test_weights_are_read_from_a_path(tmp_path):
+    backbone = keras.applications.EfficientNetB0(include_top=False, weights=None)
+    backbone.save_weights(tmp_path / "b0.weights.h5")
+    path = str(tmp_path / "b0.weights.h5")
+    model = build_model(backbone_weights=path, trainable_layers=20, **SMALL)
+    kernel = model.get_layer("block3a_expand_conv").kernel
+    assert np.array_equal(kernel, backbone.get_layer("block3a_expand_conv").kernel)
+
+
+@pytest.mark.slow
+def test_wrong_weights_are_one_sentence(tmp_path):
+    with pytest.raises(UserError, match="is not a file"):
+        build_model(backbone_weights=str(tmp_path / "none.h5"), trainable_layers=20)
+    (tmp_path / "text.weights.h5").write_text("no weights")
+    with pytest.raises(UserError, match="does not hold weights of EfficientNetB0"):
+        build_model(backbone_weights=str(tmp_path / "text.weights.h5"), trainable_layers=20)
+    other = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    other.save_weights(tmp_path / "other.weights.h5")
+    with pytest.raises(UserError, match="does not hold weights of EfficientNetB0"):
+        build_model(backbone_weights=str(tmp_path / "other.weights.h5"), trainable_layers=20)
+
+
+LOAD_IMAGENET = """
+import sys
+import keras
+import numpy as np
+import keras.src.applications.efficientnet as efficientnet
+from training.errors import UserError
+from training.fit.network import build_model
+
+if len(sys.argv) > 1:  # the file of the test has another hash than Keras' own
+    hashes = efficientnet.WEIGHTS_HASHES["b0"]
+    efficientnet.WEIGHTS_HASHES["b0"] = (hashes[0], sys.argv[1])
+try:
+    model = build_model(backbone_weights="imagenet", trainable_layers=20, input_size=64)
+    of_keras = keras.applications.EfficientNetB0(include_top=False, input_shape=(64, 64, 3))
+    photos = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3))
+    own, theirs = (
+        keras.Model(one.input, one.get_layer("stem_conv").output).predict(photos)
+        for one in (model, of_keras)
+    )
+    difference = np.abs(own - theirs).max() / np.abs(theirs).max()
+    print(float(np.abs(model.get_layer("top_conv").kernel).sum()), float(difference))
+except UserError as error:
+    print("UserError:", error)
+"""
+
+
+def load_imagenet(keras_home: Path, *arguments: str) -> str:
+    """Build the model in a process of its own, as Keras reads `KERAS_HOME` when imported."""
+    nowhere = "http://127.0.0.1:9"
+    result = subprocess.run(
+        [sys.executable, "-c", LOAD_IMAGENET, *arguments],
+        cwd=PROJECT,
+        env=os.environ | {"KERAS_HOME": str(keras_home), "https_proxy": nowhere},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return result.stdout.strip().splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_imagenet_weights_come_from_keras_home(tmp_path):
+    backbone = keras.applications.EfficientNetB0(include_top=False, weights=None)
+    norm = photo_normalization(backbone)  # as the file has it that Keras downloads
+    norm.set_weights(
+        [np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]), np.array(0)]
+    )
+    path = tmp_path / "models" / "efficientnetb0_notop.h5"
+    path.parent.mkdir()
+    backbone.save(path)
+    printed = load_imagenet(tmp_path, hashlib.md5(path.read_bytes()).hexdigest())
+    kernels, difference = map(float, printed.split())
+    expected = float(np.abs(backbone.get_layer("top_conv").kernel).sum())
+    assert kernels == pytest.approx(expected, rel=1e-5)
+    assert difference < 1e-4  # although it lacks a layer of Keras' network
+
+
+def normalising_network(side: int, scale: float | None) -> keras.Model:
+    """Return a network that normalises photos, with or without a rescaling behind."""
+    layers = keras.layers
+    photos = keras.Input((side, side, 3))
+    normalised = layers.Normalization()(layers.Rescaling(1 / 255)(photos))
+    scaled = layers.Rescaling([scale, 1.0, 2 * scale])(normalised) if scale else normalised
+    kernel = keras.initializers.RandomNormal(seed=1)
+    return keras.Model(photos, layers.Conv2D(4, 3, kernel_initializer=kernel)(scaled))
+
+
+@pytest.mark.parametrize("scale", [None, 3.0])
+def test_copied_weights_normalise_photos_alike(scale, tmp_path):
+    source = normalising_network(16, scale)
+    source.layers[2].set_weights(
+        [np.array([0.4, 0.5, 0.6]), np.array([0.2, 0.3, 0.1]), np.array(0)]
+    )
+    source.save(tmp_path / "source.keras")
+    source = keras.models.load_model(tmp_path / "source.keras")
+    photos = np.random.default_rng(0).uniform(0, 255, (2, 16, 16, 3))
+    expected = source.predict(photos, verbose=0)
+    larger = np.tile(photos, (1, 2, 2, 1))
+    target, other = normalising_network(32, None), normalising_network(32, None)
+    copy_weights(source, target)
+    found = target.predict(larger, verbose=0)[:, :14, :14]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert np.abs(other.predict(larger, verbose=0)[:, :14, :14] - expected).max() > 0.1
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory) -> Path:
+    """A network with the evidence head, whose weights and normalisation are no fresh one's."""
+    model = build_model(backbone_weights="none", trainable_layers=1, head="evidence", **SMALL)
+    rng = np.random.default_rng(0)
+    head = model.get_layer("evidence")
+    head.set_weights([rng.normal(size=weights.shape) for weights in head.get_weights()])
+    norm = photo_normalization(model)
+    norm.adapt_mean.assign(np.full(norm.adapt_mean.shape, 0.4))
+    norm.finalize_state()
+    path = tmp_path_factory.mktemp("networks") / "evidence.keras"
+    model.save(path)
+    return path
+
+
+def test_training_goes_on_from_a_whole_network_at_another_size(saved):
+    model = build_model(
+        backbone_weights=str(saved),
+        trainable_layers=20,
+        head="evidence",
+        input_size=96,
+        hidden_units=16,
+    )
+    expected = keras.models.load_model(saved).get_weights()
+    for found, weights in zip(model.get_weights(), expected, strict=True):
+        np.testing.assert_array_equal(found, weights)
+    assert model.input_shape == (None, 96, 96, 3)
+    assert np.asarray(photo_normalization(model).mean).ravel() == pytest.approx(0.4)
+    trains = [layer.name for layer in model.layers if layer.trainable]
+    assert {"top_conv", "evidence"} <= set(trains)
+    assert "stem_conv" not in trains
+
+
+def test_networks_that_do_not_fit_are_one_sentence(saved, tmp_path):
+    def build(path: Path, **settings) -> None:
+        build_model(
+            backbone_weights=str(path),
+            trainable_layers=1,
+            **SMALL | {"head": "evidence", **settings},
+        )
+
+    for other in ({"head": "pooled"}, {"hidden_units": 8}):
+        with pytest.raises(UserError, match=r"of another kind: .* same --head and --hidden-units"):
+            build(saved, **other)
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(tmp_path / "dense.keras")
+    with pytest.raises(UserError, match="is a network of another kind"):
+        build(tmp_path / "dense.keras")
+    (tmp_path / "text.keras").write_text("no network")
+    (tmp_path / "half.keras").write_bytes(saved.read_bytes()[:10_000])
+    for name in ("text.keras", "half.keras"):
+        with pytest.raises(UserError, match="cannot be loaded as a Keras network"):
+            build(tmp_path / name)
+    with pytest.raises(UserError, match=r"none\.keras is not a file: give the path of a network"):
+        build(tmp_path / "none.keras")
+
+
+@pytest.mark.slow
+def test_no_network_for_the_imagenet_weights_is_one_sentence(tmp_path):
+    printed = load_imagenet(tmp_path)
+    assert printed.startswith("UserError: The ImageNet weights could not be downloaded")
+    assert "--backbone-weights PATH" in printed
+
+
+@pytest.mark.slow
+def test_evidence_head_loads_without_this_project(tmp_path):
+    model = build_model(backbone_weights="none", trainable_layers=1, head="evidence", **SMALL)
+    photos = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
+    expected = model.predict(photos, verbose=0)
+    script = (
+        "import sys, keras, numpy as np\n"
+        "for path in sys.argv[2:]:\n"
+        "    model = keras.models.load_model(path, compile=False)\n"
+        "    found = model.predict(np.load(sys.argv[1])['photos'], verbose=0)\n"
+        "    np.testing.assert_allclose(found, np.load(sys.argv[1])['expected'], atol=1e-5)\n"
+    )
+    paths = [tmp_path / "model.keras", tmp_path / "model.h5"]
+    for path in paths:
+        model.save(path)
+    np.savez(tmp_path / "arrays.npz", photos=photos, expected=expected)
+    command = [sys.executable, "-c", script, tmp_path / "arrays.npz", *paths]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+def test_heads_that_cannot_be_built_are_one_sentence():
+    with pytest.raises(UserError, match="neither `pooled` nor `evidence`"):
+        build_model(backbone_weights="none", trainable_layers=1, head="other")
+    with pytest.raises(UserError, match="no multiple of 32"):
+        build_model(backbone_weights="none", trainable_layers=1, head="evidence", input_size=80)

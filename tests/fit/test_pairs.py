@@ -1,0 +1,608 @@
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from space.faces import Face
+from tests.drawing import draw_face
+from training.data.rows import PARTS, Photo
+from training.errors import UserError
+from training.fit import pairs as module
+from training.fit.pairs import (
+    KEPT,
+    UNKNOWN,
+    PairBatches,
+    Variation,
+    erase,
+    pair_batches,
+    vary,
+)
+
+SIDE, SIZE = 96, 128
+# Roughly those of `draw_face`.
+BOX = (0.2, 0.15, 0.6, 0.8)
+LANDMARKS = ((0.365, 0.47), (0.635, 0.47), (0.5, 0.63), (0.42, 0.75), (0.58, 0.75))
+FRONTAL = np.array(LANDMARKS, np.float32) * SIDE
+AS_IT_IS = Variation(
+    rotation=0.0, shift=0.0, flip=False, brightness=0.0, channel_shift=0.0, degrade=0.0
+)
+ALL = Variation(
+    rotation=15.0, shift=0.1, flip=True, brightness=0.15, channel_shift=15.0, degrade=0.7
+)
+FRAMED = replace(AS_IT_IS, rotation=15.0, shift=0.1, flip=True)
+OPTIONS = {"batch_size": 4, "input_size": SIZE, "epoch_photos": 0, "seed": 0}
+OPTIONS |= {"composites": 0.0, "erasing": 0.0}
+
+
+@pytest.fixture
+def make_photo(tmp_path):
+    """Writes photos whose blue is one flat value, which tells them apart however they are framed;
+    the first has 20, the next 29, and so on."""
+    count = 0
+
+    def make(
+        label: str,
+        source: str = "own",
+        face: np.ndarray | None = FRONTAL,
+        group: str = "",
+        **parts: float,
+    ) -> Photo:
+        nonlocal count
+        pixels = np.array(draw_face(count, SIDE))
+        pixels[..., 2] = 20 + 9 * count
+        path = tmp_path / f"{count}.png"
+        count += 1
+        Image.fromarray(pixels).save(path)
+        columns = {part: parts.get(part) for part in PARTS}
+        box = [] if face is None else [SIDE * share for share in BOX]
+        points = [] if face is None else list(np.ravel(face))
+        return Photo(
+            file_name=path.name,
+            label=label,
+            source=source,
+            difficulty="",
+            **columns,
+            group=group or path.stem,
+            face=" ".join(f"{value:.1f}" for value in [*box, *points]),
+            path=path,
+        )
+
+    return make
+
+
+def make_batches(photos, **options) -> PairBatches:
+    defaults = {"originals": {}, "edits": {}, "variation": AS_IT_IS, "masks": True}
+    return PairBatches(photos, **{**OPTIONS, **defaults, **options})
+
+
+def code(photo: np.ndarray) -> int:
+    """Return which photo this is, 0 for the first that was made."""
+    return round((float(np.median(photo[..., 2])) - 20) / 9)
+
+
+def draw(batches: PairBatches, n_batches: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the photos and masks of some batches."""
+    drawn = [batches[number] for number in range(n_batches)]
+    return (
+        np.concatenate([photos for photos, _ in drawn]),
+        np.concatenate([targets["evidence"][..., 0] for _, targets in drawn]),
+    )
+
+
+@pytest.fixture
+def six(make_photo) -> list[Photo]:
+    """Three real photos, then three fakes."""
+    return [make_photo("real") for _ in range(3)] + [make_photo("fake") for _ in range(3)]
+
+
+@pytest.fixture
+def marked(monkeypatch):
+    """Composites that are their base with a white square, off the middle."""
+
+    def compose(base, *rest):
+        composite, share = base.copy(), np.zeros(base.shape[:2], np.float32)
+        where = np.s_[SIDE // 3 : SIDE // 2, SIDE // 3 : SIDE // 2]
+        composite[where], share[where] = 255, 1
+        return composite, share
+
+    monkeypatch.setattr(module, "compose", compose)
+
+
+def test_real_photos_and_fakes_alternate(six):
+    batches = make_batches(six, batch_size=6)
+    photos, targets = batches[0]
+    assert (photos.shape, photos.dtype) == ((6, SIZE, SIZE, 3), np.float32)
+    assert 0 <= photos.min() < 100 < photos.max() <= 255
+    assert targets["evidence"].shape == (6, SIZE // 16, SIZE // 16, 1)
+    assert targets["evidence"].dtype == np.float32
+    np.testing.assert_array_equal(targets["probabilities"], [[1, 0], [0, 1]] * 3)
+    seen = [code(photo) for photo in draw(batches, 20)[0]]
+    assert set(seen[0::2]) == {0, 1, 2}
+    assert set(seen[1::2]) == {3, 4, 5}
+
+
+def test_masks_come_where_they_are_asked_for(six):
+    _, targets = make_batches(six, masks=False)[0]
+    assert set(targets) == {"probabilities"}
+
+
+@pytest.mark.parametrize(
+    ("epoch_photos", "n_batches"), [(0, 1), (20, 5), (23, 5), (1, 1)], ids=lambda value: str(value)
+)
+def test_an_epoch_is_as_long_as_asked(six, epoch_photos, n_batches):
+    assert len(make_batches(six, epoch_photos=epoch_photos)) == n_batches
+
+
+def test_a_composite_and_its_base_are_varied_alike(six, monkeypatch):
+    untouched = np.zeros((SIDE, SIDE), np.float32)
+    monkeypatch.setattr(module, "compose", lambda base, *rest: (base.copy(), untouched))
+    photos, masks = draw(make_batches(six, composites=1.0, variation=ALL), 8)
+    np.testing.assert_array_equal(photos[0::2], photos[1::2])
+    assert not masks.any()
+    assert len({photo.tobytes() for photo in photos}) == len(photos) / 2  # each pair its own way
+
+
+def test_composites_are_made_of_the_real_photos_beside_them(six):
+    photos, masks = draw(make_batches(six, composites=1.0, variation=FRAMED), 6)
+    assert {code(photo) for photo in photos[0::2]} == {0, 1, 2}
+    assert not masks[0::2].any()
+    for real, fake, mask in zip(photos[0::2], photos[1::2], masks[1::2], strict=True):
+        change = np.abs(real - fake).max(axis=2)
+        cells = change.reshape(SIZE // 16, 16, SIZE // 16, 16).max(axis=(1, 3))
+        assert mask.max() > 0.3
+        assert cells[mask > 0.3].min() > 0
+        around = cv2.dilate(mask, np.ones((3, 3)))  # resizing mixes neighbours
+        # What JPEG carries over the border of its blocks.
+        assert cells[around == 0].max(initial=0) < 30
+        assert cells[around == 0].mean() < 0.1 * cells[mask > 0.3].mean()
+
+
+@pytest.mark.usefixtures("marked")
+def test_masks_move_with_the_photos(six):
+    photos, masks = draw(make_batches(six, composites=1.0, variation=FRAMED), 10)
+    middles = set()
+    for fake, mask in zip(photos[1::2], masks[1::2], strict=True):
+        white = fake.min(axis=2) / 255 > 0.9  # nothing else has so much blue
+        cells = white.reshape(SIZE // 16, 16, SIZE // 16, 16).mean(axis=(1, 3))
+        assert cells.max() > 0.3
+        np.testing.assert_allclose(mask, cells, atol=0.25)
+        assert np.corrcoef(mask.ravel(), cells.ravel())[0, 1] > 0.98
+        middles.add(int(np.nonzero(white)[1].mean()) // 16)
+    assert {column >= SIZE // 32 for column in middles} == {True, False}  # some are mirrored
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_a_share_of_the_fakes_is_composed(six, share, marked):
+    _, masks = draw(make_batches(six, composites=share, batch_size=40), 10)
+    fakes = masks[1::2]
+    composed = np.mean([mask.max() > 0 for mask in fakes])  # those of the set are unknown
+    assert composed == pytest.approx(share, abs=0.1)
+
+
+@pytest.mark.usefixtures("marked")
+def test_photos_without_landmarks_are_no_bases(make_photo):
+    real = [make_photo("real", face=None), make_photo("real"), make_photo("real", face=())]
+    photos, _ = draw(make_batches([*real, make_photo("fake")], composites=1.0), 6)
+    assert {code(photo) for photo in photos} == {1}
+    none = [make_photo("real", face=None), make_photo("fake")]
+    photos, _ = draw(make_batches(none, composites=1.0), 3)
+    assert [code(photo) for photo in photos[:4]] == [4, 5, 4, 5]
+
+
+def test_donors_are_real_photos_of_the_source_with_a_like_pose(make_photo, monkeypatch):
+    aside = FRONTAL + np.float32([[6, 0], [-4, 0], [12, 0], [6, 0], [0, 0]])
+    photos = [make_photo("real", face=face) for face in (FRONTAL, FRONTAL + 2, aside, aside)]
+    photos += [make_photo("fake"), make_photo("real", "other"), make_photo("fake", "other")]
+    seen = []
+
+    def compose(base, base_landmarks, donor, donor_landmarks, rng):
+        seen.append((code(base), code(donor)))
+        pose = {0: FRONTAL, 1: FRONTAL + 2, 2: aside, 3: aside, 5: FRONTAL}
+        np.testing.assert_allclose(base_landmarks, pose[code(base)], atol=0.1)
+        np.testing.assert_allclose(donor_landmarks, pose[code(donor)], atol=0.1)
+        return base.copy(), np.zeros(base.shape[:2], np.float32)
+
+    monkeypatch.setattr(module, "compose", compose)
+    monkeypatch.setattr(module, "DONORS", 60)  # so that every photo is among them
+    batches = make_batches(photos, composites=1.0, batch_size=20)
+    monkeypatch.setattr(module, "SELF_BLENDED", 0.0)
+    draw(batches, 6)
+    alike = [{0, 1}, {2, 3}, {5}]
+    assert all(any({*pair} <= poses for poses in alike) for pair in seen)
+    assert {base for base, _ in seen} == {0, 1, 2, 3, 5}
+    monkeypatch.setattr(module, "SELF_BLENDED", 1.0)
+    seen.clear()
+    draw(batches, 2)
+    assert seen
+    assert all(base == donor for base, donor in seen)
+
+
+def test_a_seed_draws_the_same(six):
+    options = {"variation": ALL, "composites": 0.5, "epoch_photos": 20}
+    first, same = (make_batches(six, **options) for _ in range(2))
+    for number in (3, 0):
+        for one, other in zip(first[number], same[number], strict=True):
+            if isinstance(one, dict):
+                one, other = one["evidence"], other["evidence"]
+            np.testing.assert_array_equal(one, other)
+    assert (first[0][0] != first[1][0]).any()
+    assert (first[0][0] != make_batches(six, **options | {"seed": 1})[0][0]).any()
+
+
+def test_every_epoch_draws_others_and_goes_on_after_an_interruption(six):
+    options = {"variation": ALL, "composites": 0.5}
+    batches = make_batches(six, **options)
+    epochs = []
+    for _ in range(3):
+        epochs.append(batches[0][0])
+        batches.on_epoch_end()
+    assert (epochs[0] != epochs[1]).any()
+    assert (epochs[1] != epochs[2]).any()
+    resumed = make_batches(six, first_epoch=1, **options)
+    np.testing.assert_array_equal(resumed[0][0], epochs[1])
+    resumed.on_epoch_end()
+    np.testing.assert_array_equal(resumed[0][0], epochs[2])
+
+
+def masks_of(photos, n_batches: int = 2, **options) -> tuple[np.ndarray, np.ndarray]:
+    """Return the masks of the real photos and of the fakes."""
+    _, masks = draw(make_batches(photos, **options), n_batches)
+    return masks[0::2], masks[1::2]
+
+
+@pytest.mark.parametrize("face", [FRONTAL, None], ids=["face", "no face"])
+def test_what_nobody_knows_is_unknown_everywhere(make_photo, face):
+    real, fake = masks_of([make_photo("real", face=face), make_photo("fake", face=face)])
+    assert not real.any()
+    assert (fake == UNKNOWN).all()
+
+
+def test_fakes_whose_parts_are_known_need_landmarks(make_photo):
+    _, fake = masks_of([make_photo("real"), make_photo("fake", face=None, mouth=1.0, nose=0.0)])
+    assert (fake == UNKNOWN).all()
+
+
+def test_generated_photos_are_changed_everywhere(make_photo):
+    for face in (FRONTAL, None):
+        photos = [make_photo(label, "stylegan_ffhq", face) for label in ("real", "fake")]
+        real, fake = masks_of(photos, variation=ALL)
+        assert not real.any()
+        np.testing.assert_allclose(fake, 1, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("source", "parts"), [("dfdc", {}), ("own", dict.fromkeys(PARTS, 1.0))], ids=["dfdc", "parts"]
+)
+def test_swapped_faces_are_changed_in_one_piece(make_photo, source, parts):
+    real, fake = masks_of([make_photo("real", source), make_photo("fake", source, **parts)])
+    assert not real.any()
+    assert set(np.unique(np.rint(fake))) == {0, 1}
+    middle = SIZE // 32
+    assert (fake[:, middle - 1 : middle + 1, middle - 1 : middle + 1] > 0.99).all()
+    assert not fake[:, [0, -1]][:, :, [0, -1]].any()
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_replaced_parts_are_where_they_lie(make_photo, monkeypatch, part):
+    monkeypatch.setattr(module, "MARGINS", (1.33, 1.33))
+    columns = dict.fromkeys(PARTS, 0.0) | {part: 1.0}
+    _, fake = masks_of([make_photo("real"), make_photo("fake", **columns)])
+    middle = (SIZE / 16 - 1) / 2
+    down, across = (
+        np.average(np.arange(SIZE / 16) - middle, weights=fake[0].sum(axis=axis)) for axis in (1, 0)
+    )
+    expected = {"left_eye": (-1.1, 0), "right_eye": (1.1, 0), "nose": (0, 0.7), "mouth": (0, 2.3)}
+    np.testing.assert_allclose((across, down), expected[part], atol=0.6)
+    assert 0.01 < fake.mean() < 0.25
+    assert fake.max() > 0.5
+
+
+def test_known_edits_come_before_all_else(make_photo, monkeypatch):
+    monkeypatch.setattr(module, "MARGINS", (9.0, 9.0))  # all of the photo
+    edit = np.zeros((SIDE, SIDE), bool)
+    edit[: SIDE // 2, : SIDE // 4] = True
+    expected = np.zeros((SIZE // 16, SIZE // 16))
+    expected[: SIZE // 32, : SIZE // 64] = 1
+    for source, parts in (("own", {}), ("stylegan_ffhq", {}), ("own", {"mouth": 1.0})):
+        photos = [make_photo("real", source), make_photo("fake", source, **parts)]
+        real, fake = masks_of(photos, edits={1: edit})
+        assert not real.any()
+        np.testing.assert_allclose(fake, np.broadcast_to(expected, fake.shape), atol=1e-6)
+
+
+def beside(batches: PairBatches, n_batches: int) -> dict[int, list[int]]:
+    """Return, by fake, the real photos that it stood beside."""
+    codes = [code(photo) for photo in draw(batches, n_batches)[0]]
+    found: dict[int, list[int]] = {}
+    for real, fake in zip(codes[0::2], codes[1::2], strict=True):
+        found.setdefault(fake, []).append(real)
+    return found
+
+
+@pytest.fixture
+def at_home(monkeypatch):
+    """Fakes stand beside real photos of their own source wherever it has some."""
+    monkeypatch.setattr(module, "FOREIGN", 0.0)
+
+
+def test_fakes_stand_beside_their_originals_half_of_the_time(make_photo):
+    photos = [make_photo("real") for _ in range(10)] + [make_photo("fake"), make_photo("fake")]
+    found = beside(make_batches(photos, originals={10: 7}, batch_size=40, input_size=32), 15)
+    assert np.mean(np.array(found[10]) == 7) == pytest.approx(0.55, abs=0.13)
+    assert np.mean(np.array(found[11]) == 7) == pytest.approx(0.1, abs=0.09)
+
+
+@pytest.mark.usefixtures("at_home")
+def test_fakes_stand_beside_real_photos_of_their_group_half_of_the_time(make_photo):
+    photos = [make_photo("real") for _ in range(8)] + [make_photo("real", group="her")] * 2
+    photos += [make_photo("fake", group="her"), make_photo("fake")]
+    found = beside(make_batches(photos, batch_size=40, input_size=32), 15)
+    hers, fake, other = (code_of(photo) for photo in photos[9:])
+    # Half of the time by choice, and two times in ten of the rest by chance.
+    assert np.mean(np.array(found[fake]) == hers) == pytest.approx(0.6, abs=0.13)
+    assert np.mean(np.array(found[other]) == hers) == pytest.approx(0.2, abs=0.11)
+
+
+def code_of(photo: Photo) -> int:
+    return int(photo.path.stem)
+
+
+def test_a_group_of_another_source_is_none_of_its_own(make_photo):
+    photos = [make_photo("real", "other", group="her"), make_photo("real", "own")]
+    photos += [make_photo("fake", "own", group="her")]
+    found = np.array(beside(make_batches(photos, batch_size=40, input_size=32), 10)[2])
+    assert np.mean(found == 1) > 0.85  # all but what is drawn of any source
+
+
+@pytest.mark.usefixtures("at_home")
+def test_sources_are_drawn_by_the_root_of_their_groups(make_photo):
+    few = [make_photo("real", "few", group="one"), make_photo("fake", "few", group="one")]
+    many = [make_photo(label, "many") for label in ("real", "fake")]
+    many = [replace(photo, group=f"{n}") for n in range(16) for photo in many]
+    batches = make_batches([*few * 30, *many], batch_size=40, input_size=32)
+    found = beside(batches, 25)
+    assert {fake: set(reals) for fake, reals in found.items()} == {1: {0}, 3: {2}}
+    share = len(found[1]) / (len(found[1]) + len(found[3]))
+    assert share == pytest.approx(0.2, abs=0.06)  # 1 of 1 + 4, though it has more photos
+
+
+def test_a_tenth_of_the_fakes_stands_beside_real_photos_of_any_source(make_photo):
+    photos = [make_photo(label, "own") for label in ("real", "fake")]
+    photos += [make_photo("real", name) for name in ("one", "two", "three")]
+    found = beside(make_batches(photos, batch_size=40, input_size=32), 25)[1]
+    assert np.mean(np.array(found) != 0) == pytest.approx(0.1 * 3 / (3 + 2**0.5), abs=0.04)
+    assert set(found) == {0, 2, 3, 4}
+
+
+def test_fakes_without_real_photos_of_their_source_take_everyday_ones_first(make_photo):
+    photos = [make_photo("fake", "t2i"), make_photo("real", "web")]
+    photos += [make_photo("real", name) for name in ("one", "two", "three")]
+    found = np.array(beside(make_batches(photos, batch_size=40, input_size=32), 25)[0])
+    assert np.mean(found == 1) == pytest.approx(0.5 + 0.5 / 4, abs=0.09)
+    assert set(found.tolist()) == {1, 2, 3, 4}
+
+
+def test_where_nothing_is_everyday_other_sources_do(make_photo):
+    photos = [make_photo("fake", "t2i"), make_photo("real", "one"), make_photo("real", "two")]
+    found = np.array(beside(make_batches(photos, batch_size=40, input_size=32), 10)[0])
+    assert np.mean(found == 1) == pytest.approx(0.5, abs=0.15)
+
+
+def test_a_latent_fake_stands_beside_the_photo_of_another_source_that_it_was_made_from(make_photo):
+    photos = [make_photo("real", "web") for _ in range(6)] + [make_photo("fake", "latent")]
+    found = np.array(
+        beside(make_batches(photos, originals={6: 2}, batch_size=40, input_size=32), 10)[6]
+    )
+    assert np.mean(found == 2) == pytest.approx(0.5 + 0.5 / 6, abs=0.13)
+
+
+def test_real_photos_of_sources_without_fakes_are_bases_of_composites(make_photo):
+    photos = [make_photo("real", "web"), make_photo("fake", "t2i")]
+    drawn, masks = draw(make_batches(photos, composites=1.0), 4)
+    assert {code(photo) for photo in drawn[0::2]} == {0}
+    assert (masks[1::2].max(axis=(1, 2)) > 0.1).all()
+
+
+def test_photos_of_two_sources_get_another_history_half_of_the_time_each(make_photo, monkeypatch):
+    grey = np.full((SIDE, SIDE, 3), 10, np.uint8)
+    monkeypatch.setattr(module, "reencode", lambda photo, rng: grey)
+    foreign = [make_photo("fake", "t2i"), make_photo("real", "web")]
+    drawn, _ = draw(make_batches(foreign, batch_size=40, input_size=32), 10)
+    changed = (drawn == 10).all(axis=(1, 2, 3)).reshape(-1, 2)  # real, fake
+    assert changed.mean(axis=0) == pytest.approx([0.5, 0.5], abs=0.12)
+    assert np.corrcoef(changed.T)[0, 1] == pytest.approx(0, abs=0.25)  # each by itself
+    own = [make_photo(label, "own") for label in ("real", "fake")]
+    drawn, _ = draw(make_batches(own, batch_size=40, input_size=32), 4)
+    assert not (drawn == 10).all(axis=(1, 2, 3)).any()
+
+
+def erased(seed: int, changed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return photos `[2, 64, 64, 3]` and masks `[2, 4, 4]` of a pair after `erase`."""
+    photos = np.full((2, 64, 64, 3), -1, np.float32)
+    masks = np.stack([np.zeros_like(changed), changed]).astype(np.float32)
+    erase(list(zip(photos, masks, strict=True)), np.random.default_rng(seed))
+    return photos, masks
+
+
+def test_a_pair_loses_the_same_rectangle():
+    areas = []
+    for seed in range(40):
+        photos, masks = erased(seed, np.ones((4, 4)))
+        np.testing.assert_array_equal(photos[0], photos[1])
+        gone = masks == UNKNOWN
+        np.testing.assert_array_equal(gone[0], gone[1])
+        covered = (photos[0, ..., 0] >= 0).reshape(4, 16, 4, 16)
+        np.testing.assert_array_equal(covered.any(axis=(1, 3)), gone[0])
+        np.testing.assert_array_equal(covered.all(axis=(1, 3)), gone[0])
+        assert len(np.unique(photos[0][photos[0, ..., 0] >= 0], axis=0)) == 1
+        areas.append(gone[0].mean())
+    assert 1 / 16 <= min(areas) < max(areas) <= 0.4
+
+
+def test_most_of_what_was_changed_stays_visible():
+    changed = np.zeros((4, 4))
+    changed[1, 1] = changed[2, 2] = 1
+    kept = [
+        masks[1].clip(0).sum() / 2 for _, masks in (erased(seed, changed) for seed in range(60))
+    ]
+    assert set(kept) == {KEPT, 1.0}
+    changed[2, 2] = 0
+    assert all(erased(seed, changed)[1][1, 1, 1] == 1 for seed in range(60))
+
+
+def test_nothing_is_erased_where_nobody_knows_what_was_changed():
+    for seed in range(20):
+        photos, masks = erased(seed, np.full((4, 4), UNKNOWN))
+        assert (photos == -1).all()
+        assert not masks[0].any()
+
+
+def test_a_share_of_the_pairs_is_erased(make_photo):
+    photos = [make_photo(label, "stylegan_ffhq") for label in ("real", "fake")]
+    _, masks = draw(make_batches(photos, batch_size=40, erasing=0.3), 10)
+    gone = (masks[0::2] == UNKNOWN).any(axis=(1, 2))
+    assert gone.mean() == pytest.approx(0.3, abs=0.1)
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    return np.array(draw_face(1, SIDE))
+
+
+FACE = Face(tuple(SIDE * share for share in BOX), None, 1.0)
+
+
+def varied(pixels, mask, variation, seed, face=FACE):
+    return vary(pixels, mask, face, variation, SIZE, np.random.default_rng(seed))
+
+
+def test_flips_mirror_photo_and_mask_together(pixels):
+    mask = np.random.default_rng(0).random((SIDE, SIDE), np.float32)
+    flips = []
+    for seed in range(20):
+        photo, grid = varied(pixels, mask, AS_IT_IS, seed)
+        flipped, flipped_grid = varied(pixels, mask, replace(AS_IT_IS, flip=True), seed)
+        flips.append(not np.array_equal(photo, flipped))
+        direction = -1 if flips[-1] else 1
+        np.testing.assert_array_equal(flipped, photo[:, ::direction])
+        np.testing.assert_array_equal(flipped_grid, grid[:, ::direction])
+    assert 4 < sum(flips) < 16
+
+
+def framed(variation: Variation, seeds: int = 30) -> np.ndarray:
+    """Return middle, height and tilt of a bright box in framed photos, `[seeds, 4]`: x, y and
+    height as shares of the side, the tilt in degrees."""
+    pixels, mask = np.zeros((SIDE, SIDE, 3), np.uint8), np.zeros((SIDE, SIDE), np.float32)
+    pixels[50:74, 28:40] = 255
+    found = []
+    for seed in range(seeds):
+        photo, _ = varied(pixels, mask, variation, seed, Face((28, 50, 12, 24), None, 1.0))
+        points = np.argwhere(photo[..., 0] > 128)[:, ::-1].astype(np.float32)
+        (x, y), sides, angle = cv2.minAreaRect(points)
+        found.append((x / SIZE, y / SIZE, max(sides) / SIZE, (angle + 45) % 90 - 45))
+    return np.array(found)
+
+
+def test_framing_keeps_the_face_and_draws_its_margin():
+    x, y, height, tilt = framed(AS_IT_IS).T
+    np.testing.assert_allclose(x, 0.5, atol=0.04)
+    assert ((y > 0.5) & (y < 0.65)).all()  # more room for hair than for the neck
+    assert 1 / 1.6 < height.min() < 0.75
+    assert 0.85 < height.max() <= 1
+    assert not tilt.any()
+
+
+def test_framing_shifts_and_turns_within_its_limits():
+    x, y, _, tilt = framed(replace(AS_IT_IS, shift=0.1)).T
+    assert not tilt.any()
+    for moved in (x - 0.5, y - 0.58):
+        assert 0.06 < np.abs(moved).max() < 0.18
+        assert moved.min() < 0 < moved.max()
+    x, _, _, tilt = framed(replace(AS_IT_IS, rotation=15.0)).T
+    assert np.abs(x - 0.5).max() < 0.05  # around the face's middle
+    assert 8 < np.abs(tilt).max() < 17
+    assert tilt.min() < 0 < tilt.max()
+    assert np.mean(np.abs(tilt) < 0.5) == pytest.approx(0.5, abs=0.3)  # half of them stay upright
+
+
+def test_unknown_places_stay_unknown_and_others_do_not_become_it(pixels):
+    unknown = np.full((SIDE, SIDE), UNKNOWN, np.float32)
+    for seed in range(5):
+        assert (varied(pixels, unknown, ALL, seed)[1] == UNKNOWN).all()
+        assert (varied(pixels, unknown + 2, ALL, seed)[1] > 0.999).all()
+
+
+def test_light_changes_within_its_limits(pixels):
+    mask = np.zeros((SIDE, SIDE), np.float32)
+    light = replace(AS_IT_IS, brightness=0.1, channel_shift=10.0)
+    changes = []
+    for seed in range(30):
+        photo, _ = varied(pixels, mask, light, seed)
+        plain, _ = varied(pixels, mask, AS_IT_IS, seed)
+        assert 0 <= photo.min() <= photo.max() <= 255
+        changes.append(np.median(photo - plain, axis=(0, 1)))
+    changes = np.array(changes)
+    assert 15 < np.abs(changes).max() <= 25.5 + 10
+    assert np.ptp(changes, axis=1).max() > 5  # each channel by itself
+    assert np.std(changes.mean(axis=1)) > 8  # all of them together
+
+
+def test_a_share_is_degraded(pixels):
+    mask = np.zeros((SIDE, SIDE), np.float32)
+    for share, expected in ((0.0, 0.0), (0.5, 0.47), (1.0, 15 / 16)):  # 1 of 16 draws no step
+        spoiled = [
+            not np.array_equal(
+                varied(pixels, mask, replace(AS_IT_IS, degrade=share), seed)[0],
+                varied(pixels, mask, AS_IT_IS, seed)[0],
+            )
+            for seed in range(60)
+        ]
+        assert np.mean(spoiled) == pytest.approx(expected, abs=0.15)
+
+
+def test_photos_without_a_face_are_framed_around_their_middle(pixels):
+    mask = np.zeros((SIDE, SIDE), np.float32)
+    mask[SIDE // 2 - 8 : SIDE // 2 + 8, SIDE // 2 - 8 : SIDE // 2 + 8] = 1
+    for seed in range(5):
+        photo, grid = varied(pixels, mask, ALL, seed, face=None)
+        assert photo.shape == (SIZE, SIZE, 3)
+        middle = np.s_[SIZE // 64 : -SIZE // 64]
+        assert grid[middle, middle].sum() > 0.9 * grid.sum() > 0
+
+
+def test_fakes_are_compared_with_their_originals_where_nothing_else_tells_the_change(
+    six, make_photo, monkeypatch
+):
+    edit = np.zeros((SIDE, SIDE), bool)
+    edit[:, : SIDE // 2] = True
+    photos = [*six, make_photo("fake", "stylegan_ffhq"), make_photo("fake", "dfdc")]
+
+    def known(given, pairs) -> tuple[dict, dict]:
+        assert (given, pairs) == (photos, [(3, 2)])  # what the others changed their source tells
+        return {3: edit}, {}
+
+    monkeypatch.setattr(module, "pair_masks", known)
+    monkeypatch.setattr(module, "ORIGINAL", 1.0)
+    pairs = [(3, 2), (6, 0), (7, 1)]
+    batches = pair_batches(photos, pairs, variation=AS_IT_IS, masks=True, **OPTIONS)
+    drawn, masks = draw(batches, 40)
+    codes = np.array([code(photo) for photo in drawn])
+    for fake, real in pairs:
+        assert set(codes[0::2][codes[1::2] == fake]) == {real}
+    of_fake = {fake: masks[1::2][codes[1::2] == fake] for fake in (3, 4, 6, 7)}
+    assert (of_fake[3].mean(axis=(1, 2)) > 0.3).all()
+    assert (of_fake[4] == UNKNOWN).all()
+    np.testing.assert_allclose(of_fake[6], 1, atol=1e-6)
+    assert (of_fake[7].max(axis=(1, 2)) > 0.9).all()
+
+
+def test_what_gives_no_pairs_is_one_sentence(six, make_photo):
+    with pytest.raises(UserError, match=r"^--batch-size 5 is odd: pairs want an even one\.$"):
+        make_batches(six, batch_size=5)
+    for label, missing in (("real", "fake"), ("fake", "real")):
+        alone = [photo for photo in six if photo.label == label]
+        message = f"^No source has {missing} training photos: pairs want both labels\\.$"
+        with pytest.raises(UserError, match=message):
+            make_batches([*alone, make_photo(label, "lonely")])

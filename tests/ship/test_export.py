@@ -1,0 +1,214 @@
+import dataclasses
+import json
+import logging
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from scipy.special import expit
+from sklearn.metrics import roc_auc_score
+
+from space.contract import Calibration
+from space.detector import Detector
+from tests.conftest import FACES
+from tests.measure.test_evaluate import REPORT_FILES
+from tests.networks import spread_answers
+from training.data.rows import read_split
+from training.errors import UserError
+from training.fit.network import build_model
+from training.measure.evaluate import evaluate
+from training.measure.scores import scores
+from training.ship.export import Variant, _auc, _log_mistakes, choose_variant, export, export_graph
+from training.ship.quantize import BLOCKS, HEAD, GraphQuantizer, log_odds
+from training.ship.saliency import with_heatmap
+
+
+@pytest.fixture(scope="module")
+def quantizer() -> GraphQuantizer:
+    """Of EfficientNetB0 itself, whose blocks are what it is about."""
+    keras.utils.set_random_seed(1)
+    model = build_model(
+        backbone_weights="none", trainable_layers=20, input_size=64, hidden_units=16, seed=1
+    )
+    graph = export_graph(spread_answers(model, FACES))
+    return GraphQuantizer(graph, [face[None] for face in FACES])
+
+
+def test_folder_is_complete_and_loads(exported, run):
+    assert {path.name for path in exported.iterdir()} == {
+        "detector.tflite",
+        "detector.json",
+        "export_report.json",
+        "variants",
+        *REPORT_FILES,
+    }
+    report = json.loads((exported / "export_report.json").read_text())
+    names = [variant["name"] for variant in report["variants"]]
+    assert names == ["float16", "dynamic-range", "int8", "int8-selective"]
+    detector = Detector(exported)
+    assert detector.config.variant == "float16"
+    others = {path.stem: path.stat().st_size / 1e6 for path in (exported / "variants").iterdir()}
+    sizes = {variant["name"]: variant["megabytes"] for variant in report["variants"]}
+    assert others == {name: sizes[name] for name in names[1:]}
+    assert detector.config.input_size == 64
+    assert detector.config.framing == "photo"  # as the run, which was trained on whole photos
+    assert str(run) not in (exported / "detector.json").read_text()
+    assert detector.config.trained_on.startswith("photos of the dataset “archive”")
+
+
+def test_served_model_agrees_with_keras(exported, spread, tmp_path):
+    config = dataclasses.replace(Detector(exported).config, calibration=Calibration())
+    bare = shutil.copytree(exported, tmp_path / "bare")
+    config.save(bare)
+    both = with_heatmap(keras.models.load_model(spread / "deepfake_cnn.keras"))
+    outputs = both.predict(FACES, verbose=0)
+    predictions = Detector(bare).predict([face.astype(np.uint8) for face in FACES])
+    served = [prediction.probability for prediction in predictions]
+    np.testing.assert_allclose(served, outputs["probabilities"][:, 1], atol=0.05)
+    for prediction, heatmap in zip(predictions, outputs["heatmap"], strict=True):
+        scaled = heatmap / heatmap.max() if heatmap.max() else heatmap
+        np.testing.assert_allclose(prediction.heatmap, scaled, atol=0.1)
+
+
+def test_score_has_a_meaning(exported, data):
+    detector = Detector(exported)
+    assert detector.config.calibration.method in ("temperature", "platt")
+    photos = read_split(data, "validation")
+    judged = scores(detector, photos, as_served=True)
+    fake = np.array([photo.is_fake for photo in photos])
+    assert np.mean(judged[~fake] >= detector.config.thresholds["fake"]) <= 0.02
+    assert np.mean(judged[fake] < detector.config.thresholds["real"]) <= 0.05
+    assert sum(one.photos for one in detector.config.score_bins) == len(photos)
+
+
+def test_figures_are_those_of_the_served_file(exported, data, tmp_path):
+    detector = Detector(exported)
+    figures = json.loads((exported / "metrics.json").read_text())
+    assert detector.config.metrics["test"]["roc_auc"] == figures["roc_auc"]
+    assert "note" not in detector.config.metrics["test"]  # groups were kept whole
+    again = evaluate(exported, data, "test", tmp_path / "again", samples=20)
+    assert again == figures
+    photos = read_split(data, "test")
+    judged = scores(detector, photos, as_served=True) >= 0.5
+    right = np.mean([photo.is_fake == one for photo, one in zip(photos, judged, strict=True)])
+    assert figures["accuracy"]["value"] == pytest.approx(right)
+
+
+def test_other_data_and_unfinished_runs_are_refused(run, data, tmp_path):
+    other = Path(shutil.copytree(data, tmp_path / "other"))
+    report = json.loads((other / "prepare_report.json").read_text())
+    (other / "prepare_report.json").write_text(json.dumps(report | {"fingerprint": "other"}))
+    with pytest.raises(UserError, match="is not the data"):
+        export(run, other, tmp_path / "out")
+    unfinished = tmp_path / "unfinished"
+    unfinished.mkdir()
+    shutil.copy(run / "config.json", unfinished)
+    with pytest.raises(UserError, match="finish its training first"):
+        export(unfinished, data, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def variant(name: str, milliseconds: float, auc: float) -> Variant:
+    return Variant(name, 5.0, milliseconds, auc, passed=auc >= 0.700 - 0.005)
+
+
+def test_gate_counts_sources_by_the_root_of_their_size(data):
+    photos = read_split(data, "validation")
+    photos = [
+        dataclasses.replace(photo, source=str(number % 4 == 0))
+        for number, photo in enumerate(photos)
+    ]
+    scores = np.random.default_rng(3).random(len(photos))
+    fake = np.array([photo.is_fake for photo in photos])
+    small = np.array([photo.source == "True" for photo in photos])
+    expected = [roc_auc_score(fake[of], scores[of]) for of in (small, ~small)]
+    sizes = [small.sum(), (~small).sum()]
+    assert _auc(photos, scores) == pytest.approx(np.average(expected, weights=np.sqrt(sizes)))
+
+
+def test_mistakes_of_each_source_are_told_with_their_bound(caplog):
+    truth, names = np.array([0] * 20 + [1] * 30), ["web"] * 20 + ["t2i"] * 30
+    probabilities = np.concatenate([np.full(19, 0.3), [0.9], np.full(28, 0.9), [0.1, 0.2]])
+    with caplog.at_level(logging.INFO):
+        _log_mistakes(truth, probabilities, names, {"fake": 0.8, "real": 0.3})
+    assert caplog.messages == [
+        "t2i: 2 of 30 fake called real (up to 22.1 %).",
+        "web: 1 of 20 real called fake (up to 24.9 %).",
+    ]
+
+
+def test_gate_takes_the_fastest_that_passes_and_names_both_figures(caplog):
+    variants = [variant("slow", 9, 0.701), variant("good", 5, 0.696), variant("bad", 3, 0.667)]
+    with caplog.at_level(logging.INFO):
+        assert choose_variant(variants, keras_auc=0.700).name == "good"
+    assert "bad is refused: mean validation AUC 0.6670" in caplog.text
+    assert "0.7000" in caplog.text
+    with pytest.raises(UserError, match="No format is as good"):
+        choose_variant(variants[2:], keras_auc=0.700)
+
+
+@pytest.mark.slow
+def test_float16_is_nearly_exact_and_every_format_is_smaller(quantizer):
+    contents = [quantizer.float16(), quantizer.dynamic_range(), quantizer.int8()]
+    exact = log_odds(quantizer.graph, quantizer._photos)
+    halved = log_odds(contents[0], quantizer._photos)
+    np.testing.assert_allclose(expit(halved), expit(exact), atol=0.02)
+    sizes = [len(content) for content in (quantizer.graph, *contents)]
+    assert sizes[1] < 0.6 * sizes[0]
+    assert max(sizes[2:]) < 0.4 * sizes[0]
+
+
+@pytest.mark.slow
+def test_int8_keeps_the_blocks_in_float_that_it_is_told(quantizer):
+    exact = log_odds(quantizer.graph, quantizer._photos)
+    whole = quantizer.int8()
+    spared = quantizer.int8([HEAD, "stem", "block[1-6]"])
+    error_whole = np.abs(log_odds(whole, quantizer._photos) - exact).mean()
+    error_spared = np.abs(log_odds(spared, quantizer._photos) - exact).mean()
+    assert error_spared < error_whole
+    assert len(whole) < len(spared) < len(quantizer.graph)
+
+
+@pytest.mark.parametrize(
+    ("enough", "kept"),
+    [
+        ({"stem", "block1a"}, ["stem", "block1a"]),
+        ({"block6a", "top"}, ["top", "block6a"]),
+        (set(), []),
+    ],
+)
+def test_first_or_worst_blocks_stay_in_float_whichever_are_fewer(enough, kept, monkeypatch):
+    """Of a graph that agrees once some blocks are in float, and whose last are the worst alone."""
+    exact = np.linspace(-2, 2, 9)
+    monkeypatch.setattr("training.ship.quantize.log_odds", lambda graph, photos: graph)
+    quantizer = GraphQuantizer(exact, [])
+    worst_first = ["top", "block6a", *BLOCKS[:-6]]
+    errors = {block: -worst_first.index(block) for block in worst_first}
+    monkeypatch.setattr(quantizer, "_error_of", lambda block: errors.get(block, -100))
+    tried = []
+
+    def int8(float_blocks):
+        tried.append(float_blocks)
+        return exact if enough <= set(float_blocks) else np.roll(exact, 3)
+
+    monkeypatch.setattr(quantizer, "int8", int8)
+    graph, blocks = quantizer.int8_selective()
+    assert blocks == kept
+    assert np.array_equal(graph, exact)
+    assert all(float_blocks[0] == HEAD for float_blocks in tried)
+
+
+@pytest.mark.slow
+def test_selective_int8_agrees_better_than_int8_alone(quantizer):
+    graph, blocks = quantizer.int8_selective()
+    exact = log_odds(quantizer.graph, quantizer._photos)
+    selective, whole = (
+        np.corrcoef(log_odds(content, quantizer._photos), exact)[0, 1]
+        for content in (graph, quantizer.int8([HEAD]))
+    )
+    # Random weights are harder on eight bits than trained ones, which reach 0.99.
+    assert selective > max(whole, 0.8)
+    assert 0 < len(blocks) < 18
+    assert len(graph) < 0.6 * len(quantizer.graph)

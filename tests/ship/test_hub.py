@@ -1,0 +1,466 @@
+"""Pushed and fetched by the real client, each time in a process of its own, from a Hub on
+loopback."""
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import training.ship.push
+from space.detector import Detector
+from space.faces import load_face_finder
+from tests.drawing import draw_face
+from tests.hub_server import SIGNATURE, Hub, serve_hub, short_waits
+from tests.serving import ask_page, serve_page, shown_text
+from training.errors import UserError
+from training.ship.uploads import CODE_FILES, dataset_upload, model_upload, space_upload
+
+PROJECT = Path(__file__).parents[2]
+MODEL, SPACE, DATASET = "someone/detector", "someone/page", "someone/faces"
+STATIC_SPACE = "someone/page-in-the-browser"
+OWNER = "hf_owner_secret"
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    hub = Hub({OWNER: "someone"})
+    with serve_hub(hub):
+        yield hub
+    assert hub.errors == []
+
+
+@pytest.fixture
+def trained(spread: Path, exported: Path, tmp_path: Path) -> Path:
+    """A copy of the exported run that a test may change."""
+    return Path(shutil.copytree(spread, tmp_path / "run"))
+
+
+def run_client(
+    *command: object,
+    hub: Hub,
+    home: Path,
+    token: str | None = OWNER,
+    cwd: Path = PROJECT,
+    **environment: str,
+) -> subprocess.CompletedProcess:
+    """Run a program that talks to the Hub; no secret may show in what it prints."""
+    result = subprocess.run(
+        list(map(str, command)),
+        env=os.environ | hub.environment(token, home) | environment,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    for secret in filter(None, (OWNER, token, SIGNATURE)):
+        assert secret not in result.stdout + result.stderr
+    return result
+
+
+def push(hub: Hub, run: Path, *flags: object, **options: str | None) -> subprocess.CompletedProcess:
+    command = (sys.executable, "-m", "training", "push", run, *flags)
+    return run_client(*command, hub=hub, home=run / "home", **options)
+
+
+def sentence(result: subprocess.CompletedProcess) -> str:
+    """Return the one sentence in which a refused push ends."""
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    sentences = re.findall(r"^error: .*\.$", result.stderr, re.MULTILINE)
+    assert len(sentences) == 1, result.stderr
+    return sentences[0]
+
+
+@pytest.fixture(scope="module")
+def pushed(
+    spread: Path, exported: Path, data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Hub, Path]]:
+    """A Hub to which a run was pushed with its page and photos, and the run."""
+    run = Path(shutil.copytree(spread, tmp_path_factory.mktemp("pushed") / "run"))
+    examples = run.parent / "examples"
+    examples.mkdir()
+    draw_face(5, 300).save(examples / "drawn.png")
+    (examples / "README.md").write_text("Drawn by a program.")
+    hub = Hub({OWNER: "someone"})
+    with serve_hub(hub):
+        flags = ("--space-id", SPACE, "--dataset-id", DATASET, "--tag", "v1")
+        result = push(hub, run, "--model-id", MODEL, *flags, "--data", data, "--examples", examples)
+        assert result.returncode == 0, result.stderr
+        yield hub, run
+    assert hub.errors == []
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A portrait, in which the cascade finds a face as well."""
+    return Path(shutil.copy(PROJECT / "space/examples/portrait.jpg", tmp_path / "photo.jpg"))
+
+
+def test_pushed_page_answers_like_the_local_run(pushed, space_python, tmp_path, photo):
+    hub, run = pushed
+    page = tmp_path / "page"
+    download = ("hf", "download", SPACE, "--repo-type", "space", "--local-dir", page)
+    assert run_client(*download, hub=hub, home=tmp_path / "home").returncode == 0
+    variables = hub.repositories["space", SPACE].variables
+    settings = hub.environment(None, tmp_path / "home") | variables
+    log = tmp_path / "log.txt"
+    with serve_page(space_python, log, space=page, **settings) as client:
+        served = ask_page(client, photo)["faces"][0]["probability"]
+        text = shown_text(client)
+    local = Detector(run / "export").predict(photo).probability
+    assert served == pytest.approx(local, abs=1e-6)
+    commit = hub.repositories["model", MODEL].head.sha
+    assert variables == {"MODEL_ID": MODEL, "MODEL_REVISION": commit}
+    assert f"Model in use: {MODEL} @ {commit[:8]}." in text
+
+
+def test_each_repository_gets_one_commit(pushed, data):
+    hub, run = pushed
+    model, space, dataset = (
+        hub.repositories[key] for key in (("model", MODEL), ("space", SPACE), ("dataset", DATASET))
+    )
+    assert [len(one.commits) for one in (model, space, dataset)] == [2, 2, 2]  # one is the Hub's
+    assert (model.private, space.private, dataset.private) == (False, False, True)
+    assert space.sdk == "gradio"
+    assert model.tags == {"v1": model.head.sha}
+    others = [f"variants/{path.name}" for path in (run / "export/variants").iterdir()]
+    assert len(others) == 3
+    assert {
+        "README.md", "LICENSE", "config.json", "deepfake_cnn.keras", "deepfake_cnn.h5",
+        "detector.json", "detector.tflite", "metrics.json", "requirements.txt", "roc.png",
+        ".eval_results/test.yaml",
+        *CODE_FILES, *others,
+    } <= model.files.keys()  # fmt: skip
+    packages = model.files["requirements.txt"].decode().split()
+    assert [line.split(">=")[0] for line in packages] == ["ai-edge-litert", "numpy", "pillow"]
+    for name in CODE_FILES:
+        assert model.files[name] == space.files[name] == (PROJECT / "space" / name).read_bytes()
+    assert {"app.py", "requirements.txt", "model/detector.tflite"} <= space.files.keys()
+    assert {"examples/drawn.png", "examples/README.md"} <= space.files.keys()
+    assert f"models:\n- {MODEL}\n" in space.files["README.md"].decode()
+    assert "sdk_version: 6.31.0" in space.files["README.md"].decode()
+    assert "emoji: 🔍" in space.files["README.md"].decode()
+    photos = [path for path in dataset.files if path.endswith(".jpg")]
+    assert len(photos) == len(list(data.rglob("*.jpg")))
+    assert "terms are not recorded" in dataset.files["README.md"].decode()
+    everything = model.files.keys() | space.files.keys() | dataset.files.keys()
+    assert not [path for path in everything if "mistakes" in path or "__pycache__" in path]
+
+
+def test_code_of_a_model_repository_is_complete():
+    for name in CODE_FILES:
+        tree = ast.parse((PROJECT / "space" / name).read_text())
+        imported = {
+            f"{node.module}.py" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
+        }
+        ours = {path.name for path in (PROJECT / "space").glob("*.py")}
+        assert imported & ours <= set(CODE_FILES), name
+
+
+def test_cards_passed_the_hubs_own_check(pushed):
+    hub, run = pushed
+    assert hub.requests.count("POST /api/validate-yaml") >= 3
+    card = hub.repositories["model", MODEL].files["README.md"].decode()
+    assert card == (run / "model_card.md").read_text(encoding="utf-8")
+    check = (
+        "import sys; from huggingface_hub import ModelCard; ModelCard.load(sys.argv[1]).validate()"
+    )
+    passes = run_client(
+        sys.executable, "-c", check, run / "model_card.md", hub=hub, home=run / "home"
+    )
+    assert passes.returncode == 0, passes.stderr
+    broken = run / "broken.md"
+    broken.write_text(card.replace("license: gpl-3.0", "license: mine"))
+    fails = run_client(sys.executable, "-c", check, broken, hub=hub, home=run / "home")
+    assert "ValueError" in fails.stderr
+
+
+def test_examples_of_the_card_run_as_they_stand(pushed, photo):
+    hub, run = pushed
+    card = hub.repositories["model", MODEL].files["README.md"].decode()
+    blocks = re.findall(r"```(python|bash)\n(.*?)```", card, re.DOTALL)
+    assert [language for language, _ in blocks] == ["python", "bash", "python", "python"]
+    environment = os.environ | hub.environment(None, photo.parent / "home")
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
+    programs = {"python": [sys.executable, "-c"], "bash": ["bash", "-ec"]}
+    printed = []
+    for language, code in blocks:
+        assert len([line for line in code.splitlines() if line.strip()]) <= 10
+        result = subprocess.run(
+            [*programs[language], code],
+            env=environment,
+            cwd=photo.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == 0, result.stderr
+        printed.append(result.stdout.splitlines()[-1])
+    detector = Detector(run / "export")
+    (found,) = detector.judge(photo, load_face_finder())
+    prediction = found.prediction
+    assert printed[0] == f"{found.face.box} {prediction.verdict} {prediction.probability}"
+    assert printed[1] == (
+        f"photo.jpg: {prediction.verdict} (probability of fake {prediction.probability:.2f})"
+    )
+    whole = detector.predict(photo)
+    assert printed[3] == f"{whole.verdict} {whole.probability}"
+    calibrated = detector.config.calibration.apply(float(printed[2]))
+    assert calibrated == pytest.approx(whole.probability, abs=0.05)
+
+
+def test_keras_loads_what_the_hub_suggests(pushed, tmp_path):
+    hub, run = pushed
+    code = (
+        "import sys, keras; model = keras.saving.load_model(sys.argv[1])\n"
+        "other = keras.saving.load_model(sys.argv[2])\n"
+        "pairs = zip(model.get_weights(), other.get_weights(), strict=True)\n"
+        "print(all((one == two).all() for one, two in pairs))"
+    )
+    command = (sys.executable, "-c", code, f"hf://{MODEL}", run / "deepfake_cnn.keras")
+    result = run_client(*command, hub=hub, home=tmp_path, token=None)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == "True"
+    config = json.loads(hub.repositories["model", MODEL].files["config.json"])
+    assert config["training_run"] == json.loads((run / "config.json").read_text())
+
+
+def test_endpoint_loads_the_handler(pushed, photo, tmp_path):
+    """As Hugging Face's inference toolkit does: under a name of its own, from a folder."""
+    hub, run = pushed
+    folder = tmp_path / "repository"
+    for path, content in hub.repositories["model", MODEL].files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content)
+    code = (
+        "import sys, importlib.util as util; sys.path.insert(0, sys.argv[1])\n"
+        "name, path = 'handler.EndpointHandler', sys.argv[1] + '/handler.py'\n"
+        "spec = util.spec_from_file_location(name, path)\n"
+        "module = util.module_from_spec(spec); sys.modules[spec.name] = module\n"
+        "spec.loader.exec_module(module)\n"
+        "handler = module.EndpointHandler(sys.argv[1])\n"
+        "print(handler({'inputs': open(sys.argv[2], 'rb').read()})['probability'])"
+    )
+    command = (sys.executable, "-c", code, folder, photo)
+    result = run_client(*command, hub=hub, home=tmp_path, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert float(result.stdout) == Detector(run / "export").predict(photo).probability
+
+
+def test_detector_needs_no_tensorflow(pushed, space_python, photo):
+    hub, run = pushed
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from detector import Detector\n"
+        "detector = Detector.from_pretrained(sys.argv[2], revision='v1')\n"
+        "print(detector.predict(sys.argv[3]).probability)"
+    )
+    command = (space_python, "-c", code, PROJECT / "space", MODEL, photo)
+    result = run_client(*command, hub=hub, home=photo.parent / "home", token=None)
+    assert result.returncode == 0, result.stderr
+    assert float(result.stdout) == Detector(run / "export").predict(photo).probability
+
+
+def test_photos_load_as_a_dataset(pushed, data, tmp_path):
+    hub, _ = pushed
+    code = (
+        "import sys; from datasets import load_dataset\n"
+        "print({split: len(rows) for split, rows in load_dataset(sys.argv[1]).items()})"
+    )
+    result = run_client(sys.executable, "-c", code, DATASET, hub=hub, home=tmp_path)
+    assert result.returncode == 0, result.stderr
+    counts = json.loads((data / "prepare_report.json").read_text())["counts"]
+    expected = {split: sum(labels.values()) for split, labels in counts.items()}
+    assert result.stdout.splitlines()[-1] == str(expected)
+
+
+@pytest.mark.slow
+def test_page_for_the_browser_is_pushed_as_a_static_space(hub, trained):
+    from tests.ship.test_web import YUNET
+
+    if shutil.which("npm") is None or not YUNET.is_file():
+        pytest.skip("needs npm and YuNet's file")
+    flags = ("--model-id", MODEL, "--static-space-id", STATIC_SPACE)
+    result = push(hub, trained, *flags, FACE_DETECTOR=str(YUNET))
+    if "npm cannot install" in result.stderr:
+        pytest.skip("needs what npm installs")
+    assert result.returncode == 0, result.stderr
+    space = hub.repositories["space", STATIC_SPACE]
+    assert space.sdk == "static"
+    assert "sdk: static" in space.files["README.md"].decode()
+    assert f"- {MODEL}" in space.files["README.md"].decode()
+    config = (trained / "export/detector.json").read_bytes()
+    assert space.files["model/detector.json"] == config
+    assert {"index.html", "files.js", "model/detector.tflite", "model/faces.tflite"} <= set(
+        space.files
+    )
+    card = hub.repositories["model", MODEL].files["README.md"].decode()
+    assert f"https://huggingface.co/spaces/{STATIC_SPACE}" in card
+    assert space.variables == {}  # it serves what was pushed, and asks nobody
+
+
+def test_second_push_changes_nothing(hub, trained):
+    flags = ("--model-id", MODEL, "--space-id", SPACE)
+    assert push(hub, trained, *flags).returncode == 0
+    repositories = list(hub.repositories.values())
+    before = [repository.head.sha for repository in repositories]
+    hub.requests.clear()
+    again = push(hub, trained, *flags)
+    assert again.returncode == 0, again.stderr
+    assert [repository.head.sha for repository in repositories] == before
+    assert not [request for request in hub.requests if request.startswith("PUT ")]
+    assert f"POST /api/spaces/{SPACE}/variables" not in hub.requests  # that would start it anew
+
+
+def test_new_push_takes_the_place_of_the_old_one(hub, trained):
+    assert push(hub, trained, "--model-id", MODEL, "--tag", "v1").returncode == 0
+    repository = hub.repositories["model", MODEL]
+    before = repository.head.sha
+    (trained / "export/variants/int8.tflite").unlink()
+    taken = sentence(push(hub, trained, "--model-id", MODEL, "--tag", "v1", "--space-id", SPACE))
+    assert "has a tag v1 already" in taken
+    assert repository.head.sha == before
+    assert list(hub.repositories) == [("model", MODEL)]
+    assert push(hub, trained, "--model-id", MODEL, "--tag", "v2").returncode == 0
+    assert "variants/int8.tflite" not in repository.files
+    assert "variants/dynamic-range.tflite" in repository.files
+    assert repository.tags["v2"] == repository.head.sha != repository.tags["v1"]
+
+
+def test_push_goes_on_after_the_server_died(hub, trained, tmp_path):
+    hub.stop_after_uploads = 2
+    waits = short_waits(tmp_path / "waits")
+    message = sentence(push(hub, trained, "--model-id", MODEL, **waits))
+    assert "run the same command again" in message
+    assert len(hub.uploads) >= 2
+    repository = hub.repositories["model", MODEL]
+    assert len(repository.commits) == 1  # nothing but what the Hub put there
+    hub.restart()
+    assert push(hub, trained, "--model-id", MODEL).returncode == 0
+    assert len(repository.commits) == 2
+    assert repository.files["detector.tflite"] == (trained / "export/detector.tflite").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "token", "message"),
+    [
+        (MODEL, None, "set HF_TOKEN or run `hf auth login`"),
+        (MODEL, "hf_wrong_secret", "401"),
+        (MODEL, "hf_größe", "a character that no token has"),
+        ("another/detector", OWNER, "403"),
+    ],
+)
+def test_refused_push_is_one_sentence_and_leaves_nothing(hub, trained, name, token, message):
+    assert message in sentence(push(hub, trained, "--model-id", name, token=token))
+    assert hub.repositories == {}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"model_id": "detector"}, "give NAMESPACE/NAME"),
+        ({"model_id": "some one/detector"}, "no name of a repository"),
+        ({"model_id": ""}, "no name of a repository"),
+        ({"space_id": "a/b/c"}, "no name of a repository"),
+        ({"dataset_id": ""}, "no name of a repository"),
+        ({"tag": 'v"); import os #'}, "use letters, digits"),
+        ({"tag": "main"}, "use letters, digits"),
+        ({"tag": ""}, "use letters, digits"),
+        ({"examples": Path()}, "--examples needs --space-id"),
+        ({"public_dataset": True}, "needs --dataset-id"),
+    ],
+)
+def test_flags_that_cannot_be_are_refused_first(tmp_path, flags, message):
+    with pytest.raises(UserError, match=message):
+        training.ship.push.push(tmp_path, **{"model_id": MODEL, "data": tmp_path} | flags)
+
+
+def test_repository_of_something_else_is_left_alone(hub, trained):
+    hub.add_repository(MODEL, {"README.md": b"Mine", "model.safetensors": b"weights"})
+    flags = ("--model-id", MODEL, "--space-id", SPACE)
+    message = sentence(push(hub, trained, *flags))
+    assert "holds something else (there is no detector.json)" in message
+    assert list(hub.repositories) == [("model", MODEL)]
+    del hub.repositories["model", MODEL]
+    hub.add_repository(SPACE, {"app.py": b"", "detector.py": b"", "best.pt": b"mine"}, "space")
+    assert "(there is no heatmap.py)" in sentence(push(hub, trained, *flags))
+    assert list(hub.repositories) == [("space", SPACE)]
+
+
+def test_page_of_a_private_model_needs_a_token_and_says_so(hub, trained):
+    result = push(hub, trained, "--model-id", MODEL, "--space-id", SPACE, "--private")
+    assert result.returncode == 0, result.stderr
+    assert all(repository.private for repository in hub.repositories.values())
+    assert "as the secret HF_TOKEN in the settings" in result.stderr
+
+
+def test_photos_are_not_pushed_where_everybody_sees_them(hub, trained, data):
+    hub.add_repository(DATASET, {"README.md": b""}, "dataset")
+    flags = ("--model-id", MODEL, "--dataset-id", DATASET, "--data", data)
+    assert "is public where private was asked for" in sentence(push(hub, trained, *flags))
+    assert push(hub, trained, *flags, "--public-dataset").returncode == 0
+    assert any(path.endswith(".jpg") for path in hub.repositories["dataset", DATASET].files)
+
+
+def test_card_that_the_hub_refuses_stops_the_push(hub, trained, data, tmp_path):
+    broken = Path(shutil.copytree(data, tmp_path / "data"))
+    card = broken / "README.md"
+    card.write_text(card.read_text().replace("license: unknown", "license: mine"))
+    flags = ("--model-id", MODEL, "--dataset-id", DATASET, "--data", broken)
+    message = sentence(push(hub, trained, *flags))
+    assert f'card of the dataset {DATASET} is not accepted: - Error: "license" must' in message
+    card.write_bytes(b"---\n\xff: [\n---\n")
+    assert "is not accepted" in sentence(push(hub, trained, *flags))
+    assert hub.repositories == {}
+
+
+def test_dry_run_needs_no_network_and_no_token(hub, trained, data):
+    flags = ("--space-id", SPACE, "--dataset-id", DATASET, "--data", data, "--dry-run")
+    result = push(hub, trained, "--model-id", MODEL, *flags, token=None, HF_HUB_OFFLINE="1")
+    assert result.returncode == 0, result.stderr
+    assert hub.requests == []
+    uploads = [
+        dataset_upload(trained, data, DATASET, private=True),
+        model_upload(trained, MODEL, SPACE, DATASET, None, None),
+        space_upload(SPACE, MODEL, DATASET, None, None),
+    ]
+    lines = result.stdout.splitlines()
+    assert len(lines) == len(uploads) + sum(len(upload.files) for upload in uploads)
+    size = (trained / "export/detector.tflite").stat().st_size / 1e3
+    assert f"  {size:10,.1f} kB  detector.tflite" in lines
+    assert f"huggingface.co/spaces/{SPACE}" in (trained / "model_card.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "missing",
+    ["deepfake_cnn.keras", "deepfake_cnn.h5", "curves.png", "export/detector.json", "config.json"],
+)
+def test_unfinished_run_is_named(trained, missing):
+    (trained / missing).unlink()
+    with pytest.raises(UserError, match=Path(missing).name):
+        training.ship.push.push(trained, MODEL, data=trained)
+
+
+def test_damaged_model_bad_examples_and_other_data_are_refused(trained, data, tmp_path):
+    examples = tmp_path / "examples"
+    examples.mkdir()
+    flags = {"data": data, "space_id": SPACE, "examples": examples}
+    with pytest.raises(UserError, match="holds no photos"):
+        training.ship.push.push(trained, MODEL, **flags)
+    (examples / "text.jpg").write_text("no photo")
+    with pytest.raises(UserError, match=r"text\.jpg: The file is not a readable photo"):
+        training.ship.push.push(trained, MODEL, **flags)
+    other = Path(shutil.copytree(data, tmp_path / "other"))
+    report = json.loads((other / "prepare_report.json").read_text())
+    (other / "prepare_report.json").write_text(json.dumps(report | {"fingerprint": "other"}))
+    with pytest.raises(UserError, match="is not the data"):
+        training.ship.push.push(trained, MODEL, data=other, dataset_id=DATASET)
+    (trained / "export/detector.tflite").write_bytes(b"damaged")
+    with pytest.raises(UserError, match="sha256 differs"):
+        training.ship.push.push(trained, MODEL, data=data)

@@ -1,0 +1,632 @@
+"""The page that judges in the visitor's own browser, as people meet it in Chromium, and against
+Python on the same photos."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from space.detector import BUNDLED, load_bundled
+from space.yunet import YuNet
+from tests.conftest import SHARED
+from tests.hub_server import Hub, serve_hub
+from tests.serving import SPACE
+from tests.web_cases import make_cases, saved
+from tests.web_serving import StaticHost, serve_folder
+from training.errors import UserError
+from training.ship.web import PAGE, install_packages, web, with_batch_of_one
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+YUNET = SHARED.parent / "models/face_detection_yunet_2026may.onnx"
+PORTRAIT = SPACE / "examples/portrait.jpg"
+WAIT = 180_000  # ms; a busy machine is slow, a broken page never answers
+NEAR_A_THRESHOLD = 0.05  # verdicts of two runtimes may differ there
+
+# Canvases hold colours times their opacity, in 8 bits.
+TRANSPARENT, TRANSPARENT_LEVELS = ("alpha.png", "lossless.webp"), 1
+
+needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="needs Chromium: apt-get install chromium")
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What npm installs, also for types, lint and accessibility."""
+    if shutil.which("npm") is None:
+        pytest.skip("needs npm, which comes with Node.js")
+    try:
+        return install_packages(tmp_path_factory.mktemp("npm"), development=True)
+    except UserError as error:
+        pytest.skip(f"needs what npm installs: {error}")
+
+
+@pytest.fixture(scope="module")
+def folder(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page, made as `python -m training web` makes it."""
+    if not YUNET.is_file():
+        pytest.skip(f"needs YuNet's file, {YUNET}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FACE_DETECTOR", str(YUNET))
+        return web(tmp_path_factory.mktemp("web") / "page", packages=packages)
+
+
+@pytest.fixture(scope="module")
+def host(folder: Path) -> Iterator[StaticHost]:
+    with serve_folder(folder) as host:
+        yield host
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    arguments += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield chromium
+        chromium.close()
+
+
+def open_page(browser: Browser, address: str, **settings: object) -> Page:
+    context = browser.new_context(**settings)
+    context.set_default_timeout(WAIT)
+    page = context.new_page()
+    page.problems = []
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.goto(address)
+    page.locator("body.ready").wait_for()
+    return page
+
+
+@pytest.fixture(scope="module")
+def opened(browser: Browser, host: StaticHost) -> Iterator[Page]:
+    """A page that several tests use, as loading takes seconds."""
+    page = open_page(browser, host.address)
+    yield page
+    page.context.close()
+
+
+@pytest.fixture
+def page(opened: Page) -> Iterator[Page]:
+    yield opened
+    assert opened.problems == []
+
+
+@pytest.fixture(scope="module")
+def cases(folder: Path) -> dict:
+    """Python's answers; the photos lie beside the page."""
+    return make_cases(folder / "cases", load_bundled(), YuNet(YUNET, ""))
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clip of three seconds in which the portrait moves over a wall, in a format of browsers."""
+    import cv2
+
+    path = tmp_path_factory.mktemp("film") / "film.webm"
+    portrait = cv2.imread(str(PORTRAIT))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"VP80"), 10, (480, 320))
+    for number in range(30):
+        frame = np.full((320, 480, 3), 150, np.uint8)
+        left = 20 + 4 * number
+        frame[10:310, left : left + 300] = portrait
+        writer.write(frame)
+    writer.release()
+    return path
+
+
+def in_page(page: Page, body: str, argument: object = None):
+    """Run the body of a function of `argument` that may import the page's modules."""
+    script = f"async argument => {{ const load = name => import(new URL(name, location)); {body} }}"
+    return page.evaluate(script, argument)
+
+
+DIGEST = """
+const digest = async data => Array.from(
+    new Uint8Array(await crypto.subtle.digest("SHA-256", data)),
+    byte => byte.toString(16).padStart(2, "0")).join("");
+const pixels = async (name, { width, height }) => ({ width, height,
+    data: new Uint8Array(await (await fetch("cases/" + name)).arrayBuffer()) });
+"""
+
+
+def choose(page: Page, *files: Path) -> None:
+    page.locator("#files").set_input_files([str(file) for file in files])
+
+
+def status(page: Page, text: str) -> None:
+    expect(page.locator("#status")).to_contain_text(text, timeout=WAIT)
+
+
+# --- What Python and the page must agree on ---
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_photos_are_decoded_to_the_same_bytes(page, cases):
+    got = in_page(
+        page,
+        DIGEST
+        + """const { openPhoto } = await load("photos.js"); const found = [];
+        for (const one of argument) {
+            const { photo } = await openPhoto(await (await fetch("cases/" + one.file)).blob());
+            const wanted = (await pixels(one.file + ".rgb", one)).data;
+            let most = Math.abs(photo.data.length - wanted.length);
+            for (const [i, value] of photo.data.entries()) {
+                most = Math.max(most, Math.abs(value - wanted[i]));
+            }
+            found.push([one.file, photo.width, photo.height, most]);
+        } return found;""",
+        cases["decoded"],
+    )
+    for (name, *size, most), case in zip(got, cases["decoded"], strict=True):
+        assert size == [case["width"], case["height"]], name
+        assert most <= (TRANSPARENT_LEVELS if name in TRANSPARENT else 0), name
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_pictures_are_resized_and_cut_to_the_same_bytes(page, cases):
+    got = in_page(
+        page,
+        DIGEST
+        + """const { resized } = await load("pictures.js");
+        const { cropFace, cropLandmarks, faceSquare } = await load("crops.js");
+        const photo = await pixels("portrait.rgb", argument.portrait);
+        const digests = [];
+        for (const { width, height, gap } of argument.resized) {
+            digests.push(await digest(resized(photo, width, height, gap ?? undefined).data));
+        }
+        const crops = [];
+        for (const { box, landmarks } of argument.cropped) {
+            const face = { box, landmarks, confidence: 1, turn: 0 };
+            const { left, top, side } = faceSquare(photo, face, 1.2);
+            crops.push({ square: [left, top, side], in_crop: cropLandmarks(photo, face, 1.2),
+                         digest: await digest(cropFace(photo, face, 1.2).data) });
+        } return { digests, crops };""",
+        cases,
+    )
+    assert got["digests"] == [case["digest"] for case in cases["resized"]]
+    for crop, case in zip(got["crops"], cases["cropped"], strict=True):
+        assert crop["square"] == list(case["square"])
+        assert np.allclose(crop["in_crop"], case["in_crop"], atol=1e-5)
+        assert crop["digest"] == case["digest"]
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_yunet_sees_the_same_rows(page, cases):
+    got = in_page(
+        page,
+        DIGEST
+        + """const { Runtime, fetched } = await load("runtime.js");
+        const { YuNet } = await load("yunet.js");
+        const content = await fetched(new URL("model/faces.tflite", location));
+        const numbers = await (await fetch("model/faces.json")).json();
+        const yunet = new YuNet(await Runtime.load(), { content, numbers });
+        const found = [];
+        for (const one of argument) found.push(await yunet.rows(await pixels(one.file, one)));
+        return found;""",
+        cases["rows"],
+    )
+    assert sum(len(case["rows"]) for case in cases["rows"]) >= 4
+    for found, case in zip(got, cases["rows"], strict=True):
+        assert len(found) == len(case["rows"])
+        for row, wanted in zip(found, case["rows"], strict=True):
+            assert overlap(row["box"], wanted["box"]) > 0.999
+            assert np.allclose(row["landmarks"], wanted["landmarks"], atol=0.05)
+            assert row["score"] == pytest.approx(wanted["score"], abs=1e-3)
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_faces_get_the_same_squares_probabilities_and_verdicts(page, cases):
+    got = in_page(
+        page,
+        """const { Client } = await load("client.js"); const client = new Client();
+        await client.load(); const found = [];
+        for (const { file } of argument) {
+            const { faces } = await client.photo(await (await fetch("cases/" + file)).blob());
+            found.push({ file, faces: faces.map(({ box, square, probability, verdict, reason }) =>
+                ({ box, square, probability, verdict, reason })) });
+        } return found;""",
+        cases["judged"],
+    )
+    distances, thresholds = [], cases["thresholds"].values()
+    assert sum(len(case["faces"]) for case in cases["judged"]) >= 25
+    for answer, case in zip(got, cases["judged"], strict=True):
+        name = case["file"]
+        assert len(answer["faces"]) == len(case["faces"]), name
+        for wanted in case["faces"]:
+            face = max(answer["faces"], key=lambda one: overlap(one["box"], wanted["box"]))
+            assert overlap(face["box"], wanted["box"]) > 0.97, name
+            assert np.abs(np.subtract(face["square"], wanted["square"])).max() <= 1, name
+            distance = abs(face["probability"] - wanted["probability"])
+            assert distance < 0.05, name
+            distances.append(distance)
+            near = min(abs(wanted["probability"] - one) for one in thresholds) < NEAR_A_THRESHOLD
+            assert near or face["verdict"] == wanted["verdict"], name
+            assert face["reason"] == wanted["reason"], name
+    assert np.mean(distances) < 0.01
+
+
+# --- What a visitor meets ---
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_photo_gets_a_verdict_a_box_and_an_evidence_map(page, browser, tmp_path):
+    choose(page, PORTRAIT)
+    status(page, "portrait.jpg: One face:")
+    assert page.locator(".photo rect").count() == 1
+    box, photo = (page.locator(f".photo {one}").bounding_box() for one in ("rect", "img"))
+    assert photo["x"] < box["x"] < box["x"] + box["width"] < photo["x"] + photo["width"]
+    heat = page.locator(".face .heat")
+    expect(heat).to_have_css("opacity", "0.6")
+    page.get_by_role("switch", name="Show what spoke for fake").uncheck()
+    expect(heat).to_have_css("opacity", "0")
+    page.locator(".face summary").click()
+    expect(page.get_by_text("evidence for fake")).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save a report").click()
+    saved_as = tmp_path / "report.html"
+    download.value.save_as(saved_as)
+    report = browser.new_page()
+    report.goto(saved_as.as_uri())
+    digest = hashlib.sha256(PORTRAIT.read_bytes()).hexdigest()
+    expect(report.get_by_text(digest)).to_be_visible()
+    expect(report.locator(".photo img")).to_have_js_property("complete", True)
+    assert report.locator("script").count() == 0
+    report.close()
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_example_paste_and_camera_are_judged(page):
+    page.get_by_role("button", name="A portrait").click()
+    status(page, "portrait.jpg: One face:")
+    in_page(
+        page,
+        """const photo = await (await fetch("examples/portrait.jpg")).blob();
+        const clipboardData = new DataTransfer();
+        clipboardData.items.add(new File([photo], "pasted.jpg", { type: "image/jpeg" }));
+        dispatchEvent(new ClipboardEvent("paste", { clipboardData }));""",
+    )
+    status(page, "pasted.jpg: One face:")
+    page.get_by_role("button", name="Use the camera").click()
+    page.get_by_role("button", name="Take the photo").click()
+    status(page, "the camera's photo:")
+    expect(page.locator("#viewfinder")).to_be_hidden()
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_no_face_offers_to_judge_the_whole_picture(page, tmp_path):
+    path = tmp_path / "wall.png"
+    Image.new("RGB", (300, 200), "#8899aa").save(path)
+    choose(page, path)
+    status(page, "wall.png: No face found.")
+    page.get_by_role("button", name="Judge the whole picture anyway").click()
+    status(page, "The whole picture:")
+    expect(page.get_by_text("without looking for a face")).to_be_visible()
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_several_photos_get_a_table_that_can_be_saved(page, tmp_path):
+    formula = Path(shutil.copy(PORTRAIT, tmp_path / '=1+1,".jpg'))
+    text = tmp_path / "text.jpg"
+    text.write_text("no photo")
+    choose(page, PORTRAIT, formula, text)
+    status(page, "3 photos were judged.")
+    rows = page.locator("table.rows tbody tr")
+    expect(rows).to_have_count(3)
+    assert "not a readable photo" in rows.nth(2).inner_text()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as CSV").click()
+    download.value.save_as(tmp_path / "table.csv")
+    lines = (tmp_path / "table.csv").read_text().splitlines()
+    columns = "file,faces,face,box (left top width height),verdict,probability of fake,reason,model"
+    assert lines[0] == columns
+    assert lines[1].startswith("portrait.jpg,1,1,")
+    assert lines[2].startswith('"\'=1+1,"".jpg",1,1,')
+    rows.nth(0).get_by_role("button").click()
+    status(page, "portrait.jpg: One face:")
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_of_several_pictures_in_a_file_the_first_is_judged_and_that_is_said(page, tmp_path):
+    portrait = Image.open(PORTRAIT)
+    wall = Image.new("RGB", portrait.size, "#8899aa")
+    portrait.save(tmp_path / "film.gif", save_all=True, append_images=[wall])
+    choose(page, tmp_path / "film.gif")
+    status(page, "film.gif: One face:")
+    expect(page.get_by_text("Only the first of the file's pictures")).to_be_visible()
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_clip_gets_a_verdict_for_each_person_with_times(page, film):
+    choose(page, film)
+    status(page, "film.webm was judged.")
+    expect(page.locator(".headline")).to_contain_text("1 person:")
+    expect(page.get_by_text("Seen in 8 of the frames, from 0:00.0 to 0:02.6.")).to_be_visible()
+    page.locator(".face summary").click()
+    assert page.locator(".plot circle").count() == 8
+    assert page.locator(".moments li").count() >= 2
+    frames = page.locator(".plot circle").evaluate_all(
+        "all => all.map(one => one.getAttribute('cx'))"
+    )
+    assert len(set(frames)) == 8
+
+
+BAD_FILES = {
+    "empty.jpg": (b"", "not a readable photo"),
+    "text.png": (b"no photo", "not a readable photo"),
+    "page.html": (b"<!doctype html><img src=x onerror=alert(1)>", "not a readable photo"),
+    "drawing.svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a readable photo"),
+    "cut.jpg": (PORTRAIT.read_bytes()[:9000], "its end is missing"),
+    "cut.png": (saved(Image.new("RGB", (90, 90), "red"), "png")[:60], "damaged"),
+    "noise.jpg": (b"\xff\xd8\xff" + bytes(range(256)) * 9 + b"\xff\xd9", "damaged"),
+    "small.png": (saved(Image.new("RGB", (20, 90)), "png"), "20x90 pixels"),
+    "phone.heic": (b"\0\0\0\x18ftypheic" + bytes(64), "cannot decode HEIC"),
+    "scan.tif": (saved(Image.new("RGB", (90, 90)), "tiff"), "cannot decode TIFF"),
+    "damaged.mp4": (b"\0\0\0\x18ftypmp42" + bytes(900), "cannot play"),
+}
+
+
+@pytest.mark.slow
+@needs_chromium
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_file_gets_a_sentence_and_the_page_stays_usable(page, tmp_path, name):
+    content, sentence = BAD_FILES[name]
+    (tmp_path / name).write_bytes(content)
+    choose(page, tmp_path / name)
+    status(page, sentence)
+    expect(page.locator("#status")).to_have_class("error")
+    choose(page, PORTRAIT)
+    status(page, "portrait.jpg: One face:")
+
+
+@pytest.mark.slow
+@needs_chromium
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("WebAssembly.validate = () => false", "no WebAssembly with SIMD"),
+        ("delete globalThis.WebAssembly", "no WebAssembly (it may be"),
+        ("delete globalThis.Worker", "no web workers"),
+    ],
+)
+def test_what_a_browser_lacks_is_said(browser, host, change, message):
+    context = browser.new_context()
+    context.add_init_script(change)
+    page = context.new_page()
+    page.goto(host.address)
+    status(page, message)
+    context.close()
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_wrong_runtime_is_noticed_at_the_start(browser, folder, tmp_path):
+    """Another network stands for a browser that computes something else."""
+    broken = Path(shutil.copytree(folder, tmp_path / "broken"))
+    answer = json.loads((broken / "model/selftest.json").read_text())
+    answer["probability"] = (answer["probability"] + 0.5) % 1
+    (broken / "model/selftest.json").write_text(json.dumps(answer))
+    with serve_folder(broken) as host:
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(host.address)
+        status(page, "its answers cannot be trusted")
+        page.locator("#files").set_input_files(str(PORTRAIT))
+        expect(page.locator("#answer")).to_be_hidden()
+        status(page, "its answers cannot be trusted")
+        context.close()
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_nothing_leaves_the_page_and_it_works_without_a_network(browser, folder, film, tmp_path):
+    with serve_folder(folder) as host:
+        page = open_page(browser, host.address, accept_downloads=True)
+        status(page, "also without a network")
+        asked = []
+        page.context.on("request", lambda request: asked.append(request.url))
+        host.requests.clear()
+        choose(page, PORTRAIT)
+        status(page, "portrait.jpg: One face:")
+        with page.expect_download():
+            page.get_by_role("button", name="Save a report").click()
+        choose(page, film)
+        status(page, "film.webm was judged.")
+        assert host.requests == []
+        assert [url for url in asked if not url.startswith(("blob:", "data:"))] == []
+        blocked = in_page(
+            page, "return fetch(argument).then(() => 'sent', () => 'blocked');", "http://127.0.0.2/"
+        )
+        assert blocked == "blocked"
+    page.reload()  # the server is gone
+    page.locator("body.ready").wait_for()
+    choose(page, PORTRAIT)
+    status(page, "portrait.jpg: One face:")
+    kept = in_page(
+        page,
+        """return { local: localStorage.length, session: sessionStorage.length,
+        cookies: document.cookie, databases: (await indexedDB.databases()).length,
+        caches: await caches.keys() };""",
+    )
+    (cache,) = kept.pop("caches")
+    assert cache.startswith("page-")
+    assert kept == {"local": 0, "session": 0, "cookies": "", "databases": 0}
+    assert page.problems == []
+    page.context.close()
+
+
+@pytest.mark.slow
+@needs_chromium
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_page_is_accessible_at_all_widths(browser, host, packages, scheme, tmp_path):
+    page = open_page(browser, host.address, color_scheme=scheme, bypass_csp=True)
+    page.add_script_tag(path=packages / "axe-core/axe.min.js")
+
+    def check(state: str) -> None:
+        for width in (390, 768, 1280):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, (state, width)
+            found = page.evaluate("async () => (await axe.run()).violations")
+            assert [(one["id"], one["nodes"][0]["html"]) for one in found] == [], (state, width)
+
+    check("start")
+    choose(page, PORTRAIT)
+    status(page, "portrait.jpg: One face:")
+    page.locator("details").evaluate_all("all => all.forEach(one => { one.open = true; })")
+    check("photo")
+    choose(page, PORTRAIT, SPACE / "examples/portrait-mouth-replaced.jpg")
+    status(page, "2 photos were judged.")
+    check("table")
+    page.context.close()
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_memory_stays_flat_over_many_photos(page):
+    """Graphs for sizes that were not used for long are deleted, and so are all tensors."""
+    found = in_page(
+        page,
+        """const { Runtime, fetched } = await load("runtime.js");
+        const { YuNet } = await load("yunet.js");
+        const runtime = await Runtime.load();
+        const content = await fetched(new URL("model/faces.tflite", location));
+        const numbers = await (await fetch("model/faces.json")).json();
+        const yunet = new YuNet(runtime, { content, numbers });
+        const memory = [];
+        for (let number = 0; number < 80; number++) {  // of twenty sizes
+            const [width, height] = [64 * (1 + number % 10), 64 * (1 + number % 4)];
+            const data = new Uint8Array(3 * width * height).fill(number);
+            await yunet.rows({ width, height, data });
+            memory.push(runtime.litert.getGlobalLiteRt().liteRtWasm.HEAPU8.buffer.byteLength);
+        } return { memory, kept: yunet.kept };""",
+    )
+    assert found["kept"] <= 12
+    assert found["memory"][79] == found["memory"][39]
+
+
+@pytest.mark.slow
+def test_types_and_lint(packages):
+    for path in [*PAGE.glob("*.js"), *PAGE.glob("*.mjs"), PAGE / "tsconfig.json"]:
+        shutil.copyfile(path, packages.parent / path.name)
+    for script in ("types", "lint"):
+        result = subprocess.run(
+            ["npm", "run", "--silent", script],
+            cwd=packages.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+
+
+# --- What is built ---
+
+
+@pytest.mark.slow
+def test_folder_holds_what_it_lists_and_no_address_of_another_host(folder):
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    listed = json.loads((folder / "files.js").read_text().split("=", 1)[1].strip().rstrip(";"))
+    cases = {name for name in files if name.startswith("cases/")}
+    assert set(listed["first"]) | set(listed["later"]) == files - cases
+    assert "index.html" in listed["first"]
+    assert "model/detector.tflite" in listed["later"]
+    assert "sdk: static" in (folder / "README.md").read_text()
+    for name in ("index.html", "style.css", "main.js", "judge.js", "runtime.js"):
+        text = (folder / name).read_text().replace("http://www.w3.org/2000/svg", "")
+        assert 'src="http' not in text
+        assert 'import("http' not in text
+        assert 'fetch("http' not in text
+
+
+@pytest.mark.slow
+def test_page_is_pushed_as_a_static_space(packages, tmp_path):
+    if not YUNET.is_file():
+        pytest.skip(f"needs YuNet's file, {YUNET}")
+    shutil.copytree(BUNDLED, tmp_path / "run/export")
+    code = (
+        "import sys; from pathlib import Path; from huggingface_hub import HfApi\n"
+        "import training.ship.web; from training.ship.push import _push_one, static_space_upload\n"
+        "training.ship.web.install_packages = lambda folder: Path(sys.argv[2])\n"
+        "names = ('someone/page', 'someone/detector')\n"
+        "_push_one(HfApi(), static_space_upload(Path(sys.argv[1]), *names, None))"
+    )
+    hub = Hub({"hf_owner": "someone"})
+    with serve_hub(hub):
+        environment = hub.environment("hf_owner", tmp_path / "home")
+        result = subprocess.run(
+            [sys.executable, "-c", code, tmp_path / "run", packages],
+            env=os.environ | environment | {"FACE_DETECTOR": str(YUNET)},
+            cwd=SPACE.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert result.returncode == 0, result.stderr
+    assert hub.errors == []
+    space = hub.repositories["space", "someone/page"]
+    assert space.sdk == "static"
+    card = space.files["README.md"].decode()
+    assert "sdk: static" in card
+    assert "- someone/detector" in card
+    served = {name: content for name, content in space.files.items() if name != ".gitattributes"}
+    for name, content in served.items():
+        if name != "README.md":
+            assert (tmp_path / "run/web" / name).read_bytes() == content
+    assert {"index.html", "files.js", "model/detector.tflite", "litert/core.js"} <= served.keys()
+
+
+def test_network_for_one_photo_answers_as_the_exported_one():
+    from ai_edge_litert.interpreter import Interpreter
+
+    graph = (BUNDLED / "detector.tflite").read_bytes()
+    fixed = with_batch_of_one(graph)
+    assert len(fixed) == len(graph)
+    interpreter = Interpreter(model_content=fixed)
+    (taken,) = interpreter.get_input_details()
+    assert list(taken["shape_signature"]) == list(taken["shape"])
+    assert taken["shape"][0] == 1
+    photo = np.random.default_rng(3).integers(0, 256, taken["shape"]).astype(np.float32)
+    outputs = (
+        Interpreter(model_content=content).get_signature_runner()(image=photo)
+        for content in (fixed, graph)
+    )
+    one, other = outputs
+    assert all(np.array_equal(one[name], other[name]) for name in other)
+
+
+def test_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(UserError, match="written by something else"):
+        web(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_missing_npm_is_said(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UserError, match="npm is not installed"):
+        install_packages(tmp_path)
+
+
+def overlap(one: list[float], other: list[float]) -> float:
+    """Return the intersection over union of two boxes."""
+    width = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
+    height = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
+    shared = max(0, width) * max(0, height)
+    return shared / (one[2] * one[3] + other[2] * other[3] - shared)

@@ -1,0 +1,1 @@
+"""From photos, wherever they lie, to a prepared folder."""

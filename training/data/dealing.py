@@ -1,0 +1,212 @@
+"""Which photos belong together, and which of them fall into which split."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from training.config import SPLITS
+from training.data.kaggle import SourcePhoto
+from training.data.rows import LABELS
+from training.data.sources import lookup
+from training.data.splits import (
+    SourcePair,
+    assign_splits,
+    find_source_pairs,
+)
+from training.errors import UserError
+
+MIN_SOURCE = 20  # photos of each label, and groups, from which on a source is split by itself
+
+log = logging.getLogger(__name__)
+
+
+def read_given_splits(path: Path, photos: Sequence[SourcePhoto]) -> dict[SourcePhoto, str]:
+    """Return the split of each photo that a CSV file names by `source` and `file` (its path below
+    the folder that holds its real or fake folder); rows of sources that are not prepared are left
+    out.
+
+    Raises:
+        UserError: the file cannot be read, has other columns, names photos or splits that do not
+            exist, or gives a photo two splits.
+    """
+    named: dict[tuple[str, str], str] = {}
+    sources = {photo.source for photo in photos}
+    for source, name, split in _read_rows(path, ("source", "file", "split")):
+        if source not in sources:
+            continue
+        if split not in SPLITS:
+            raise UserError(f"{path} has the split {split!r}: give {', '.join(SPLITS)}.")
+        other = named.setdefault((source, name), split)
+        if other != split:
+            raise UserError(
+                f"{path} puts {name} of {source} into {other} and {split}: give it one split."
+            )
+    places = [(photo.source, photo.place) for photo in photos]
+    missing = named.keys() - set(places)
+    if missing:
+        source, name = min(missing)
+        raise UserError(
+            f"{path} names photos that are not there ({len(missing)}, the first {name} of "
+            f"{source}): give all places of that source, or remove the lines."
+        )
+    given = {
+        photo: named[place] for photo, place in zip(photos, places, strict=True) if place in named
+    }
+    log.info("%s says the split of %d of %d photos.", path, len(given), len(photos))
+    return given
+
+
+def _read_rows(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return some columns of a CSV file that a user gave."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+            reader = csv.DictReader(file)
+            missing = set(columns) - set(reader.fieldnames or ())
+            rows = [] if missing else [tuple(row[name] for name in columns) for row in reader]
+    except OSError as error:
+        raise UserError(f"--splits {path} cannot be read ({error.strerror}).") from error
+    except csv.Error as error:
+        raise UserError(f"--splits {path} is no CSV file ({error}).") from error
+    if missing:
+        raise UserError(
+            f"--splits {path} lacks the columns {', '.join(sorted(missing))}: add them."
+        )
+    return rows
+
+
+def check_splits(labels: Sequence[str], splits: Sequence[str]) -> None:
+    """Raise `UserError` where a split has no photo of a label."""
+    missing = {(split, label) for split in SPLITS for label in LABELS} - set(
+        zip(splits, labels, strict=True)
+    )
+    for split, label in sorted(missing):
+        raise UserError(
+            f"Of {labels.count(label)} {label} photos none fell into the {split} split: give at "
+            "least 20 of each label, from different sources."
+        )
+
+
+def pairs_by_source(photos: Sequence[SourcePhoto], hashes: Sequence[str]) -> list[SourcePair]:
+    """Return the pairs that share a source photo, looked for within each source that may have some:
+    between sources there are none, and the search stays short."""
+    pairs = []
+    for source in sorted({photo.source for photo in photos}):
+        if not lookup(source).shares_photos:
+            continue
+        members = [index for index, photo in enumerate(photos) if photo.source == source]
+        found = find_source_pairs(
+            [photos[index].path for index in members], [hashes[index] for index in members]
+        )
+        pairs += [
+            replace(pair, first=members[pair.first], second=members[pair.second]) for pair in found
+        ]
+    return pairs
+
+
+def split_by_source(
+    photos: Sequence[SourcePhoto],
+    strata: Sequence[str],
+    groups: Sequence[str],
+    given: Mapping[SourcePhoto, str],
+    seed: int,
+) -> list[str]:
+    """Split each source by itself: another source beside it moves none of its photos, but for those
+    that both hold. Sources too small for that are dealt with the largest one. What was given a
+    split stays there, and its group with it."""
+    decided = _decided(photos, groups, given)
+    splits = [given.get(photo, "") for photo in photos]
+    dealt_with = _pools(photos, groups)
+    for pool in sorted(set(dealt_with.values())):
+        members = [
+            index
+            for index, photo in enumerate(photos)
+            if dealt_with[photo.source] == pool and not splits[index]
+        ]
+        if all(groups[index] in decided for index in members):
+            for index in members:
+                splits[index] = decided[groups[index]]
+            continue
+        dealt = assign_splits([strata[i] for i in members], [groups[i] for i in members], seed)
+        for index, split in zip(members, dealt, strict=True):
+            splits[index] = decided.setdefault(groups[index], split)
+    return splits
+
+
+def _pools(photos: Sequence[SourcePhoto], groups: Sequence[str]) -> dict[str, str]:
+    """Return the source that each source is dealt with: itself, or the largest one with both labels
+    where it holds too few photos of a label that it has, or too few groups."""
+    sizes = Counter((photo.source, photo.label) for photo in photos)
+    grouped = Counter(
+        source for source, _ in {(p.source, g) for p, g in zip(photos, groups, strict=True)}
+    )
+    counts = {name: [sizes[name, label] for label in LABELS] for name in sorted(grouped)}
+    largest = max(counts, key=lambda name: (min(counts[name]), max(counts[name])))
+    return {
+        name: name if min(grouped[name], *filter(None, of_labels)) >= MIN_SOURCE else largest
+        for name, of_labels in counts.items()
+    }
+
+
+def _decided(
+    photos: Sequence[SourcePhoto], groups: Sequence[str], given: Mapping[SourcePhoto, str]
+) -> dict[str, str]:
+    """Return the split of every group of which a photo was given one.
+
+    Raises:
+        UserError: a group was given two.
+    """
+    first: dict[str, SourcePhoto] = {}
+    for photo, group in zip(photos, groups, strict=True):
+        if photo not in given:
+            continue
+        other = first.setdefault(group, photo)
+        if given[other] != given[photo]:
+            raise UserError(
+                f"{other.source} {other.place} and {photo.source} {photo.place} share a source, but"
+                f" --splits puts them into {given[other]} and {given[photo]}: give both one split."
+            )
+    return {group: given[photo] for group, photo in first.items()}
+
+
+def named_pairs(photos: Sequence[SourcePhoto]) -> list[SourcePair]:
+    """Return pairs of a fake and the real photo that it was made from, where its name tells:
+    `VIDEO__OTHER` and `VIDEO__VIDEO` of one source, or `SOURCE__NAME` and NAME of that source.
+
+    Nothing was compared to find them: they have no inliers, and the whole frame as their extent.
+    """
+    reals = {
+        (photo.source, photo.path.stem): index
+        for index, photo in enumerate(photos)
+        if photo.label == "real"
+    }
+    pairs = []
+    for index, photo in enumerate(photos):
+        if photo.label == "fake" and photo.original:
+            rest = photo.path.stem.removeprefix(f"{photo.original}__")
+            names = [(photo.original, rest), (photo.source, f"{photo.original}__{photo.original}")]
+            found = [reals[name] for name in names if name in reals]
+            pairs += [
+                SourcePair(min(index, real), max(index, real), inliers=0, extent=1.0)
+                for real in found[:1]
+            ]
+    return pairs
+
+
+def same_original(photos: Sequence[SourcePhoto]) -> list[SourcePair]:
+    """Return pairs of photos whose names tell that they come from one video."""
+    latest: dict[tuple[str, str], int] = {}
+    pairs = []
+    names = {photo.source for photo in photos}
+    for index, photo in enumerate(photos):
+        # What stands before may name another source, or say nothing about the photo.
+        if photo.original not in {"", *names} and lookup(photo.source).named_groups:
+            key = (photo.source, photo.original)
+            if key in latest:
+                pairs.append(SourcePair(latest[key], index, inliers=0, extent=0.0))
+            latest[key] = index
+    return pairs

@@ -1,0 +1,231 @@
+"""The photos of a prepared folder: the columns of `metadata.csv`, and how they are read."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from space.crops import crop_face
+from space.faces import Face
+from space.photos import model_input, open_photo
+from training.config import SPLITS
+from training.data.splits import (
+    BASE_EXTENT,
+    CERTAIN_INLIERS,
+)
+from training.errors import UserError
+
+LABELS = ("real", "fake")  # real = 0, fake = 1
+DIFFICULTIES = ("easy", "mid", "hard")
+PARTS = ("left_eye", "right_eye", "nose", "mouth")
+REPORT, METADATA, PAIRS = "prepare_report.json", "metadata.csv", "source_pairs.csv"
+# The photo's side divided by the longer side of the face's box: the dataset's photos, which are
+# cropped to the face already, have that, and others are given it.
+CROP_MARGIN = 1.33
+
+
+@dataclass(frozen=True)
+class PhotoRow:
+    """A photo's line in `metadata.csv`: the contract between `prepare` and everything that reads
+    its photos.
+
+    Attributes:
+        file_name: path below the split's folder.
+        label: `"real"` or `"fake"`.
+        source: the dataset that it is from.
+        difficulty: `"easy"`, `"mid"` or `"hard"` as the makers of a fake saw it, `""` where
+            unknown.
+        left_eye, right_eye, nose, mouth: `1.0` where the part was replaced, `0.0` where not, `None`
+            where unknown; left and right are the image's. Not integers, as `datasets` reads no
+            integer columns with gaps.
+        group: photos of one group must not fall into two splits.
+        face: the largest face in the photo as it was written: box (left, top, width, height), then
+            the landmarks as `space.faces.Face` orders them (x and y of each), in px and parted by
+            spaces. Without landmarks where the Haar cascade found it, `""` where no face was found.
+    """
+
+    file_name: str
+    label: str
+    source: str
+    difficulty: str
+    left_eye: float | None
+    right_eye: float | None
+    nose: float | None
+    mouth: float | None
+    group: str
+    face: str
+
+    def __post_init__(self) -> None:
+        if self.label not in LABELS or self.difficulty not in ("", *DIFFICULTIES):
+            raise UserError(
+                f"{self.file_name} has label {self.label!r} and difficulty {self.difficulty!r} in "
+                "its metadata.csv: run prepare again."
+            )
+
+    @classmethod
+    def from_csv(cls, row: dict[str, str]) -> PhotoRow:
+        """Read a row of `csv.DictReader`."""
+        parts = {part: float(row[part]) if row[part] else None for part in PARTS}
+        return cls(**{**row, **parts})
+
+
+@dataclass(frozen=True)
+class Photo(PhotoRow):
+    """A photo of a prepared folder.
+
+    Attributes:
+        path: the file.
+    """
+
+    path: Path
+
+    @property
+    def is_fake(self) -> bool:
+        """Whether its label says so."""
+        return self.label == "fake"
+
+    @property
+    def stratum(self) -> str:
+        """What splits should hold in equal shares."""
+        return f"{self.label}{self.difficulty} {self.source}"
+
+    @property
+    def found_face(self) -> Face | None:
+        """The face of the column `face`."""
+        if not self.face:
+            return None
+        left, top, width, height, *rest = map(float, self.face.split())
+        landmarks = np.array(rest, np.float32).reshape(5, 2) if rest else None
+        return Face((left, top, width, height), landmarks, confidence=1.0)
+
+
+def open_framed(photo: Photo, margin: float) -> Image.Image:
+    """Return a photo's pixels, cropped to its face as `space.crops.crop_face` does.
+
+    Args:
+        photo: of a prepared folder.
+        margin: side of the crop divided by the longer side of the face's box; 0 for all of the
+            photo, as where no face was found.
+    """
+    pixels, face = open_photo(photo.path), photo.found_face
+    return crop_face(pixels, face, margin) if margin and face is not None else pixels
+
+
+def draw_inputs(data: Path, number: int, size: int, margin: float) -> np.ndarray:
+    """Return training photos as a network takes them, always the same ones drawn by lot.
+
+    Args:
+        data: a prepared folder.
+        number: of photos, at most.
+        size: side of the network's input in px.
+        margin: as that of `open_framed`.
+
+    Returns:
+        `float32` `[photos, size, size, 3]`, 0 to 255.
+    """
+    photos = read_split(data, "train")
+    chosen = np.random.default_rng(0).permutation(len(photos))[:number]
+    return np.stack([model_input(open_framed(photos[index], margin), size) for index in chosen])
+
+
+def read_report(data: Path) -> dict:
+    """Return what `prepare` noted about the folder it wrote.
+
+    Raises:
+        UserError: `prepare` did not write this folder.
+    """
+    path = Path(data) / REPORT
+    if not path.is_file():
+        raise UserError(
+            f"{data} was not written by prepare (no {REPORT}): run `python -m training prepare "
+            f"--output {data}` first."
+        )
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}): remove {data} and run prepare.") from error
+
+
+def read_split(data: Path, split: str) -> list[Photo]:
+    """Return the photos of one split of a prepared folder, checked.
+
+    Args:
+        data: folder that `prepare` wrote.
+        split: `"train"`, `"validation"` or `"test"`.
+
+    Raises:
+        UserError: the folder is none of ours, the split is empty, or its columns are not those of
+            `PhotoRow`.
+    """
+    read_report(data)
+    folder = Path(data) / split
+    path = folder / METADATA
+    if not path.is_file():
+        raise UserError(f"{path} is missing: run prepare again.")
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        names = [column.name for column in fields(PhotoRow)]
+        if reader.fieldnames != names:
+            raise UserError(
+                f"{path} has the columns {reader.fieldnames}, not {names}: run prepare again."
+            )
+        rows = [PhotoRow.from_csv(row) for row in reader]
+    if not rows:
+        raise UserError(f"The {split} split of {data} is empty: prepare more photos.")
+    return [Photo(**vars(row), path=folder / row.file_name) for row in rows]
+
+
+def read_all(data: Path) -> list[Photo]:
+    """Return the photos of all splits of a prepared folder, checked as by `read_split`."""
+    return [photo for split in SPLITS for photo in read_split(data, split)]
+
+
+def read_source_pairs(data: Path, photos: Sequence[Photo]) -> list[tuple[int, int]]:
+    """Return which fakes were made from which real photos, as far as that is certain; real photos
+    that only lent a part are left out.
+
+    Args:
+        data: folder that `prepare` wrote.
+        photos: some of its photos.
+
+    Returns:
+        Positions in `photos` of a fake and of the real photo that it shares its source with; pairs
+        of which one is not among `photos` are left out.
+    """
+    position = {photo.path: index for index, photo in enumerate(photos)}
+    pairs = []
+    with (Path(data) / PAIRS).open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            names = (Path(data) / row["first"], Path(data) / row["second"])
+            found = [position[name] for name in names if name in position]
+            found.sort(key=lambda index: photos[index].is_fake, reverse=True)
+            labels = [photos[index].is_fake for index in found]
+            if labels == [True, False] and _is_base(row):
+                pairs.append(tuple(found))
+    return pairs
+
+
+def _is_base(row: dict[str, str]) -> bool:
+    named = int(row["inliers"]) == 0  # see `named_pairs`
+    return named or (int(row["inliers"]) >= CERTAIN_INLIERS and float(row["extent"]) >= BASE_EXTENT)
+
+
+def features():
+    """Return the `datasets.Features` of the ImageFolder: `label` is `ClassLabel(["real", "fake"])`.
+
+    `datasets` reads a text column as text unless it is told otherwise:
+    `load_dataset("imagefolder", data_dir="data/faces", features=features())`.
+    """
+    from datasets import ClassLabel, Features, Image, Value
+
+    text = {name: Value("string") for name in ("source", "difficulty", "group", "face")}
+    columns = {"image": Image(), "label": ClassLabel(names=list(LABELS))}
+    columns |= {part: Value("float32") for part in PARTS} | text
+    order = ["image", *(column.name for column in fields(PhotoRow) if column.name != "file_name")]
+    return Features({name: columns[name] for name in order})

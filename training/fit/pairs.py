@@ -1,0 +1,385 @@
+"""Batches of pairs: a real photo beside a fake, and where the fake was changed.
+
+A fake stands beside the real photo that it was made from or one of the same person or clip where
+there is one, else beside another real photo of its source. A source of fakes alone takes real
+photos of other sources, everyday ones first; as both then differ in what happened to them before,
+either may be encoded once more, on another grid. A share of the fakes is made from the very photo
+that stands beside it (`training.fit.composites`). Both photos of a pair then go through the same
+framing, light, blur, noise and compression, drawn anew every time, so that only the manipulation
+tells them apart. Sources are drawn by the square root of the number of their groups, which are
+different people, scenes or methods: a small source is seen often enough, and none tells the label.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import keras
+import numpy as np
+from PIL import Image
+
+from space.crops import face_square
+from space.faces import Face
+from space.photos import model_input, open_photo
+from training.data.rows import LABELS, PARTS, Photo
+from training.data.sources import lookup
+from training.errors import UserError
+from training.fit.composites import compose, part_region
+from training.fit.degrade import degrade, jpeg, reencode
+from training.fit.masks import pair_masks
+from training.fit.network import EVIDENCE_STEP
+
+CACHED_PHOTOS = 8192  # 0.2 MB each at 256 px
+MARGINS = (1.0, 1.5)  # of the crop around the face: wider than any that is served
+SELF_BLENDED = 0.2  # share of composites whose donor is the base itself
+DONORS = 8  # drawn for a composite; the one whose pose is nearest to the base's is taken
+# Composites and their bases are encoded once more: the dataset's fakes were, after their edit, and
+# a part without traces of JPEG would give a composite away as nothing gives them away.
+QUALITIES = (75, 97)
+ORIGINAL = 0.5  # how often a fake whose original is known stands beside that
+UNKNOWN = -1.0  # in a mask: whether this place was changed is not known
+ERASED = (0.02, 0.2)  # of the photo's area
+KEPT = 0.5  # of what was changed in a fake: the least that a rectangle leaves
+SAME_GROUP = 0.5  # how often a fake stands beside a real photo of its group, where there is one
+FOREIGN = 0.1  # how often beside one of another source, though its own has some
+EVERYDAY = 0.5  # share of those that come from sources of everyday photos
+REENCODED = 0.5  # share of the photos of two sources that are encoded once more
+
+
+@dataclass(frozen=True)
+class Variation:
+    """How far the photos of a pair are varied; see the fields of `TrainConfig` by the same name."""
+
+    rotation: float
+    shift: float
+    flip: bool
+    brightness: float
+    channel_shift: float
+    degrade: float
+
+
+@dataclass
+class _Source:
+    """Positions of one source's photos."""
+
+    name: str
+    real: list[int] = field(default_factory=list)
+    fake: list[int] = field(default_factory=list)
+    bases: list[int] = field(default_factory=list)  # real photos with landmarks
+    groups: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))  # real photos
+    names: set[str] = field(default_factory=set)  # of all groups
+
+
+class _Lot:
+    """Draws sources by the square root of the number of their groups."""
+
+    def __init__(self, sources: Sequence[_Source]) -> None:
+        self.sources = list(sources)
+        weights = np.sqrt([len(source.names) for source in self.sources])
+        self._shares = weights / weights.sum() if self.sources else weights
+
+    def draw(self, rng: np.random.Generator) -> _Source:
+        return self.sources[rng.choice(len(self.sources), p=self._shares)]
+
+
+class PairBatches(keras.utils.PyDataset):
+    """Draws training batches of pairs.
+
+    A batch is photos `float32` `[batch, size, size, 3]` (RGB, 0 to 255), real and fake in turn, and
+    a dict of `probabilities`, one-hot labels `[batch, 2]`, and with `masks` of `evidence`,
+    `float32` `[batch, size / 16, size / 16, 1]`: the share of each place that was changed, or
+    `UNKNOWN`.
+    """
+
+    def __init__(
+        self,
+        photos: Sequence[Photo],
+        *,
+        originals: Mapping[int, int],
+        edits: Mapping[int, np.ndarray],
+        variation: Variation,
+        batch_size: int,
+        input_size: int,
+        epoch_photos: int,
+        composites: float,
+        erasing: float,
+        masks: bool,
+        seed: int,
+        first_epoch: int = 0,
+    ) -> None:
+        """Prepare to draw.
+
+        Args:
+            photos: of all sources, together of both labels.
+            originals: position of the real photo that a fake was made from, by that of the fake.
+            edits: boolean masks `[side, side]` of what was changed in fakes, by their position.
+            variation: how far photos are varied.
+            batch_size: photos in a batch, an even number.
+            input_size: side of the photos in px.
+            epoch_photos: photos in an epoch; 0 stands for the number of photos.
+            composites: share of the pairs whose fake is made from the real photo.
+            erasing: share of the pairs, at most, that lose a rectangle.
+            masks: tell where fakes were changed.
+            seed: decides what is drawn.
+            first_epoch: epochs that an earlier process has trained.
+
+        Raises:
+            UserError: a label is missing, or the batch size is odd.
+        """
+        super().__init__(workers=2, max_queue_size=8)
+        if batch_size % 2:
+            raise UserError(f"--batch-size {batch_size} is odd: pairs want an even one.")
+        self._photos, self._originals, self._edits = list(photos), originals, edits
+        self._variation, self._masks = variation, masks
+        self._composites, self._erasing = composites, erasing
+        self._pairs, self._input_size = batch_size // 2, input_size
+        self._batches = max(1, (epoch_photos or len(photos)) // batch_size)
+        self._seed, self._epoch = seed, first_epoch
+        self._faces = [photo.found_face for photo in photos]
+        sources = _by_source(self._photos, self._faces)
+        self._fakes = _Lot([source for source in sources if source.fake])
+        self._reals = _Lot([source for source in sources if source.real])
+        self._everyday = _Lot([of for of in self._reals.sources if lookup(of.name).everyday])
+        self._bases = _Lot([source for source in sources if source.bases])
+
+    def __len__(self) -> int:
+        return self._batches
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        rng = np.random.default_rng([self._seed, self._epoch, index])
+        drawn = [one for _ in range(self._pairs) for one in self._draw_pair(rng)]
+        photos, masks = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
+        labels = np.tile(np.eye(len(LABELS), dtype=np.float32), (self._pairs, 1))
+        targets = {"probabilities": labels}
+        if self._masks:
+            targets["evidence"] = masks[..., None]
+        return photos, targets
+
+    def on_epoch_end(self) -> None:
+        """Draw others in the next epoch."""
+        self._epoch += 1
+
+    def _draw_pair(self, rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return a real photo and a fake, each with its mask, varied alike."""
+        if self._bases.sources and rng.random() < self._composites:
+            pair = self._make_pair(self._bases.draw(rng), rng)
+        else:
+            pair = self._choose_pair(self._fakes.draw(rng), rng)
+        seed = rng.integers(2**32)
+        varied = [
+            vary(*one, self._variation, self._input_size, np.random.default_rng(seed))
+            for one in pair
+        ]
+        if self._erasing and rng.random() < self._erasing:
+            erase(varied, rng)
+        return varied
+
+    def _make_pair(self, source: _Source, rng: np.random.Generator) -> list[tuple]:
+        """Return photo, mask and face of a real photo and of a composite made of it."""
+        base = source.bases[rng.integers(len(source.bases))]
+        composite, changed = self._composite(base, source, rng)
+        photo, quality = _pixels(self._photos[base].path), rng.integers(*QUALITIES)
+        return [
+            (jpeg(pixels, quality), mask, self._faces[base])
+            for pixels, mask in ((photo, np.zeros_like(changed)), (composite, changed))
+        ]
+
+    def _choose_pair(self, source: _Source, rng: np.random.Generator) -> list[tuple]:
+        """Return photo, mask and face of a real photo and of a fake from the source."""
+        fake = source.fake[rng.integers(len(source.fake))]
+        real = self._partner(fake, source, rng)
+        photos = [_pixels(self._photos[index].path) for index in (real, fake)]
+        masks = [np.zeros(photos[0].shape[:2], np.float32), self._changed(fake)]
+        if self._photos[real].source != source.name:
+            photos = [
+                reencode(photo, rng) if rng.random() < REENCODED else photo for photo in photos
+            ]
+        return list(zip(photos, masks, [self._faces[real], self._faces[fake]], strict=True))
+
+    def _partner(self, fake: int, source: _Source, rng: np.random.Generator) -> int:
+        """Return the real photo that stands beside a fake."""
+        if fake in self._originals and rng.random() < ORIGINAL:
+            return self._originals[fake]
+        akin = source.groups.get(self._photos[fake].group)
+        if akin and rng.random() < SAME_GROUP:
+            return akin[rng.integers(len(akin))]
+        if not source.real or rng.random() < FOREIGN:
+            everyday = self._everyday.sources and rng.random() < EVERYDAY
+            source = (self._everyday if everyday else self._reals).draw(rng)
+        return source.real[rng.integers(len(source.real))]
+
+    def _composite(
+        self, base: int, source: _Source, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        donor = base
+        if rng.random() >= SELF_BLENDED:
+            shape = _shape(self._faces[base].landmarks)
+            candidates = rng.choice(source.bases, DONORS)
+            group = self._photos[base].group
+            candidates = [one for one in candidates if self._photos[one].group != group] or [base]
+            gaps = [np.abs(_shape(self._faces[one].landmarks) - shape).sum() for one in candidates]
+            donor = candidates[int(np.argmin(gaps))]
+        return compose(
+            _pixels(self._photos[base].path),
+            self._faces[base].landmarks,
+            _pixels(self._photos[donor].path),
+            self._faces[donor].landmarks,
+            rng,
+        )
+
+    def _changed(self, fake: int) -> np.ndarray:
+        """Return where a fake was changed, as well as that is known."""
+        photo, face = self._photos[fake], self._faces[fake]
+        shape = _pixels(photo.path).shape[:2]
+        if fake in self._edits:
+            return self._edits[fake].astype(np.float32)
+        parts = [part for part in PARTS if getattr(photo, part) == 1]
+        extent = lookup(photo.source).changed
+        if extent == "all":
+            return np.ones(shape, np.float32)
+        if (parts or extent == "face") and face is not None and face.landmarks is not None:
+            whole = len(parts) in (0, len(PARTS))
+            return part_region(face.landmarks, parts, shape, whole=whole) / np.float32(255)
+        return np.full(shape, UNKNOWN, np.float32)
+
+
+def pair_batches(
+    photos: Sequence[Photo], pairs: Sequence[tuple[int, int]], **options
+) -> PairBatches:
+    """Return `PairBatches` of some photos of a prepared folder, with what is known of their fakes.
+
+    Args:
+        photos: the photos.
+        pairs: positions of fakes and their originals, as `read_source_pairs` returns them.
+        options: as for `PairBatches`.
+    """
+    # Where names or source tell the changed region, nothing needs to be compared.
+    compared = [pair for pair in pairs if not lookup(photos[pair[0]].source).changed]
+    edits, _ = pair_masks(photos, compared)
+    return PairBatches(photos, originals=dict(pairs), edits=edits, **options)
+
+
+def erase(pair: Sequence[tuple[np.ndarray, np.ndarray]], rng: np.random.Generator) -> None:
+    """Cover the same rectangle of both photos with one colour, in place (random erasing; Zhong et
+    al. 2020, https://arxiv.org/abs/1708.04896). What was changed there is then unknown. Nothing is
+    covered where that would hide most of what was changed in the fake, or where that is unknown.
+
+    Args:
+        pair: photo `[size, size, 3]` and mask `[rows, columns]` of a real photo and of a fake.
+        rng: draws rectangle and colour.
+    """
+    places = len(pair[0][1])
+    step = len(pair[0][0]) // places
+    side, ratio = places * np.sqrt(rng.uniform(*ERASED)), 2.0 ** rng.uniform(-1, 1)
+    height, width = np.rint([side * ratio**0.5, side / ratio**0.5]).clip(1, places - 1).astype(int)
+    top, left = rng.integers(places - height + 1), rng.integers(places - width + 1)
+    colour = rng.uniform(0, 255, 3)
+    window = slice(top, top + height), slice(left, left + width)
+    changed = pair[1][1].clip(0)
+    if not changed.any() or changed[window].sum() > (1 - KEPT) * changed.sum():
+        return
+    for photo, mask in pair:
+        photo[top * step : (top + height) * step, left * step : (left + width) * step] = colour
+        mask[window] = UNKNOWN
+
+
+def vary(
+    photo: np.ndarray,
+    mask: np.ndarray,
+    face: Face | None,
+    variation: Variation,
+    size: int,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Frame a photo at random around its face and vary its light and quality.
+
+    Args:
+        photo: `uint8` `[height, width, 3]`, RGB.
+        mask: `float32` `[height, width]`.
+        face: in the photo; without one the whole photo counts as the face.
+        variation: how far.
+        size: side of the result in px.
+        rng: decides everything; the same state gives the same variation.
+
+    Returns:
+        Photo `float32` `[size, size, 3]` and mask `float32` `[size / 16, size / 16]`.
+    """
+    photo, mask = _frame(photo, mask, face, variation, rng)
+    spoiled, light, shifts = (
+        rng.random() < variation.degrade,
+        rng.uniform(-1, 1),
+        rng.uniform(-1, 1, 3),
+    )
+    flipped = variation.flip and rng.random() < 0.5
+    if spoiled:
+        photo = degrade(photo, rng)
+    pixels = model_input(Image.fromarray(photo), size)
+    offset = 255 * variation.brightness * light + variation.channel_shift * shifts
+    pixels = np.clip(pixels + offset.astype(np.float32), 0, 255)
+    places = size // EVIDENCE_STEP
+    grid = cv2.resize(mask, (places, places), interpolation=cv2.INTER_AREA)
+    grid[grid < 0] = UNKNOWN
+    return (pixels[:, ::-1], grid[:, ::-1]) if flipped else (pixels, grid)
+
+
+def _frame(
+    photo: np.ndarray,
+    mask: np.ndarray,
+    face: Face | None,
+    variation: Variation,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cut a random square around the face out of photo and mask, turned a little half of the
+    time."""
+    height, width = photo.shape[:2]
+    if face is None:
+        side = min(height, width) / MARGINS[1]
+        face = Face(((width - side) / 2, (height - side) / 2, side, side), None, 0.0)
+    margin = rng.uniform(*MARGINS)
+    moved, angle = rng.uniform(-variation.shift, variation.shift, 2) * face.side, 0.0
+    if rng.random() < 0.5:
+        angle = rng.uniform(-variation.rotation, variation.rotation)
+    if angle:
+        turn = cv2.getRotationMatrix2D(face.centre, angle, 1.0)
+        size, border = (width, height), cv2.BORDER_REFLECT_101
+        photo = cv2.warpAffine(photo, turn, size, flags=cv2.INTER_CUBIC, borderMode=border)
+        mask = cv2.warpAffine(mask, turn, size, flags=cv2.INTER_NEAREST, borderMode=border)
+    left, top, box_width, box_height = face.box
+    shifted = Face((left + moved[0], top + moved[1], box_width, box_height), None, 0.0)
+    left, top, side = face_square((width, height), shifted, margin)
+    window = slice(top, top + side), slice(left, left + side)
+    return np.ascontiguousarray(photo[window]), np.ascontiguousarray(mask[window])
+
+
+def _by_source(photos: Sequence[Photo], faces: Sequence[Face | None]) -> list[_Source]:
+    sources: dict[str, _Source] = {}
+    for index, (photo, face) in enumerate(zip(photos, faces, strict=True)):
+        source = sources.setdefault(photo.source, _Source(photo.source))
+        source.names.add(photo.group)
+        (source.fake if photo.is_fake else source.real).append(index)
+        if not photo.is_fake:
+            source.groups[photo.group].append(index)
+            if face is not None and face.landmarks is not None:
+                source.bases.append(index)
+    for label in LABELS:
+        if not any(getattr(source, label) for source in sources.values()):
+            raise UserError(f"No source has {label} training photos: pairs want both labels.")
+    return [sources[name] for name in sorted(sources)]
+
+
+def _shape(landmarks: np.ndarray) -> np.ndarray:
+    """Return landmarks without place and size, `[5, 2]`."""
+    centred = landmarks - landmarks.mean(axis=0)
+    return centred / max(np.linalg.norm(centred), 1e-6)
+
+
+@lru_cache(CACHED_PHOTOS)
+def _pixels(path: Path) -> np.ndarray:
+    pixels = np.asarray(open_photo(path))
+    pixels.flags.writeable = False  # everybody gets the same array
+    return pixels

@@ -1,0 +1,402 @@
+"""Fine-tune the network on a prepared folder: `python -m training train`."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import logging
+import math
+import platform
+import shutil
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+
+import keras
+import numpy as np
+from sklearn.utils.class_weight import compute_class_weight
+
+from training.config import (
+    CONFIG,
+    FINAL,
+    RECIPES,
+    SPLITS,
+    UNSTORED,
+    TrainConfig,
+    check_settings,
+    complete_settings,
+    read_config,
+)
+from training.data.rows import LABELS, Photo, read_report, read_source_pairs, read_split
+from training.errors import UserError
+from training.fit.callbacks import CheckpointInner, FakeAUC, Replay
+from training.fit.devices import on_devices
+from training.fit.network import JIT_COMPILE, build_model
+from training.fit.photos import PhotoBatches, build_augmentation
+from training.fit.train_pairs import Validation, fit_pairs
+from training.folders import replaced_file, write_json
+from training.measure.report import plot_curves
+from training.run import remember_data
+
+BEST, LEGACY = "best_model.keras", "deepfake_cnn.h5"
+HISTORY, CURVES, BACKUP = "history.csv", "curves.png", "backup"
+
+log = logging.getLogger(__name__)
+
+
+def train_recipe(recipe: str, flags: Mapping[str, object], *, resume: bool = False) -> Path:
+    """Train by a recipe and return the run's folder.
+
+    Args:
+        recipe: a name of `training.config.RECIPES`.
+        flags: settings of `TrainConfig` that differ from the recipe's.
+        resume: go on with a run that was interrupted.
+
+    Raises:
+        UserError: there is no such recipe, or as for `train`.
+    """
+    if recipe not in RECIPES:
+        raise UserError(f"--recipe {recipe} is none of {', '.join(RECIPES)}.")
+    config = TrainConfig(**{**RECIPES[recipe], **flags})
+    return train(config, resume=resume, given=frozenset(flags) - {"run"})
+
+
+def train(
+    config: TrainConfig,
+    *,
+    resume: bool = False,
+    given: frozenset[str] = frozenset(),
+    photos: Mapping[str, Sequence[Photo]] | None = None,
+) -> Path:
+    """Train and return the run's folder.
+
+    Writes `config.json`, `best_model.keras` and `history.csv` while it trains, and at the end
+    `deepfake_cnn.keras` and `deepfake_cnn.h5` (the epoch with the best validation AUC) and
+    `curves.png`.
+
+    Args:
+        config: the settings.
+        resume: go on with a run that was interrupted, with the settings that it stored.
+        given: names of the settings that must agree with the stored ones, as the user asked for
+            them.
+        photos: the photos of `"train"` and `"validation"`, where they are not the splits of the
+            data.
+
+    Raises:
+        UserError: data, weights or run folder are not what they should be.
+    """
+    run = config.run
+    data = read_report(config.data)
+    stored = _read_stored(run, resume)
+    if stored:
+        config = _merge(config, stored, given, data["fingerprint"])
+        if (run / FINAL).is_file():
+            log.info("%s is finished already.", run)
+            return run
+    keras.utils.set_random_seed(config.seed)
+    epochs_done = _epochs_done(run)
+    photos = photos or {split: _read_photos(config, split) for split in SPLITS}
+    with on_devices(config.devices, config.batch_size):
+        model = _build(config)
+        run.mkdir(parents=True, exist_ok=True)
+        write_json(run / CONFIG, _description(config, data))
+        remember_data(run, config.data)
+        if config.sampling == "pairs":
+            _fit_pairs(model, config, photos, epochs_done)
+        else:
+            _fit(model, config, *_batches(config, photos, epochs_done), epochs_done)
+    _finish(run)
+    return run
+
+
+def repeat_run(
+    run: Path,
+    data: Path,
+    folder: Path,
+    photos: Mapping[str, Sequence[Photo]],
+    backbone_weights: str | None,
+) -> Path:
+    """Train with a run's settings on other photos, or go on with that; return the new run's folder.
+
+    Args:
+        run: folder of the run whose settings are used.
+        data: the prepared folder that it was trained on.
+        folder: the new run's folder.
+        photos: the photos of `"train"` and `"validation"`.
+        backbone_weights: needed again where the run was given a path.
+
+    Raises:
+        UserError: the run or the data is not what it should be.
+    """
+    stored = read_config(run)
+    if stored["data"]["fingerprint"] != read_report(data)["fingerprint"]:
+        raise UserError(f"{data} is not the data that {run} was trained on: give its --data.")
+    if backbone_weights is None:
+        backbone_weights = stored["settings"]["backbone_weights"]
+    if isinstance(backbone_weights, dict):
+        raise UserError(
+            f"{run} was trained from {backbone_weights['file']}: give its path with "
+            "--backbone-weights."
+        )
+    settings = complete_settings(stored["settings"]) | {"backbone_weights": backbone_weights}
+    check_settings(settings, run)
+    if settings["leave_out"] or settings["train_share"] < 1:
+        raise UserError("A run on a part of the photos cannot be repeated: folds deal out all.")
+    return train(
+        TrainConfig(data=data, run=folder, **settings),
+        resume=(folder / CONFIG).exists(),
+        given=frozenset({"backbone_weights"}),
+        photos=photos,
+    )
+
+
+def read_history(run: Path) -> list[dict[str, float]]:
+    """Return a run's figures by epoch, as far as it got."""
+    path = Path(run) / HISTORY
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def describe_data(report: Mapping) -> dict:
+    """Return what a run notes of the report of the prepared folder that it is trained on."""
+    return {name: report[name] for name in ("fingerprint", "size", "seed", "counts")}
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of what decides a model's weights and figures."""
+    packages = ("keras", keras.config.backend(), "numpy", "pillow", "scikit-learn")
+    return {"python": platform.python_version()} | {name: version(name) for name in packages}
+
+
+def is_started(run: Path, resume: bool) -> bool:
+    """Return whether a folder holds a run; if it does, somebody must have asked to resume it."""
+    started = (run / CONFIG).exists()
+    if started and not resume:
+        raise UserError(f"{run} holds a run already: add --resume to go on, or give another --run.")
+    return started
+
+
+def _read_stored(run: Path, resume: bool) -> dict | None:
+    started = is_started(run, resume)
+    return read_config(run) if started or resume else None
+
+
+def _merge(
+    config: TrainConfig, stored: dict, given: frozenset[str], fingerprint: str
+) -> TrainConfig:
+    """Return the stored settings, with the paths of today; what the user gave must agree."""
+    if stored["data"]["fingerprint"] != fingerprint:
+        raise UserError(f"{config.data} is not the data that {config.run} was trained on.")
+    stored["settings"] = complete_settings(stored["settings"])
+    check_settings(stored["settings"], config.run)
+    here = _settings(config)
+    for name in given & stored["settings"].keys():
+        if here[name] != stored["settings"][name]:
+            raise UserError(
+                f"{config.run} was started with {name} = {stored['settings'][name]}, not "
+                f"{here[name]}: leave the flag out or give another --run."
+            )
+    weights = stored["settings"].pop("backbone_weights")
+    if "backbone_weights" in given:
+        weights = config.backbone_weights
+    elif isinstance(weights, dict) and (config.run / FINAL).is_file():
+        weights = "none"  # nothing is built any more
+    elif isinstance(weights, dict):
+        # A path is not stored. Its network is built like that of `none`, and the backup holds all
+        # weights.
+        if not (config.run / BACKUP).exists():
+            raise UserError(
+                f"{config.run} was interrupted in its first epoch: give --backbone-weights again."
+            )
+        weights = "none"
+    return replace(config, **stored["settings"], backbone_weights=weights)
+
+
+def _settings(config: TrainConfig) -> dict:
+    """Return the settings that decide the result; a weights file by name and hash, as paths differ
+    by machine."""
+    settings = {name: value for name, value in asdict(config).items() if name not in UNSTORED}
+    weights = Path(config.backbone_weights)
+    if weights.is_file():
+        settings["backbone_weights"] = {"file": weights.name, "sha256": _sha256(weights)}
+    return settings
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _description(config: TrainConfig, data: dict) -> dict:
+    return {
+        "settings": _settings(config),
+        "devices": config.devices,  # another machine may have others
+        "data": describe_data(data),
+        "versions": package_versions(),
+    }
+
+
+def _read_photos(config: TrainConfig, split: str) -> list[Photo]:
+    photos = read_split(config.data, split)
+    kept = [photo for photo in photos if photo.source != config.leave_out]
+    if config.leave_out and len(kept) in (0, len(photos)):
+        raise UserError(
+            f"--leave-out {config.leave_out} leaves {len(kept)} of {len(photos)} photos of the "
+            f"{split} split of {config.data}: give one of its several sources."
+        )
+    return _share(kept, config) if split == "train" else kept
+
+
+def _share(photos: Sequence[Photo], config: TrainConfig) -> list[Photo]:
+    """Return the photos of some groups of each source; a smaller share's are among a larger's."""
+    groups = defaultdict(set)
+    for photo in photos:
+        groups[photo.source].add(photo.group)
+
+    def place(group: str) -> bytes:
+        return hashlib.sha256(f"{config.seed} {group}".encode()).digest()
+
+    used = {
+        (source, group)
+        for source, of_source in groups.items()
+        for group in sorted(of_source, key=place)[: math.ceil(config.train_share * len(of_source))]
+    }
+    return [photo for photo in photos if (photo.source, photo.group) in used]
+
+
+def _batches(
+    config: TrainConfig, photos: Mapping[str, Sequence[Photo]], epochs_done: int
+) -> tuple[PhotoBatches, PhotoBatches]:
+    names = ("batch_size", "input_size", "crop_margin")
+    common = {name: getattr(config, name) for name in names}
+    shuffled = PhotoBatches(
+        photos["train"],
+        shuffle_seed=config.seed,
+        first_epoch=epochs_done,
+        degrade_share=config.degrade,
+        **common,
+    )
+    return shuffled, PhotoBatches(photos["validation"], **common)
+
+
+def _build(config: TrainConfig) -> keras.Model:
+    names = ("trainable_layers", "head", "input_size", "hidden_units", "l2", "dropout", "seed")
+    settings = {name: getattr(config, name) for name in names}
+    return build_model(backbone_weights=config.backbone_weights, **settings)
+
+
+def _fit(
+    model: keras.Model,
+    config: TrainConfig,
+    train_batches: PhotoBatches,
+    validation_batches: PhotoBatches,
+    epochs_done: int,
+) -> None:
+    names = ("rotation", "shift", "zoom", "flip", "brightness", "channel_shift", "seed")
+    augmentation = build_augmentation(**{name: getattr(config, name) for name in names})
+    photos = keras.Input(model.input_shape[1:])
+    trainer = keras.Model(photos, model(augmentation(photos)))
+    trainer.compile(
+        optimizer=keras.optimizers.Adam(config.learning_rate),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing),
+        metrics=["accuracy", FakeAUC(name="auc")],
+        jit_compile=JIT_COMPILE,
+    )
+    weights = _class_weights(train_batches.labels) if config.class_weights else None
+    trainer.fit(
+        train_batches,
+        validation_data=validation_batches,
+        epochs=config.epochs,
+        class_weight=weights,
+        shuffle=False,  # the batches shuffle themselves
+        callbacks=_callbacks(model, config, epochs_done),
+    )
+
+
+def _fit_pairs(
+    model: keras.Model,
+    config: TrainConfig,
+    photos: Mapping[str, Sequence[Photo]],
+    epochs_done: int,
+) -> None:
+    run = config.run
+    history = read_history(run)[:epochs_done]
+    _trim_history(run, epochs_done)
+    validation = Validation(
+        model,
+        photos["validation"],
+        read_source_pairs(config.data, photos["validation"]),
+        config,
+        run / BEST,
+        [epoch["val_auc"] for epoch in history],
+    )
+    fit_pairs(model, config, photos, epochs_done, validation, _logging(run))
+
+
+def _logging(run: Path) -> list[keras.callbacks.Callback]:
+    return [
+        keras.callbacks.CSVLogger(run / HISTORY, append=True),
+        keras.callbacks.BackupAndRestore(
+            run / BACKUP, double_checkpoint=True, delete_checkpoint=False
+        ),
+    ]
+
+
+def _callbacks(
+    model: keras.Model, config: TrainConfig, epochs_done: int
+) -> list[keras.callbacks.Callback]:
+    run = config.run
+    history = read_history(run)[:epochs_done]
+    _trim_history(run, epochs_done)
+    stop = keras.callbacks.EarlyStopping("val_auc", mode="max", patience=config.stop_patience)
+    plateau = keras.callbacks.ReduceLROnPlateau(
+        "val_loss", factor=config.plateau_factor, patience=config.plateau_patience, verbose=1
+    )
+    best = max((epoch["val_auc"] for epoch in history), default=None)
+    return [
+        CheckpointInner(
+            model, run / BEST, monitor="val_auc", mode="max", initial_value_threshold=best
+        ),
+        stop,
+        plateau,
+        *_logging(run),
+        Replay(history, [stop, plateau]),  # after what it replays was reset and restored
+    ]
+
+
+def _epochs_done(run: Path) -> int:
+    path = run / BACKUP / "training_metadata.json"
+    return json.loads(path.read_text())["epoch"] if path.is_file() else 0
+
+
+def _trim_history(run: Path, epochs: int) -> None:
+    """Drop the line of an epoch that was logged but not backed up."""
+    path = run / HISTORY
+    if path.is_file():
+        lines = path.read_text().splitlines(keepends=True)
+        with replaced_file(path) as partial:
+            partial.write_text("".join(lines[: epochs + 1] if epochs else []))
+
+
+def _class_weights(labels: np.ndarray) -> dict[int, float]:
+    classes = np.arange(len(LABELS))
+    weights = compute_class_weight("balanced", classes=classes, y=labels)
+    return dict(enumerate(weights.tolist()))
+
+
+def _finish(run: Path) -> None:
+    model = keras.models.load_model(run / BEST)
+    history = read_history(run)
+    plot_curves(history, run / CURVES)
+    for name in (LEGACY, FINAL):  # the second marks the run as finished
+        with replaced_file(run / name) as partial:
+            model.save(partial)
+    shutil.rmtree(run / BACKUP)  # only now: a run that is cut off before needs no epoch again
+    best = max(range(len(history)), key=lambda epoch: history[epoch]["val_auc"])
+    auc = history[best]["val_auc"]
+    log.info("%s: validation AUC %.3f in epoch %d of %d.", run / FINAL, auc, best + 1, len(history))

@@ -1,0 +1,254 @@
+"""Training on pairs: the losses, the rate, and what is measured after every epoch.
+
+The rate rises from 0 and falls back to 0 along a cosine. What a run is worth shows at its end: most
+of its rise comes late.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import cycle, islice
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from training.config import TrainConfig
+from training.data.rows import Photo, read_source_pairs
+from training.fit.network import EVIDENCE, JIT_COMPILE
+from training.fit.pairs import UNKNOWN, PairBatches, Variation, pair_batches
+from training.fit.photos import PhotoBatches
+from training.folders import replaced_file
+from training.measure.metrics import mean_auc, paired_ranking, source_aucs
+
+WARM_UP = 0.05  # of the steps: the rate rises from 0
+WEIGHT_DECAY = 0.02
+CLIP_NORM = 2.0  # of all gradients together
+
+
+def evidence_loss(masks, evidence):
+    """Return how badly evidence agrees with masks: the cross-entropy of its log-odds.
+
+    Where a photo has both, its changed places count together as much as its untouched ones, so that
+    a changed eye is not outweighed by the rest of the photo. Places whose truth is unknown do not
+    count.
+
+    Args:
+        masks: `[batch, rows, columns, 1]`, share of each place that was changed, or `UNKNOWN`.
+        evidence: log-odds of the same shape.
+
+    Returns:
+        The loss of each photo, `[batch]`.
+    """
+    ops = keras.ops
+    known = ops.cast(masks > UNKNOWN / 2, evidence.dtype)
+    changed = known * masks
+    untouched = known - changed
+    entropy = ops.softplus(evidence) - changed * evidence
+    places = (1, 2, 3)
+
+    def mean(weights):
+        return ops.sum(weights * entropy, places) / (ops.sum(weights, places) + 1e-6)
+
+    def has(weights):
+        return ops.cast(ops.sum(weights, places) > 0, evidence.dtype)
+
+    kinds = (changed, untouched)
+    total = sum(has(weights) * mean(weights) for weights in kinds)
+    return total / ops.maximum(sum(has(weights) for weights in kinds), 1)
+
+
+class Validation(keras.callbacks.Callback):
+    """Measures every source after each epoch, keeps the best network so far, and stops the training
+    where it has not become better for `stop_patience` epochs.
+
+    Adds to the epoch's figures `val_auc` (`training.measure.metrics.mean_auc`), that of each
+    source, `val_paired_ranking`, `val_loss` and `val_accuracy`. Where the optimizer averages the
+    weights, the averages are what is measured and kept.
+
+    Args:
+        model: the network that is kept, without what surrounds it in training.
+        photos: of the validation split.
+        pairs: positions of fakes and their originals.
+        config: of the run.
+        path: file to keep it in.
+        history: `val_auc` of the epochs of an earlier process.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        photos: Sequence[Photo],
+        pairs: Sequence[tuple[int, int]],
+        config: TrainConfig,
+        path: Path,
+        history: Sequence[float],
+    ) -> None:
+        super().__init__()
+        self._network, self._path = model, path
+        self._photos, self._pairs = photos, pairs
+        # Whole batches, which several devices can share.
+        filled = [*photos, *islice(cycle(photos), -len(photos) % config.batch_size)]
+        self._batches = PhotoBatches(
+            filled,
+            batch_size=config.batch_size,
+            input_size=config.input_size,
+            crop_margin=config.crop_margin,
+        )
+        self._history, self._patience = list(history), config.stop_patience
+        self._average = keras.callbacks.SwapEMAWeights() if config.weight_average else None
+
+    def set_model(self, model: keras.Model) -> None:
+        """Take the model that is trained."""
+        super().set_model(model)
+        if self._average:
+            self._average.set_model(model)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last epochs were none of them better than one before."""
+        return len(self._history) - np.argmax([-math.inf, *self._history]) >= max(1, self._patience)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Measure, and keep the network if it is the best so far."""
+        if self._average:  # these two put the averages in and take them out again
+            self._average.on_test_begin()
+        scores = self._network.predict(self._batches, verbose=0)[: len(self._photos), 1]
+        figures = validation_figures(self._photos, scores, self._pairs)
+        if figures["val_auc"] > max(self._history, default=-math.inf):
+            with replaced_file(self._path) as partial:
+                self._network.save(partial)
+        if self._average:
+            self._average.on_test_end()
+        self._history.append(figures["val_auc"])
+        if self.is_over:
+            self.model.stop_training = True
+        # By the names that a network with one output logs, so that curves show like beside like.
+        own = {
+            name: logs.get(f"probabilities_{name}", logs.get(name)) for name in ("accuracy", "loss")
+        }
+        logs.update(figures, total_loss=logs["loss"], **own)
+
+
+def validation_figures(
+    photos: Sequence[Photo], scores: np.ndarray, pairs: Sequence[tuple[int, int]]
+) -> dict[str, float]:
+    """Return the figures that `Validation` adds to an epoch's.
+
+    Args:
+        photos: of all sources.
+        scores: probabilities of fake `[photos]`.
+        pairs: positions of fakes and their originals.
+    """
+    truth = np.array([photo.is_fake for photo in photos], dtype=int)
+    sources = [photo.source for photo in photos]
+    by_source = {
+        f"val_auc_{name}": auc for name, auc in source_aucs(truth, scores, sources).items()
+    }
+    likely = np.where(truth, scores, 1 - scores).clip(1e-7)
+    figures = {
+        "val_auc": mean_auc(truth, scores, sources),
+        "val_loss": float(-np.log(likely).mean()),
+        "val_accuracy": float(np.mean((scores >= 0.5) == truth)),
+    }
+    if pairs:
+        weights = np.ones(len(photos))
+        figures["val_paired_ranking"] = paired_ranking(scores, pairs, weights)
+    return figures | (by_source if len(by_source) > 1 else {})
+
+
+def fit_pairs(
+    model: keras.Model,
+    config: TrainConfig,
+    photos: Mapping[str, Sequence[Photo]],
+    epochs_done: int,
+    validation: Validation,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> None:
+    """Train a network of `training.fit.network` on pairs.
+
+    Args:
+        model: the network.
+        config: of the run.
+        photos: of the splits `"train"` and `"validation"`.
+        epochs_done: by an earlier process.
+        validation: what measures it.
+        callbacks: what else is called.
+    """
+    if validation.is_over:  # an earlier process stopped there
+        return
+    batches = training_batches(config, photos["train"], epochs_done)
+    trainer = build_trainer(model, config, steps=config.epochs * len(batches))
+    # The validation comes first: what follows sees its figures.
+    trainer.fit(
+        batches, epochs=config.epochs, shuffle=False, callbacks=[validation, *callbacks], verbose=2
+    )
+
+
+def build_trainer(model: keras.Model, config: TrainConfig, steps: int) -> keras.Model:
+    """Return a network of `training.fit.network`, compiled with all that it learns from: labels and
+    masks.
+
+    Args:
+        model: the network, which the result shares its weights with.
+        config: of the run.
+        steps: of all epochs together.
+    """
+    outputs = {"probabilities": model.output}
+    losses = {
+        "probabilities": keras.losses.CategoricalCrossentropy(
+            label_smoothing=config.label_smoothing
+        )
+    }
+    weights = {"probabilities": 1.0}
+    if config.mask_weight:
+        outputs[EVIDENCE] = model.get_layer(EVIDENCE).output
+        losses[EVIDENCE], weights[EVIDENCE] = evidence_loss, config.mask_weight
+    trainer = keras.Model(model.input, outputs)
+    trainer.compile(
+        optimizer=_optimizer(config, steps),
+        loss=losses,
+        loss_weights=weights,
+        metrics={"probabilities": ["accuracy"]},
+        jit_compile=JIT_COMPILE,
+    )
+    return trainer
+
+
+def training_batches(
+    config: TrainConfig, photos: Sequence[Photo], first_epoch: int = 0
+) -> PairBatches:
+    """Return the batches that a run trains on.
+
+    Args:
+        config: of the run.
+        photos: of the training split.
+        first_epoch: epochs that an earlier process has trained.
+    """
+    names = ("rotation", "shift", "flip", "brightness", "channel_shift", "degrade")
+    shared = ("batch_size", "input_size", "epoch_photos", "composites", "erasing", "seed")
+    return pair_batches(
+        photos,
+        read_source_pairs(config.data, photos),
+        variation=Variation(**{name: getattr(config, name) for name in names}),
+        masks=config.mask_weight > 0,
+        first_epoch=first_epoch,
+        **{name: getattr(config, name) for name in shared},
+    )
+
+
+def _optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
+    warm_up = round(WARM_UP * steps)
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, steps - warm_up), warmup_target=config.learning_rate, warmup_steps=warm_up
+    )
+    optimizer = keras.optimizers.AdamW(
+        rate,
+        weight_decay=WEIGHT_DECAY,
+        global_clipnorm=CLIP_NORM,
+        use_ema=config.weight_average > 0,
+        ema_momentum=config.weight_average or 0.99,
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer

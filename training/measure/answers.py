@@ -1,0 +1,200 @@
+"""What the served detector says of photos, as they are and after what happens to them on their way:
+faces are found anew in each, as on the page."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from space.detector import Detector
+from space.faces import FaceFinder
+from space.photos import PhotoError, PhotoSource, open_photo
+from training.data.prepare import load_finder
+from training.data.rows import Photo
+from training.fit import degrade
+from training.run import FACE
+
+ORIGINAL = "as they are"
+NO_FACE, UNREADABLE, BETWEEN = "no_face", "unreadable", "between_thresholds"
+
+Change = Callable[[np.ndarray], np.ndarray]
+
+
+def limit_side(photo: np.ndarray, side: int) -> np.ndarray:
+    """Return the photo with a longer side of at most `side` px, as a platform shrinks it."""
+    factor = side / max(photo.shape[:2])
+    if factor >= 1:
+        return photo
+    return cv2.resize(photo, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+
+
+def halve(photo: np.ndarray) -> np.ndarray:
+    """Return the photo at half of its size."""
+    return cv2.resize(photo, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+
+
+def mirror(photo: np.ndarray) -> np.ndarray:
+    """Return the photo with left and right swapped."""
+    return np.ascontiguousarray(photo[:, ::-1])
+
+
+def shift(photo: np.ndarray) -> np.ndarray:
+    """Return the photo without its first row and column: all of it moves by one pixel."""
+    return np.ascontiguousarray(photo[1:, 1:])
+
+
+# Functions from and to a `uint8` array `[height, width, 3]`, RGB. What platforms do to a photo:
+CHANGES: dict[str, Change] = {
+    "JPEG quality 40": partial(degrade.jpeg, quality=40),
+    "at most 512 px": partial(limit_side, side=512),
+    "at most 256 px": partial(limit_side, side=256),
+    "screenshot": degrade.screenshot,
+}
+# What nobody would notice, and no verdict should:
+HARMLESS: dict[str, Change] = {
+    "JPEG quality 75": partial(degrade.jpeg, quality=75),
+    "half the size": halve,
+    "mirrored": mirror,
+    "5 % cropped": partial(degrade.crop_tighter, share=0.05),
+    "shifted by a pixel": shift,
+}
+
+
+class Answer(NamedTuple):
+    """What the detector says of a photo.
+
+    Attributes:
+        probability: of fake; of the whole photo where no face was found, NaN where it cannot be
+            read.
+        verdict: `"real"`, `"fake"` or `"inconclusive"`; that where no face was found, as the page
+            then judges nothing.
+        reason: why there is no verdict, `""` where there is one: `NO_FACE`, `UNREADABLE`,
+            `BETWEEN`, or what the detector gives.
+    """
+
+    probability: float
+    verdict: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the detector says of several photos; all arrays are `[photos]`.
+
+    Attributes:
+        probabilities: see `Answer`.
+        verdicts: the same.
+        reasons: the same.
+        changed: whether the photo was another one after the change.
+    """
+
+    probabilities: np.ndarray
+    verdicts: np.ndarray
+    reasons: np.ndarray
+    changed: np.ndarray
+
+    def of(self, members: np.ndarray) -> Answers:
+        """Return the answers about some of the photos, by their positions or a mask."""
+        return Answers(*(getattr(self, name)[members] for name in self.__dataclass_fields__))
+
+    @property
+    def has_face(self) -> np.ndarray:
+        """Whether a face was judged in each photo, `bool` `[photos]`."""
+        return ~np.isin(self.reasons, (NO_FACE, UNREADABLE))
+
+
+def ask(
+    detector: Detector,
+    photos: Sequence[Photo],
+    changes: Mapping[str, Change] | None = None,
+    *,
+    what: str = "photos",
+) -> dict[str, Answers]:
+    """Judge photos as they are, and again after each change.
+
+    Args:
+        detector: as it is served. One that judges whole photos looks for no faces.
+        photos: of a prepared folder, or of any other.
+        changes: by name.
+        what: the photos are, for the progress bar.
+
+    Returns:
+        The answers by the name of the change, `ORIGINAL` first.
+    """
+    judge = judge_with(detector, load_finder() if detector.config.framing == FACE else None)
+    work = partial(_ask_of, judge, changes or {})
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        jobs = [pool.submit(work, photo) for photo in photos]
+        try:
+            rows = [job.result() for job in tqdm(jobs, desc=f"Judging {what}", unit="photo")]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # or an interruption waits for the whole queue
+            raise
+    return {
+        name: Answers(
+            probabilities=np.array([row[name][0].probability for row in rows], dtype=float),
+            verdicts=np.array([row[name][0].verdict for row in rows]),
+            reasons=np.array([row[name][0].reason for row in rows]),
+            changed=np.array([row[name][1] for row in rows], dtype=bool),
+        )
+        for name in (ORIGINAL, *(changes or {}))
+    }
+
+
+def judge_with(detector: Detector, finder: FaceFinder | None) -> Callable[[PhotoSource], Answer]:
+    """Return what judges the largest face of a photo.
+
+    Args:
+        detector: the detector.
+        finder: finds the faces; `None` where the whole photo is judged.
+    """
+
+    def judge(photo: PhotoSource) -> Answer:
+        if finder is None:
+            return _answer(detector.predict(photo), None)
+        judgements = detector.judge(photo, finder)
+        if judgements:
+            first = judgements[0]
+            return _answer(first.prediction, getattr(first, "reason", None))
+        whole = detector.judge_whole(photo).prediction
+        return Answer(whole.probability, "inconclusive", NO_FACE)
+
+    return judge
+
+
+def _answer(prediction, reason: str | None) -> Answer:
+    undecided = BETWEEN if prediction.verdict == "inconclusive" else ""
+    return Answer(prediction.probability, prediction.verdict, reason or undecided)
+
+
+def _ask_of(
+    judge: Callable[[PhotoSource], Answer], changes: Mapping[str, Change], photo: Photo
+) -> dict[str, tuple[Answer, bool]]:
+    """Return the answers about a photo, and whether each change changed it."""
+    try:
+        original = judge(photo.path)
+        pixels = np.asarray(open_photo(photo.path)) if changes else None
+    except PhotoError:
+        nothing = Answer(float("nan"), "inconclusive", UNREADABLE)
+        return dict.fromkeys((ORIGINAL, *changes), (nothing, False))
+    found = {ORIGINAL: (original, False)}
+    for name, change in changes.items():
+        other = change(pixels)
+        # What is too small to be changed need not be judged twice.
+        found[name] = (original, False) if other is pixels else (_judge_changed(judge, other), True)
+    return found
+
+
+def _judge_changed(judge: Callable[[PhotoSource], Answer], photo: np.ndarray) -> Answer:
+    try:
+        return judge(photo)
+    except PhotoError:  # too small after the change, which was not before
+        return Answer(float("nan"), "inconclusive", UNREADABLE)

@@ -1,0 +1,1 @@
+"""Does anything but the edit give the labels away?"""

@@ -1,0 +1,301 @@
+"""Measure a run or an exported model on a split: `python -m training evaluate RUN_OR_MODEL`; with
+`--report` all that a careful reader asks of the exported model."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from space.contract import CONFIG_FILE, DetectorConfig
+from training.config import SPLITS
+from training.data.rows import Photo, read_all, read_report, read_source_pairs, read_split
+from training.data.splits import assign_folds
+from training.errors import UserError
+from training.folders import write_json
+from training.measure.answers import ORIGINAL
+from training.measure.figures import THRESHOLD, compute_metrics
+from training.measure.foreign import read_elsewhere
+from training.measure.metrics import SAMPLES
+from training.measure.rates import show_rate
+from training.measure.report import write_report
+from training.measure.scores import open_model, scores
+from training.measure.served import judge_split, served_figures
+from training.measure.tiers import TIERS
+from training.run import FACE, METRICS, Run, is_run
+
+EXPORT = "export"  # in a run, unless it was exported elsewhere
+FOLDS_FOLDER, FOLD_SCORES = "folds", "scores.json"  # in a run, and a file in that
+# Of a run, which brings no thresholds of its own.
+EVEN_THRESHOLDS = {"real": THRESHOLD, "fake": THRESHOLD}
+# What `detector.json` tells of a split, for the page.
+SUMMARY = ("photos", "roc_auc", "average_precision", "accuracy", "balanced_accuracy")
+SUMMARY += ("majority_baseline", "paired_ranking", "verdicts", "by_source", "by_difficulty")
+SUMMARY += ("confusion_matrix", "promises_broken")
+
+log = logging.getLogger(__name__)
+
+
+def evaluate(
+    model: str | Path,
+    data: Path,
+    split: str = "test",
+    output: Path | None = None,
+    *,
+    full: bool = False,
+    foreign: Sequence[str] = (),
+    bona_fide: Sequence[str] = (),
+    samples: int = SAMPLES,
+) -> dict:
+    """Write `metrics.json`, `report.md` and its plots, and return the figures.
+
+    Those of an exported model hold what `training.measure.served.served_figures` finds as well.
+
+    Args:
+        model: folder of a run (measured with Keras, uncalibrated), or a model folder or Hub
+            repository (measured with the code that serves it, faces found as on the page).
+        data: folder that `prepare` wrote.
+        split: `"train"`, `"validation"` or `"test"`.
+        output: folder for the files; that of the model where it is not given.
+        full: judge every photo again after what happens to photos on their way, and weigh the
+            model; `detector.json` of the model then tells the figures of this test split.
+        foreign: `NAME=FOLDER` of fakes of other kinds.
+        bona_fide: `NAME=FOLDER` of ordinary real photos.
+        samples: bootstrap samples of the intervals.
+
+    Raises:
+        UserError: there is no such model, or the data is not what it should be.
+    """
+    photos = read_split(data, split)
+    if output is None and not Path(model).is_dir():
+        raise UserError(f"{model} is not a folder: give --output for the figures.")
+    _warn_of_other_data(Path(model), data)
+    opened = open_model(model)
+    if isinstance(opened, Run):
+        if full or foreign or bona_fide:
+            raise UserError(
+                f"{model} is a run, which has no thresholds: export it and give its export for "
+                "--report, --foreign and --bona-fide."
+            )
+        judged = scores(opened, photos)
+        figures = _figures(data, split, photos, judged, EVEN_THRESHOLDS, samples)
+        figures["faces"] = opened.framing == FACE
+    else:
+        others = [photo for other in SPLITS if other != split for photo in read_split(data, other)]
+        elsewhere = read_elsewhere(foreign, bona_fide, others)
+        answers = judge_split(opened, photos, split, full=full)
+        original = answers[ORIGINAL]
+        judged = original.probabilities
+        thresholds, verdicts = opened.config.thresholds, original.verdicts
+        figures = _figures(data, split, photos, judged, thresholds, samples, verdicts)
+        figures["faces"] = opened.config.framing == FACE
+        figures |= served_figures(
+            model, opened, photos, answers, others, elsewhere, full=full, samples=samples
+        )
+    _write(figures, photos, judged, Path(output or model))
+    if full and split == "test" and (Path(model) / CONFIG_FILE).is_file():
+        _tell(Path(model), figures)
+    return figures
+
+
+def exported(model: str | Path) -> str | Path:
+    """Return the folder of the model that `--report` measures: the export of a run, and any other
+    as it is.
+
+    Raises:
+        UserError: the run was not exported.
+    """
+    if not is_run(Path(model)):
+        return model
+    export = Path(model) / EXPORT
+    if not (export / CONFIG_FILE).is_file():
+        raise UserError(f"{model} was not exported to {export}: run `export {model}` first.")
+    return export
+
+
+def summarise(figures: Mapping) -> dict:
+    """Return what `detector.json` tells of a split's figures: of the tiers their rates and
+    evidence, without sources and changes."""
+    summary = {name: figures[name] for name in SUMMARY if name in figures}
+    if "tiers" in figures:
+        summary["tiers"] = {
+            tier: {name: of[name] for name in of if name not in ("by_source", "changed")}
+            for tier, of in figures["tiers"].items()
+        }
+    return summary
+
+
+def _tell(folder: Path, figures: Mapping) -> None:
+    """Let a model's description tell the figures of the test split."""
+    config = DetectorConfig.load(folder)
+    kept = {key: value for key, value in config.metrics.get("test", {}).items() if key == "note"}
+    metrics = config.metrics | {"test": summarise(figures) | kept}
+    replace(config, metrics=metrics).save(folder)
+
+
+def evaluate_folds(
+    run: Path,
+    data: Path,
+    folds: int,
+    *,
+    backbone_weights: str | None = None,
+    output: Path | None = None,
+    samples: int = SAMPLES,
+) -> dict:
+    """Train with a run's settings once for each fold and measure the pooled out-of-fold scores.
+
+    The networks stay below `run/folds`, so that a second call goes on where the first stopped.
+    Their scores are calibrated, each on its fold's validation split, before they are pooled, and
+    kept for `read_fold_scores`.
+
+    Args:
+        run: folder of a run, whose settings are used.
+        data: the prepared folder that it was trained on; all of its photos are dealt anew.
+        folds: 2, 4, 5 or 10.
+        backbone_weights: needed again where the run was given a path.
+        output: folder for the files; `run/folds` where it is not given.
+        samples: bootstrap samples of the intervals.
+
+    Raises:
+        UserError: the run or the data is not what it should be.
+    """
+    photos = read_all(data)
+    strata, groups = [photo.stratum for photo in photos], [photo.group for photo in photos]
+    assigned = assign_folds(strata, groups, read_report(data)["seed"], folds)
+    judged = np.empty(len(photos))
+    for fold, split_of_photo in enumerate(assigned):
+        members = {
+            split: [
+                photo for photo, its in zip(photos, split_of_photo, strict=True) if its == split
+            ]
+            for split in SPLITS
+        }
+        log.info("Fold %d of %d.", fold + 1, folds)
+        folder = Path(run) / FOLDS_FOLDER / f"{fold + 1}-of-{folds}"
+        tested = np.array(split_of_photo) == "test"
+        judged[tested] = _fold_scores(Path(run), data, folder, members, backbone_weights)
+    by_name = dict(zip(_names(photos, data), judged.tolist(), strict=True))
+    path = Path(run) / FOLDS_FOLDER / FOLD_SCORES
+    write_json(path, {"folds": folds, "scores": by_name}, indent=0)
+    figures = _figures(data, f"{folds} folds", photos, judged, EVEN_THRESHOLDS, samples)
+    _write(figures, photos, judged, Path(output or Path(run) / FOLDS_FOLDER))
+    return figures
+
+
+def read_fold_scores(run: Path, data: Path, photos: Sequence[Photo]) -> tuple[int, np.ndarray]:
+    """Return what `evaluate_folds` left in a run: the number of folds, and the scores `[photos]`.
+
+    Raises:
+        UserError: there is nothing, or not of these photos.
+    """
+    path = Path(run) / FOLDS_FOLDER / FOLD_SCORES
+    advice = f"run `python -m training evaluate {run} --folds 5`"
+    if not path.is_file():
+        raise UserError(f"{path} is missing: {advice} first.")
+    stored = json.loads(path.read_text())
+    names = _names(photos, data)
+    if stored["scores"].keys() != set(names):
+        raise UserError(f"{path} is not of the photos of {data}: {advice} anew.")
+    return stored["folds"], np.array([stored["scores"][name] for name in names])
+
+
+def log_metrics(figures: dict, output: str | Path) -> None:
+    """Log the figures that say most, the majority baseline beside them."""
+    auc = figures["roc_auc"]
+    log.info(
+        "%s: %s AUC %.3f (95 %% interval %.3f to %.3f), accuracy %.3f (always naming the more "
+        "frequent label: %.3f).",
+        Path(output) / METRICS,
+        figures["split"],
+        auc["value"],
+        auc["low"],
+        auc["high"],
+        figures["accuracy"]["value"],
+        figures["majority_baseline"],
+    )
+    for tier, of in figures.get("tiers", {}).items():
+        log.info(
+            "Called fake, of the real photos, %s: %s.",
+            TIERS[tier],
+            show_rate(of["real_called_fake"]),
+        )
+    for sentence in figures.get("promises_broken", ()):
+        log.warning("%s", in_red(sentence))
+
+
+def in_red(text: str) -> str:
+    """Return a text in red for a terminal, and as it is for a file."""
+    return f"\033[31m{text}\033[0m" if sys.stderr.isatty() else text
+
+
+def _names(photos: Sequence[Photo], data: Path) -> list[str]:
+    return [photo.path.relative_to(data).as_posix() for photo in photos]
+
+
+def _warn_of_other_data(run: Path, data: Path) -> None:
+    if is_run(run) and Run.open(run).fingerprint != read_report(data)["fingerprint"]:
+        log.warning(
+            "%s is not the data that %s was trained on: it may have been trained on photos that it "
+            "is measured on now.",
+            data,
+            run,
+        )
+
+
+def _fold_scores(
+    run: Path,
+    data: Path,
+    folder: Path,
+    members: Mapping[str, Sequence[Photo]],
+    backbone_weights: str | None,
+) -> np.ndarray:
+    """Train a fold's network, unless it is there, and return its scores of the test photos."""
+    from training.fit.train import repeat_run
+    from training.measure.calibrate import calibrate
+
+    repeat_run(run, data, folder, members, backbone_weights)
+    validation = members["validation"]
+    judged = scores(Run.open(folder), [*validation, *members["test"]])
+    calibration = calibrate(
+        np.array([photo.is_fake for photo in validation], dtype=int),
+        judged[: len(validation)],
+        [photo.group for photo in validation],
+        [photo.source for photo in validation],
+    )
+    return np.array([calibration.apply(score) for score in judged[len(validation) :]])
+
+
+def _figures(
+    data: Path,
+    split: str,
+    photos: Sequence[Photo],
+    scores: np.ndarray,
+    thresholds: Mapping[str, float],
+    samples: int,
+    verdicts: np.ndarray | None = None,
+) -> dict:
+    """Return the figures of scores, and of which photos they are."""
+    pairs = read_source_pairs(data, photos)
+    return {
+        "split": split,
+        "data_fingerprint": read_report(data)["fingerprint"],
+        **compute_metrics(
+            photos,
+            scores,
+            thresholds=thresholds,
+            verdicts=verdicts,
+            pairs=pairs,
+            samples=samples,
+        ),
+    }
+
+
+def _write(figures: dict, photos: Sequence[Photo], scores: np.ndarray, output: Path) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    write_report(figures, photos, scores, output)
+    write_json(output / METRICS, figures)

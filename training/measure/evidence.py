@@ -1,0 +1,131 @@
+"""How much a probability of fake is worth as evidence.
+
+The probability assumes that half of the photos are fake. Odds at that prior are the likelihood
+ratio: how many times more probable such a score is for a fake than for a real photo. A reader
+multiplies it with odds of their own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.special import logit
+from sklearn.isotonic import IsotonicRegression
+
+from space.contract import STRENGTHS, strength_of_evidence
+from training.measure.metrics import estimate
+
+CLIP = 1e-6  # as in the calibration: no photo is evidence without bounds
+
+
+def log_likelihood_ratios(probabilities: np.ndarray) -> np.ndarray:
+    """Return log10 of the likelihood ratios, fake against real.
+
+    Args:
+        probabilities: of fake, at a prior of one half, any shape.
+    """
+    return logit(np.clip(probabilities, CLIP, 1 - CLIP)) / np.log(10)
+
+
+def cllr(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> float:
+    """Return the cost of the log-likelihood ratios in bits (Brümmer and du Preez 2006,
+    https://doi.org/10.1016/j.csl.2005.08.001): 0 for certainty that is right, 1 for saying nothing,
+    above 1 for evidence that misleads.
+
+    Args:
+        truth: labels `[photos]`, 1 = fake.
+        probabilities: of fake, at a prior of one half, `[photos]`.
+        weights: how often each photo counts, `[photos]`.
+
+    Returns:
+        NaN where the weights leave one label only.
+    """
+    clipped = np.clip(probabilities, CLIP, 1 - CLIP)
+    return _bits(truth, clipped, weights)
+
+
+def minimum_cllr(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> float:
+    """Return the `cllr` that the best calibration of these very photos would reach: what is left
+    to the ranking alone.
+
+    That calibration is the isotonic regression of the labels on the scores, found by pooling
+    adjacent violators, both labels counting as half.
+
+    Args:
+        truth: labels `[photos]`, 1 = fake.
+        scores: any scores that are higher for fake, `[photos]`.
+        weights: how often each photo counts, `[photos]`.
+
+    Returns:
+        NaN where the weights leave one label only.
+    """
+    drawn = weights > 0
+    truth, scores, weights = truth[drawn], scores[drawn], weights[drawn].astype(float)
+    if len(np.unique(truth)) < 2:
+        return float("nan")
+    totals = np.bincount(truth, weights)
+    fitted = IsotonicRegression(y_min=0, y_max=1).fit_transform(
+        scores, truth, sample_weight=weights / totals[truth]
+    )
+    return _bits(truth, fitted, weights)
+
+
+def evidence_figures(
+    truth: np.ndarray, probabilities: np.ndarray, groups: Sequence[str], *, samples: int
+) -> dict:
+    """Measure log-likelihood ratios.
+
+    Args:
+        truth: labels `[photos]`, 1 = fake.
+        probabilities: of fake, at a prior of one half, `[photos]`.
+        groups: the group of each photo.
+        samples: number of bootstrap samples.
+
+    Returns:
+        What JSON can hold: `cllr` and `minimum_cllr` with their intervals (`value`, `low`,
+        `high`), and `strengths`: for `real` and `fake` photos, how many have evidence of each
+        strength, by the words of `space.contract.STRENGTHS` and what it speaks for.
+    """
+
+    def statistics(weights: np.ndarray) -> dict[str, float]:
+        return {
+            "cllr": cllr(truth, probabilities, weights),
+            "minimum_cllr": minimum_cllr(truth, probabilities, weights),
+        }
+
+    return {
+        **estimate(statistics, groups, samples=samples),
+        "strengths": {
+            name: _count_strengths(probabilities[truth == label])
+            for label, name in enumerate(("real", "fake"))
+        },
+    }
+
+
+def strength_names() -> list[str]:
+    """Return all strengths of evidence, from the strongest for real to the strongest for fake."""
+    words = [word for _, word in STRENGTHS]
+    return [
+        *(f"{word} for real" for word in reversed(words[1:])),
+        words[0],
+        *(f"{word} for fake" for word in words[1:]),
+    ]
+
+
+def _count_strengths(probabilities: np.ndarray) -> dict[str, int]:
+    counts = Counter(strength_of_evidence(float(one)) for one in probabilities)
+    return {name: counts[name] for name in strength_names() if counts[name]}
+
+
+def _bits(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> float:
+    """Return the mean of both labels' log losses in bits."""
+    of_truth = np.where(truth == 1, probabilities, 1 - probabilities)
+    losses = []
+    for label in (0, 1):
+        own = (truth == label) & (weights > 0)
+        if not own.any():
+            return float("nan")
+        losses.append(np.average(-np.log2(of_truth[own]), weights=weights[own]))
+    return float(np.mean(losses))

@@ -1,0 +1,357 @@
+"""Does the heatmap point at what was changed: `python -m training explain-test MODEL`.
+
+The served heatmap is compared with where the fakes were changed (`training.fit.masks`), and so are
+maps that know nothing: a bump in the middle of the face, noise, and the heatmap of a network with
+random weights (a sanity check after Adebayo et al. 2018, https://arxiv.org/abs/1810.03292). A
+heatmap is worth showing where it beats the first.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+from tqdm import tqdm
+
+from space.contract import CONFIG_FILE
+from space.crops import crop_face
+from space.detector import Detector
+from space.photos import resize_square
+from training.data.rows import Photo, open_framed, read_report, read_split
+from training.errors import UserError
+from training.fit.masks import Target, find_targets, part_mask
+from training.fit.network import EVIDENCE, EVIDENCE_STEP, build_model
+from training.fit.photos import PhotoBatches
+from training.folders import replaced_file, write_json
+from training.measure.metrics import SAMPLES, estimate
+from training.measure.pointing import (
+    PRIOR,
+    SERVED,
+    STEPS,
+    centre_prior,
+    fading_curves,
+    localisation,
+    paint,
+)
+from training.measure.report import markdown_table, show
+from training.measure.scores import load_detector, margin_of
+from training.run import Run
+from training.ship.saliency import (
+    enlarge,
+    has_evidence,
+    with_alternatives,
+    with_heatmap,
+    with_shifts,
+)
+
+RESULTS, PLOT = "explanation.json", "explanation.png"
+SEED = 0
+CURVE_PHOTOS = 40  # drawn by lot; with eleven steps each they take most of the time
+TITLES = {
+    "grad_cam": "heatmap as served",
+    "centre": "centre of the face",
+    "random": "noise",
+    "random_weights": "heatmap, random weights",
+    "hires_cam": "HiResCAM at block7a",
+    "layer_cam": "LayerCAM at block7a",
+    "large_input": "heatmap, input twice as large (4 x the time)",
+    "shifts": "heatmap, 4 shifts interleaved (4 x the time)",
+}
+COLUMNS = {
+    "pointing": "pointing game",
+    "pointing_called_fake": "where called fake",
+    "lead_over_centre": "ahead of the centre",
+    "iou": "IoU",
+    "energy": "energy inside",
+}
+KINDS = {"pair": "differs from its original", "box": "boxes of replaced parts"}
+
+log = logging.getLogger(__name__)
+
+
+def explain_test(
+    model: Path,
+    data: Path,
+    splits: Sequence[str] = ("test",),
+    output: Path | None = None,
+    *,
+    run: Path | None = None,
+    samples: int = SAMPLES,
+) -> dict:
+    """Write `explanation.json` and `explanation.png`, log the table and return the results.
+
+    Args:
+        model: folder of an exported model.
+        data: folder that `prepare` wrote.
+        splits: whose fakes are used.
+        output: folder for the files; that of the model where it is not given.
+        run: folder of the finished run that the model was exported from; with it, maps that the
+            exported graph does not have are compared as well.
+        samples: bootstrap samples of the intervals.
+
+    Returns:
+        What JSON can hold; figures with their interval are dicts of `value`, `low`, `high`.
+        `masks[kind]`: photos, mean area and, where both are known, the overlap of boxes with what
+        was changed; `rejected_pairs` by reason; `empty_maps[map]`: share of maps that are zero
+        everywhere; `localisation[kind][map]`: see `localisation`; `curves[map]`: see
+        `training.measure.pointing.fading_curves`; `conclusion`, a sentence or two; `recommended`, a
+        map.
+
+    Raises:
+        UserError: there is no such model or run, or no fake whose changed region is known.
+    """
+    if not (Path(model) / CONFIG_FILE).is_file():
+        raise UserError(f"{model} holds no {CONFIG_FILE}: give the folder of an exported model.")
+    network = None if run is None else Run.open(run).network()
+    whole, rejected = _find_targets(data, splits)
+    detector = load_detector(model)
+    margin = margin_of(detector)
+    targets = [_framed(target, margin) for target in whole]
+    results = {
+        "model": detector.config.sha256,
+        "data_fingerprint": read_report(data)["fingerprint"],
+        "splits": list(splits),
+        "seed": SEED,
+        "bootstrap_samples": samples,
+        "faces": margin > 0,
+        "masks": _describe_masks(whole),
+        "rejected_pairs": rejected,
+        **_compare(detector, network, targets, margin, samples),
+    }
+    _write(results, Path(output or model))
+    log.info("%s\n%s", explanation_table(results), results["conclusion"])
+    return results
+
+
+def conclude(found: Mapping[str, Mapping]) -> dict[str, str]:
+    """Say whether the served heatmap beats the centre, and which map the graph should have.
+
+    Differences on the same photos decide, in the pointing game, and only where their whole interval
+    is above zero. Boxes count only where there are no pairs: they lie at mean places, which is what
+    the centre knows.
+
+    Args:
+        found: what `localisation` returned, by kind of mask.
+
+    Returns:
+        `conclusion`, a sentence or two, and `recommended`, the name of a map.
+    """
+    kind = next(kind for kind in KINDS if kind in found)
+    lead = found[kind][SERVED]["lead_over_centre"]
+    verb = "beats" if lead["low"] > 0 else "does not beat"
+    better = {
+        name: of["lead_over_served"]["value"]
+        for name, of in found[kind].items()
+        if name not in (PRIOR, "random", "random_weights") and of["lead_over_served"]["low"] > 0
+    }
+    recommended = max(better, key=better.get, default=SERVED)
+    text = (
+        f"The heatmap {verb} the centre of the face in the pointing game (masks: {KINDS[kind]}; "
+        f"lead {show(lead)})."
+    )
+    if recommended != SERVED:
+        text += f" {TITLES[recommended]} is better."
+    return {"conclusion": text, "recommended": recommended}
+
+
+def explanation_table(results: Mapping) -> str:
+    """Return what `explain_test` found as two Markdown tables."""
+    rows = [
+        (KINDS[kind], TITLES[name], *(show(of[figure]) for figure in COLUMNS))
+        for kind, by_map in results["localisation"].items()
+        for name, of in by_map.items()
+    ]
+    head = ("mask", "map", *COLUMNS.values())
+    curves = [
+        (TITLES[name], show(of["insertion_area"]), show(of["deletion_area"]))
+        for name, of in results["curves"].items()
+    ]
+    curves_head = ("map", "insertion (higher is better)", "deletion (lower is better)")
+    return f"{markdown_table(head, rows)}\n\n{markdown_table(curves_head, curves)}"
+
+
+def _find_targets(data: Path, splits: Sequence[str]) -> tuple[list[Target], dict[str, int]]:
+    photos = [photo for split in splits for photo in read_split(data, split)]
+    targets, rejected = find_targets(data, photos)
+    if not targets:
+        raise UserError(
+            f"No fake among the {' and '.join(splits)} photos of {data} has a known changed region:"
+            " prepare photos with their originals, or with parts in their names."
+        )
+    return targets, rejected
+
+
+def _framed(target: Target, margin: float) -> Target:
+    """Return a target whose mask is cropped as `open_framed` crops its photo."""
+    face = target.photo.found_face
+    if not margin or face is None:
+        return target
+    picture = Image.fromarray(target.mask).convert("RGB")
+    return replace(target, mask=np.asarray(crop_face(picture, face, margin))[..., 0] > 127)
+
+
+def _compare(
+    detector: Detector,
+    network: keras.Model | None,
+    targets: Sequence[Target],
+    margin: float,
+    samples: int,
+) -> dict:
+    """Return the part of the results that is about maps."""
+    fakes = [target.photo for target in targets]
+    served, called_fake = _served_maps(detector, fakes, margin)
+
+    def predict(network: keras.Model) -> dict[str, np.ndarray]:
+        return _predict(network, fakes, margin)
+
+    maps = _maps(served, network, predict, detector.config.input_size)
+    found = {
+        kind: localisation(targets, maps, called_fake, kind, samples)
+        for kind in KINDS
+        if any(target.kind == kind for target in targets)
+    }
+    empty = {name: [one.max() <= 0 for one in of_map] for name, of_map in maps.items()}
+    return {
+        "empty_maps": {name: float(np.mean(of_map)) for name, of_map in empty.items()},
+        "localisation": found,
+        "curves": _all_curves(detector, targets, maps, margin, samples),
+        **conclude(found),
+    }
+
+
+def _served_maps(
+    detector: Detector, photos: Sequence[Photo], margin: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return heatmaps `[photos, rows, columns]` and which photos were called fake `[photos]`."""
+    progress = tqdm(photos, desc="Explaining", unit="photo")
+    predictions = [detector.predict(open_framed(photo, margin)) for photo in progress]
+    heatmaps = np.stack([prediction.heatmap for prediction in predictions])
+    return heatmaps, np.array([prediction.verdict == "fake" for prediction in predictions])
+
+
+def _maps(
+    served: np.ndarray,
+    network: keras.Model | None,
+    predict: Callable[[keras.Model], dict[str, np.ndarray]],
+    side: int,
+) -> dict[str, np.ndarray]:
+    """Return all maps of the photos `[photos, rows, columns]` by name."""
+    prior = centre_prior()
+    maps = {
+        "grad_cam": served,
+        "centre": np.broadcast_to(prior, (len(served), *prior.shape)),
+        "random": np.random.default_rng(SEED).random(served.shape),
+        "random_weights": predict(with_heatmap(_random_network(side, served.shape[1])))["heatmap"],
+    }
+    if network is None:
+        return maps
+    maps["shifts"] = predict(with_shifts(network))["heatmap"]
+    if has_evidence(network):  # which is what it is at one size, and has no gradient to weigh
+        return maps
+    larger = predict(with_heatmap(enlarge(network)))["heatmap"]
+    return maps | predict(with_alternatives(network)) | {"large_input": larger}
+
+
+def _random_network(side: int, rows: int) -> keras.Model:
+    """Return a network with random weights whose heatmap has as many rows."""
+    keras.utils.set_random_seed(SEED)  # the backbone takes no seed of its own
+    head = EVIDENCE if rows == side // EVIDENCE_STEP else "pooled"
+    return build_model(
+        backbone_weights="none", trainable_layers=0, head=head, input_size=side, seed=SEED
+    )
+
+
+def _predict(network: keras.Model, photos: Sequence[Photo], margin: float) -> dict[str, np.ndarray]:
+    # On CPUs compiling takes TensorFlow longer than the photos do.
+    network.jit_compile = keras.config.backend() != "tensorflow"
+    batches = PhotoBatches(
+        photos, batch_size=16, input_size=network.input_shape[1], crop_margin=margin
+    )
+    return network.predict(batches)
+
+
+def _describe_masks(targets: Sequence[Target]) -> dict[str, dict]:
+    described = {}
+    for kind in KINDS:
+        masks = [target.mask for target in targets if target.kind == kind]
+        if masks:
+            area = float(np.mean([mask.mean() for mask in masks]))
+            described[kind] = {"photos": len(masks), "mean_area": area}
+    # How far boxes can be trusted shows where the truth is known.
+    both = [
+        (target.mask, part_mask(target.photo, len(target.mask)))
+        for target in targets
+        if target.kind == "pair"
+    ]
+    agreement = [(mask & box).sum() / (mask | box).sum() for mask, box in both if box is not None]
+    if agreement:
+        described["pair"]["iou_of_boxes"] = float(np.mean(agreement))
+    return described
+
+
+def _all_curves(
+    detector: Detector,
+    targets: Sequence[Target],
+    maps: Mapping[str, Sequence[np.ndarray]],
+    margin: float,
+    samples: int,
+) -> dict[str, dict]:
+    """Return mean curves and the areas under them, with intervals, by map."""
+    rng = np.random.default_rng(SEED)
+    chosen = rng.permutation(len(targets))[:CURVE_PHOTOS]
+    groups = [targets[index].photo.group for index in chosen]
+    side = detector.config.input_size
+    found: dict[str, list] = {name: [] for name in maps}
+    for index in tqdm(chosen, desc="Inserting and deleting", unit="photo"):
+        photo = np.asarray(resize_square(open_framed(targets[index].photo, margin), side))
+        for name in maps:
+            curves = fading_curves(
+                lambda pixels: detector.predict(pixels).probability,
+                photo,
+                paint(maps[name][index], side),
+                rng,
+            )
+            found[name].append(curves)
+    return {name: _areas(np.array(curves), groups, samples) for name, curves in found.items()}
+
+
+def _areas(curves: np.ndarray, groups: Sequence[str], samples: int) -> dict:
+    """Describe curves `[photos, insertion and deletion, steps]`."""
+    areas = np.trapezoid(curves, dx=1 / STEPS, axis=2)
+
+    def statistics(weights: np.ndarray) -> dict[str, float]:
+        insertion, deletion = np.average(areas, axis=0, weights=weights)
+        return {"insertion_area": float(insertion), "deletion_area": float(deletion)}
+
+    insertion, deletion = curves.mean(axis=0).tolist()
+    return {
+        "photos": len(curves),
+        "insertion": insertion,
+        "deletion": deletion,
+        **estimate(statistics, groups, samples=samples),
+    }
+
+
+def _write(results: Mapping, output: Path) -> None:
+    with replaced_file(output / PLOT) as partial:
+        _plot(results["curves"], partial)
+    write_json(output / RESULTS, results)
+
+
+def _plot(curves: Mapping[str, Mapping], path: Path) -> None:
+    figure = Figure(figsize=(10, 4.6), layout="constrained")
+    shares = np.linspace(0, 1, STEPS + 1)
+    for axes, way in zip(figure.subplots(1, 2), ("insertion", "deletion"), strict=True):
+        for name, of in curves.items():
+            axes.plot(shares, of[way], label=TITLES[name], linewidth=2 if name == SERVED else 1)
+        axes.set(xlabel="share of pixels, most salient first", ylabel="probability of fake")
+        axes.set_title(way)
+        axes.grid(alpha=0.3)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.savefig(path, dpi=120)

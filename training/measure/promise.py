@@ -1,0 +1,34 @@
+"""What the thresholds promise, and whether the test photos keep it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from training.measure.calibrate import MAX_FAKE_CALLED_REAL, MAX_REAL_CALLED_FAKE
+from training.measure.tiers import TIERS, UNSEEN
+
+PROMISED = {
+    "real_called_fake": (MAX_REAL_CALLED_FAKE, "real photos called fake"),
+    "fake_called_real": (MAX_FAKE_CALLED_REAL, "fakes called real"),
+}
+
+
+def broken_promises(tiers: Mapping[str, Mapping]) -> list[str]:
+    """Return a sentence for each source whose share of mistakes lies above what the thresholds
+    promise by more than chance: the exact lower bound does.
+
+    Args:
+        tiers: what `training.measure.tiers.tier_figures` found. Nothing was promised about fakes of
+        kinds
+            that the model never saw.
+    """
+    return [
+        f"{source}: {of['hits']} of {of['photos']} {what} (at least {100 * of['low']:.1f} %), "
+        f"where {100 * limit:.0f} % were promised."
+        for tier in TIERS
+        for source, figures in tiers.get(tier, {}).get("by_source", {}).items()
+        for name, (limit, what) in PROMISED.items()
+        if (of := figures[name])["photos"]
+        and of["low"] > limit
+        and not (tier == UNSEEN and name == "fake_called_real")
+    ]

@@ -1,0 +1,323 @@
+"""Measure how a model takes what happens to photos: `python -m training stress MODEL`.
+
+Each photo of a split is judged as it is, and again after compression, resizing, blur, noise,
+another light, a screenshot and another crop. Nothing is trained: the strengths are fixed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from space.judgements import Prediction
+from space.photos import open_photo
+from training.data.rows import LABELS, Photo, read_report, read_split
+from training.data.sources import lookup
+from training.errors import UserError
+from training.fit import degrade
+from training.folders import write_json
+from training.measure.figures import check_measurable
+from training.measure.metrics import SAMPLES, estimate, weighted_auc
+from training.measure.report import ROBUSTNESS, markdown_table, show
+from training.measure.scores import judge_as_served, load_detector
+from training.run import FACE
+
+RESULTS, PLOT = "stress.json", ROBUSTNESS
+CLEAN = "clean"
+SEED = 0  # of the noise
+SHARES = {
+    "real_called_fake": "real called fake",
+    "fake_called_fake": "fakes called fake",
+    "inconclusive": "inconclusive",
+    "verdict_changed": "verdict changed",
+    "verdict_reversed": "real and fake swapped",
+}
+# What a panel of the plot shows: figure, marker, its size (two of them where one often covers the
+# other), and a colour that colour-blind people can tell from the others (Okabe and Ito,
+# https://jfly.uni-koeln.de/color/).
+PANELS = {
+    "share of these photos": (
+        ("fake_called_fake", "o", 6, "#0072B2"),
+        ("real_called_fake", "s", 6, "#D55E00"),
+        ("inconclusive", "D", 6, "#999999"),
+    ),
+    "share of verdicts unlike clean": (
+        ("verdict_changed", "o", 9, "#CC79A7"),
+        ("verdict_reversed", "s", 4, "#000000"),
+    ),
+}
+
+Change = Callable[[np.ndarray], np.ndarray]
+
+log = logging.getLogger(__name__)
+
+
+def stress(
+    model: str | Path,
+    data: Path,
+    split: str = "test",
+    output: Path | None = None,
+    *,
+    samples: int = SAMPLES,
+) -> dict:
+    """Write `stress.json` and `stress.png`, log the table, and return the figures.
+
+    Args:
+        model: folder of an exported model, or a Hub repository.
+        data: folder that `prepare` wrote.
+        split: `"train"`, `"validation"` or `"test"`.
+        output: folder for the files; that of the model where it is not given.
+        samples: bootstrap samples of the intervals.
+
+    Returns:
+        What JSON can hold: what was measured on what, and under `conditions` by name the figures of
+        each, with their intervals (`value`, `low`, `high`): `roc_auc`; `auc_change`, the difference
+        to the photos as they are, on the same bootstrap samples; and the shares
+        `real_called_fake` (of the real photos), `fake_called_fake` (of the fakes), `inconclusive`,
+        `verdict_changed` and `verdict_reversed` (from real to fake or back), the last three of all
+        photos; and `by_source`, the same `roc_auc` and `auc_change` of the photos of one source
+        alone, for each that has both labels.
+
+    Raises:
+        UserError: there is no such model, the data is not what it should be, one label is missing,
+            or there are fewer than 20 photos.
+    """
+    photos = read_split(data, split)
+    check_measurable(photos)
+    if output is None and not Path(model).is_dir():
+        raise UserError(f"{model} is not a folder: give --output for the figures.")
+    detector = load_detector(model)
+    scores, verdicts = _judge(judge_as_served(detector), photos, split)
+    results = {
+        "model": detector.name,
+        "sha256": detector.config.sha256,
+        "thresholds": dict(detector.config.thresholds),
+        "split": split,
+        "faces": detector.config.framing == FACE,
+        "data_fingerprint": read_report(data)["fingerprint"],
+        "photos": len(photos),
+        "fakes": sum(photo.is_fake for photo in photos),
+        "seed": SEED,
+        "bootstrap_samples": samples,
+        "conditions": _figures(photos, scores, verdicts, samples),
+    }
+    _write(results, Path(output or model))
+    return results
+
+
+def conditions(index: int = 0) -> dict[str, Change]:
+    """Return what is done to a photo, by name, the photo as it is first.
+
+    Args:
+        index: the photo's position, so that each has noise of its own.
+
+    Returns:
+        Functions from and to a `uint8` array `[height, width, 3]`, RGB. Pixels are those of the
+        prepared photo.
+    """
+
+    def grain(photo: np.ndarray, sigma: float) -> np.ndarray:
+        return degrade.noise(photo, sigma, np.random.default_rng([SEED, index]))
+
+    return {
+        CLEAN: np.copy,
+        **{f"JPEG quality {q}": partial(degrade.jpeg, quality=q) for q in (95, 75, 50, 30)},
+        **{f"{side} px and back": partial(degrade.shrink, side=side) for side in (160, 112, 64)},
+        **{f"blur, {sigma} px": partial(degrade.blur, sigma=sigma) for sigma in (1, 2)},
+        **{f"noise, {sigma} levels": partial(grain, sigma=sigma) for sigma in (5, 15)},
+        "darker, x 0.6": partial(degrade.brighten, factor=0.6),
+        "brighter, x 1.4": partial(degrade.brighten, factor=1.4),
+        "warm light": partial(degrade.colour_cast, warmth=0.15),
+        "cold light": partial(degrade.colour_cast, warmth=-0.15),
+        "screenshot": degrade.screenshot,
+        "crop 10 % tighter": partial(degrade.crop_tighter, share=0.1),
+        "crop 10 % looser": partial(degrade.crop_looser, share=0.1),
+    }
+
+
+def stress_table(results: Mapping) -> str:
+    """Return what `stress` found as a Markdown table, a row for each condition."""
+    head = ("condition", "ROC AUC (95 % interval)", "AUC against clean", *SHARES.values())
+    rows = [
+        (
+            name,
+            show(of["roc_auc"]),
+            "" if name == CLEAN else show_change(of["auc_change"]),
+            *(f"{100 * of[share]['value']:.1f} %" for share in SHARES),
+        )
+        for name, of in results["conditions"].items()
+    ]
+    return markdown_table(head, rows)
+
+
+def stress_sources_table(results: Mapping) -> str:
+    """Return the AUC of each source, and its difference to clean photos, as a Markdown table with a
+    row for each condition; empty where all photos are of one source."""
+    # Results from before there were several sources know none.
+    by_source = {name: of.get("by_source", {}) for name, of in results["conditions"].items()}
+    if len(by_source[CLEAN]) < 2:
+        return ""
+    head = ("AUC (difference)", *(lookup(source).title for source in by_source[CLEAN]))
+    rows = [
+        (
+            name,
+            *(
+                f"{of['roc_auc']['value']:.3f}"
+                + ("" if name == CLEAN else f" ({of['auc_change']['value']:+.3f})")
+                for of in sources.values()
+            ),
+        )
+        for name, sources in by_source.items()
+    ]
+    return markdown_table(head, rows)
+
+
+def plot_stress(results: Mapping, path: Path) -> None:
+    """Plot AUC and shares of verdicts of what `stress` found, a line for each condition.
+
+    Args:
+        results: what `stress` returns.
+        path: PNG file to write.
+    """
+    names, figures = zip(*results["conditions"].items(), strict=True)
+    figure = Figure(figsize=(12, 1.8 + 0.3 * len(names)), layout="constrained")
+    auc_axes, *share_axes = figure.subplots(1, 3, sharey=True)
+    _plot_auc(auc_axes, [of["roc_auc"] for of in figures])
+    for axes, (title, series) in zip(share_axes, PANELS.items(), strict=True):
+        for name, marker, size, colour in series:
+            values = [of[name]["value"] for of in figures]
+            style = {"color": colour, "markersize": size, "label": SHARES[name]}
+            axes.plot(values, range(len(names)), marker, **style)
+        axes.set(xlabel=title, xlim=(-0.02, max(0.5, axes.get_xlim()[1])))
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(series), fontsize=8)
+    for axes in (auc_axes, *share_axes):
+        axes.grid(alpha=0.3)
+    auc_axes.set_yticks(range(len(names)), names)
+    auc_axes.set_ylim(len(names) - 0.5, -0.5)  # the first on top
+    figure.savefig(path, dpi=120)
+
+
+def _judge(
+    predict: Callable[[np.ndarray], Prediction], photos: Sequence[Photo], split: str
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return probabilities of fake and verdicts, each `[photos]`, by condition."""
+    predictions = {name: [] for name in conditions()}
+    progress = tqdm(photos, desc=f"Judging {split}, changed", unit="photo")
+    for index, photo in enumerate(progress):
+        pixels = np.asarray(open_photo(photo.path))
+        for name, change in conditions(index).items():
+            predictions[name].append(predict(change(pixels)))
+    scores = {name: np.array([p.probability for p in of]) for name, of in predictions.items()}
+    verdicts = {name: np.array([p.verdict for p in of]) for name, of in predictions.items()}
+    return scores, verdicts
+
+
+def _figures(
+    photos: Sequence[Photo],
+    scores: Mapping[str, np.ndarray],
+    verdicts: Mapping[str, np.ndarray],
+    samples: int,
+) -> dict[str, dict]:
+    """Return the figures with their intervals by condition."""
+    truth = np.array([photo.is_fake for photo in photos], dtype=int)
+    groups = [photo.group for photo in photos]
+    clean_auc = weighted_auc(truth, scores[CLEAN])
+    figures = {}
+    for name in tqdm(scores, desc="Computing intervals", unit="condition"):
+        auc = weighted_auc(truth, scores[name])
+        shares = _shares(truth, verdicts[name], verdicts[CLEAN])
+
+        def statistics(weights: np.ndarray, auc=auc, shares=shares) -> dict[str, float]:
+            value = auc(weights)
+            return {
+                "roc_auc": value,
+                "auc_change": value - clean_auc(weights),
+                **{kind: _share(weights, *members) for kind, members in shares.items()},
+            }
+
+        figures[name] = estimate(statistics, groups, samples=samples)
+        figures[name]["by_source"] = _by_source(photos, scores[name], scores[CLEAN], samples)
+    return figures
+
+
+def _by_source(
+    photos: Sequence[Photo], scores: np.ndarray, clean: np.ndarray, samples: int
+) -> dict[str, dict]:
+    """Return AUC and its difference to clean by source, on the same bootstrap samples of its
+    groups."""
+    sources = np.array([photo.source for photo in photos])
+    found = {}
+    for source in sorted(set(sources.tolist())):
+        members = np.flatnonzero(sources == source)
+        own = [photos[index] for index in members]
+        if len({photo.label for photo in own}) == len(LABELS):
+            found[source] = _of_source(own, scores[members], clean[members], samples)
+    return found
+
+
+def _of_source(
+    photos: Sequence[Photo], scores: np.ndarray, clean: np.ndarray, samples: int
+) -> dict[str, dict]:
+    truth = np.array([photo.is_fake for photo in photos], dtype=int)
+    auc, clean_auc = weighted_auc(truth, scores), weighted_auc(truth, clean)
+
+    def statistics(weights: np.ndarray) -> dict[str, float]:
+        value = auc(weights)
+        return {"roc_auc": value, "auc_change": value - clean_auc(weights)}
+
+    return estimate(statistics, [photo.group for photo in photos], samples=samples)
+
+
+def _shares(
+    truth: np.ndarray, verdicts: np.ndarray, clean: np.ndarray
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return for each share which photos `[photos]` count, and of which photos."""
+    fake, everyone = verdicts == "fake", np.ones(len(truth), dtype=bool)
+    undecided, changed = verdicts == "inconclusive", verdicts != clean
+    return {
+        "real_called_fake": (fake, truth == 0),
+        "fake_called_fake": (fake, truth == 1),
+        "inconclusive": (undecided, everyone),
+        "verdict_changed": (changed, everyone),
+        "verdict_reversed": (changed & ~undecided & (clean != "inconclusive"), everyone),
+    }
+
+
+def _share(weights: np.ndarray, hits: np.ndarray, of: np.ndarray) -> float:
+    total = weights[of].sum()
+    return float(weights[hits & of].sum() / total) if total else float("nan")
+
+
+def show_change(change: Mapping[str, float]) -> str:
+    """Return a difference with its interval for a table."""
+    return f"{change['value']:+.3f} ({change['low']:+.3f} to {change['high']:+.3f})"
+
+
+def _plot_auc(axes, estimates: Sequence[Mapping[str, float]]) -> None:
+    """Plot AUCs with their intervals from top to bottom, a line down from the first."""
+    values, low, high = (
+        np.array([of[key] for of in estimates]) for key in ("value", "low", "high")
+    )
+    axes.axvline(values[0], linestyle="--", color="black", linewidth=1, label="clean")
+    axes.axvline(0.5, linestyle=":", color="black", linewidth=1, label="chance")
+    # A percentile interval of few samples need not hold the value.
+    spread = np.maximum([values - low, high - values], 0)
+    axes.errorbar(
+        values, range(len(values)), xerr=spread, fmt="o", capsize=3, color="#0072B2", label="AUC"
+    )
+    axes.set(xlabel="ROC AUC, 95 % interval")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, fontsize=8)
+
+
+def _write(results: Mapping, output: Path) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    plot_stress(results, output / PLOT)
+    write_json(output / RESULTS, results)
+    tables = filter(None, (stress_table(results), stress_sources_table(results)))
+    log.info("%s:\n%s", output / RESULTS, "\n\n".join(tables))

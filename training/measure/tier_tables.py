@@ -1,0 +1,163 @@
+"""Tables of what `training.measure.served.served_figures` found, for report, card and README."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from training.data.sources import lookup
+from training.measure.answers import BETWEEN, NO_FACE, ORIGINAL, UNREADABLE
+from training.measure.demographics import LEVEL
+from training.measure.evidence import strength_names
+from training.measure.markdown import markdown_table, show
+from training.measure.rates import show_rate
+from training.measure.tiers import TIERS
+
+REASONS = {
+    BETWEEN: "probability between the thresholds",
+    NO_FACE: "no face found",
+    UNREADABLE: "file not readable",
+    "cut": "face cut by the border",
+    "too_small": "face too small",
+    "too_dark": "face too dark",
+    "blurred": "face too blurred",
+}
+
+
+def accusations_table(figures: Mapping) -> str:
+    """Return how many real photos are called fake, by tier and source, as they are and after each
+    change, as a Markdown table; empty where it was not measured."""
+    return _changes_table(figures, "real_called_fake", "real photos called fake")
+
+
+def found_table(figures: Mapping) -> str:
+    """Return the same of fakes called fake."""
+    return _changes_table(figures, "fake_called_fake", "fakes called fake")
+
+
+def tiers_table(figures: Mapping) -> str:
+    """Return the main figures of each tier, a column each, as a Markdown table."""
+    tiers = figures.get("tiers", {})
+    if not tiers:
+        return ""
+    rates = {
+        "real_called_fake": "real photos called fake",
+        "fake_called_fake": "fakes called fake",
+        "fake_called_real": "fakes called real",
+        "abstained": "no verdict",
+    }
+    estimates = {
+        "roc_auc": "ROC AUC",
+        "equal_error_rate": "equal error rate",
+        "cllr": "cost of the likelihood ratios (Cllr), bits",
+        "minimum_cllr": "the same, calibrated on these photos (minimum Cllr)",
+    }
+    rows = [
+        (title, *(show_rate(of[name]) for of in tiers.values())) for name, title in rates.items()
+    ]
+    rows += [
+        (title, *(_shown(of, name) for of in tiers.values())) for name, title in estimates.items()
+    ]
+    return markdown_table(("figure (95 % bounds)", *(TIERS[tier] for tier in tiers)), rows)
+
+
+def strengths_table(figures: Mapping) -> str:
+    """Return how many photos of each tier and label have evidence of which strength as a Markdown
+    table; empty where it was not measured."""
+    columns = {
+        f"{label}, {TIERS[tier]}": counts
+        for tier, of in figures.get("tiers", {}).items()
+        for label, counts in of.get("strengths", {}).items()
+        if counts
+    }
+    rows = [
+        (name, *(counts.get(name, 0) for counts in columns.values()))
+        for name in strength_names()
+        if any(name in counts for counts in columns.values())
+    ]
+    return markdown_table(("evidence", *columns), rows) if rows else ""
+
+
+def reasons_sentences(figures: Mapping) -> str:
+    """Return why photos got no verdict, a sentence for each tier."""
+    return " ".join(
+        f"Of {of['abstained']['photos']} photos ({TIERS[tier]}) {of['abstained']['hits']} got no "
+        f"verdict{_listed(of['reasons'])}."
+        for tier, of in figures.get("tiers", {}).items()
+    )
+
+
+def stability_table(figures: Mapping) -> str:
+    """Return how verdicts move under harmless changes as a Markdown table; empty where it was not
+    measured."""
+    rows = [
+        (
+            name,
+            show_rate(of["flipped"]),
+            show_rate(of["reversed"]),
+            *("" if of[size] is None else f"{of[size]:.2f}" for size in ("median", "largest")),
+        )
+        for name, of in figures.get("stability", {}).items()
+    ]
+    head = ("change", "another verdict", "real and fake swapped")
+    head += ("median change of log10 LR", "largest")
+    return markdown_table(head, rows) if rows else ""
+
+
+def whom_table(figures: Mapping) -> str:
+    """Return mistakes on real photos by whom they show as a Markdown table; empty where nobody
+    knows."""
+    rows = [
+        (trait, value, show_rate(of["called_fake"]), show_rate(of["abstained"]))
+        for trait, told in figures.get("by_whom", {}).items()
+        for value, of in told["values"].items()
+    ]
+    return markdown_table(("by", "people", "called fake", "no verdict"), rows) if rows else ""
+
+
+def whom_sentences(figures: Mapping) -> str:
+    """Return what the tests of equality say, a sentence for each."""
+    outcomes = {"called_fake": "called fake", "abstained": "left without a verdict"}
+    sentences = [
+        f"By {trait}, real photos are {outcomes[name]} "
+        f"{'more often for some than for others' if of['corrected'] < LEVEL else 'about as often'} "
+        f"(p {of['corrected']:.3f} after Holm's correction)."
+        for trait, told in figures.get("by_whom", {}).items()
+        for name, of in told["tests"].items()
+    ]
+    if sentences and figures.get("by_whom_trained_on"):
+        sentences.append(
+            f"{figures['by_whom_trained_on']} of these photos were trained on, so that the shares "
+            "themselves are too good: only the differences count."
+        )
+    return " ".join(sentences)
+
+
+def _changes_table(figures: Mapping, name: str, title: str) -> str:
+    tiers = figures.get("tiers", {})
+    changes = list(next(iter(tiers.values()))["changed"]) if tiers else []
+    rows = [
+        (shown, show_rate(of[name]), *(_after(of["changed"][change], name) for change in changes))
+        for shown, of in _tiers_and_sources(tiers)
+        if of[name]["photos"]
+    ]
+    return markdown_table((title, ORIGINAL, *changes), rows) if rows else ""
+
+
+def _tiers_and_sources(tiers: Mapping) -> Iterator[tuple[str, Mapping]]:
+    for tier, of in tiers.items():
+        yield f"**{TIERS[tier]}**", of
+        for source, own in of["by_source"].items():
+            yield lookup(source).title, own
+
+
+def _after(changed: Mapping, name: str) -> str:
+    return show_rate(changed[name]) if changed["photos"] else "none is larger"
+
+
+def _shown(of: Mapping, name: str) -> str:
+    return show(of[name]) if name in of else "not defined"
+
+
+def _listed(reasons: Mapping[str, int]) -> str:
+    told = [f"{REASONS.get(reason, reason)} {number}" for reason, number in reasons.items()]
+    return f" ({', '.join(told)})" if told else ""

@@ -1,0 +1,1 @@
+"""Score every face of a collection of photos, however large."""

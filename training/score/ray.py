@@ -1,0 +1,169 @@
+"""Score a collection on a Ray cluster: `python -m training score INPUT --output OUT.parquet
+--engine ray [--address ADDRESS]`; needs `pip install "ray[data]"` here and on every node.
+
+The code travels with the job. Photos do not: every node opens them itself, by the same path or
+address. https://docs.ray.io/en/latest/data/batch_inference.html
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset
+
+from training.errors import UserError
+from training.score.inputs import CHUNK_PHOTOS, Chunk, Collection, Photo, find_collection
+from training.score.local import check_workers, count_rows, log_counts
+from training.score.parts import ROW_GROUP
+from training.score.rows import ScorerConfig, to_table
+from training.score.workers import ScorerProcess
+
+try:
+    import ray
+    import ray.data
+    from ray.exceptions import RayError
+except ImportError as error:
+    raise UserError(
+        f'--engine ray needs Ray ({error}): `pip install "ray[data]"`, here and on every node.'
+    ) from error
+
+PACKAGES = [str(Path(__file__).parents[2] / name) for name in ("training", "space")]
+
+
+def score_on_ray(
+    where: str,
+    output: Path,
+    *,
+    model: str | None = None,
+    split: str | None = None,
+    whole_picture: bool = False,
+    provenance: bool = False,
+    workers: int | None = None,
+    address: str | None = None,
+) -> None:
+    """Score a collection of files; the rows are in any order.
+
+    Work of a process or a node that dies is done again by another one (Ray Data restarts actors
+    without limit), and what the dead one did not hand over does not count, so that no row is lost
+    or doubled.
+
+    Args:
+        where: see `find_collection`; no dataset. Every node must be able to open the same paths.
+        output: name of a folder that is made for Parquet files, ending in `.parquet`, where every
+            node can write. It is there when all of them are.
+        model: see `score`; a folder must be on every node.
+        split: see `find_collection`; an input with one is a dataset.
+        whole_picture: see `score`.
+        provenance: see `score`.
+        workers: number of processes in the cluster, by default one a core.
+        address: of the cluster; by default that of `RAY_ADDRESS`, or else Ray is started here.
+
+    Raises:
+        UserError: the input, the model or the output are not what they should be, or the job
+            failed.
+    """
+    check_workers(workers)
+    if output.suffix != ".parquet":
+        raise UserError(f"--output {output} does not end in .parquet: Ray writes nothing else.")
+    if output.exists():
+        raise UserError(f"{output} exists already: remove it or give another --output.")
+    config = ScorerConfig.read(model, whole_picture=whole_picture, provenance=provenance)
+    collection = find_collection(where, split)
+    if not collection.in_files:
+        raise UserError(f"{where} is a dataset: --engine ray takes folders, globs and lists.")
+    start = time.monotonic()
+    try:
+        with _connected(address), _appearing(output) as folder:
+            _write_rows(collection, config, workers, folder)
+    except (RayError, ConnectionError) as error:
+        raise UserError(f"The job on Ray failed{_reason(error)}") from error
+    counts = _count(output) + Counter(photo=collection.total)
+    log_counts(output, config.judged, counts, counts, time.monotonic() - start)
+
+
+class RayScorer:
+    """What an actor of the cluster does: it looks after one scorer process."""
+
+    def __init__(self, config: ScorerConfig) -> None:
+        # Ray would score the batch of a photo that kills its process again and again.
+        self._process = ScorerProcess(config)
+        self._schema = config.schema
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """Return the rows of a batch of photos, given by their `name` and `source`."""
+        photos = [Photo(one["name"], one["source"]) for one in batch.to_pylist()]
+        return to_table(self._process.score(Chunk(0, photos)), self._schema)
+
+
+def _write_rows(
+    collection: Collection, config: ScorerConfig, workers: int | None, folder: Path
+) -> None:
+    photos = [{"name": name, "source": _everywhere(path)} for name, path in collection.photos()]
+    blocks = -(-len(photos) // CHUNK_PHOTOS)
+    cores = int(ray.cluster_resources().get("CPU", 1))
+    rows = ray.data.from_items(photos, override_num_blocks=blocks).map_batches(
+        RayScorer,
+        fn_constructor_args=(config,),
+        batch_size=CHUNK_PHOTOS,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=min(workers or cores, blocks)),
+        num_cpus=1,
+    )
+    # Writing needs no core of its own: the actors may have them all.
+    rows.write_parquet(str(folder), min_rows_per_file=ROW_GROUP, ray_remote_args={"num_cpus": 0})
+
+
+def _reason(error: Exception) -> str:
+    """Return the end of a sentence: our own error where one ended the job, of which Ray gives the
+    text alone."""
+    told = re.search(rf"^{UserError.__module__}\.UserError: (.+)$", str(error), re.MULTILINE)
+    if told:
+        return f": {told[1]}"
+    return f" ({type(error).__name__}): look at the messages above, then run it again."
+
+
+def _everywhere(path: str) -> str:
+    """Return a path for processes that run in another folder."""
+    return path if "://" in path else os.path.abspath(path)
+
+
+@contextmanager
+def _connected(address: str | None) -> Iterator[None]:
+    ray.init(
+        address=address,
+        runtime_env={"py_modules": PACKAGES},
+        logging_level="WARNING",
+        log_to_driver=False,
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _appearing(output: Path) -> Iterator[Path]:
+    """Yield a folder that gets its name when the block ends without an error."""
+    partial = output.absolute().with_name(f".{output.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        partial.rename(output)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _count(output: Path) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for batch in pyarrow.dataset.dataset(output, format="parquet").to_batches():
+        counts += count_rows(batch)
+    return counts

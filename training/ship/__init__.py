@@ -1,0 +1,1 @@
+"""From a run to a model folder, and to the Hub."""

@@ -1,0 +1,277 @@
+"""Convert a run to LiteRT: `python -m training export RUN`.
+
+One graph gives the probabilities and the heatmap. It is written in four numeric formats; what is
+not as good as Keras on the validation split is refused, and the fastest of the rest is what gets
+served. The others are kept beside it, for who needs another format.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from space.contract import MODEL_FILE, Calibration, DetectorConfig
+from space.detector import Detector
+from training.data.rows import CROP_MARGIN, LABELS, Photo, draw_inputs, read_report, read_split
+from training.data.sources import describe_training
+from training.errors import UserError
+from training.fit.train import package_versions
+from training.folders import check_replaceable, replaced_folder, write_json
+from training.measure.calibrate import bound, calibrate, choose_thresholds, describe_scores
+from training.measure.evaluate import evaluate, log_metrics, summarise
+from training.measure.metrics import SAMPLES, mean_auc
+from training.measure.scores import scores
+from training.run import EXPORT_REPORT, Run
+from training.ship.quantize import GraphQuantizer
+from training.ship.saliency import with_heatmap
+from training.ship.timing import time_in_turn
+
+VARIANTS = "variants"
+MAX_AUC_LOSS = 0.005  # on the validation split, mean over its sources, against Keras
+CALIBRATION_PHOTOS = 100
+NOTE = "The split is random: a test photo may share its source photo with a training photo."
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What was measured of one numeric format.
+
+    Attributes:
+        name: of the format.
+        megabytes: size of the file.
+        milliseconds: median time of one prediction on this machine, decoding left out.
+        mean_auc: mean over the sources of the ROC AUC on the validation split.
+        passed: whether that is good enough.
+    """
+
+    name: str
+    megabytes: float
+    milliseconds: float
+    mean_auc: float
+    passed: bool
+
+
+def export(run: Path, data: Path, output: Path, *, samples: int = SAMPLES) -> Path:
+    """Write a model folder that `space.detector.Detector` loads, and return it.
+
+    It holds `detector.tflite`, `detector.json`, the other formats in `variants/`,
+    `export_report.json` (all formats with their figures), and the figures of the served file on
+    the test split. The formats are compared on the faces that `prepare` found, as Keras sees them;
+    calibration, thresholds and figures are of faces found anew, as on the page. A run of whole
+    photos is measured on these.
+
+    Args:
+        run: folder of a finished run.
+        data: the prepared folder that it was trained on.
+        output: folder to write; an earlier export is replaced.
+        samples: bootstrap samples of the intervals.
+
+    Raises:
+        UserError: the run is not finished, the data is other than the run's, or no format passes.
+    """
+    check_replaceable(output, EXPORT_REPORT)
+    trained = Run.open(run)
+    trained.check_data(data)
+    photos = read_split(data, "validation")
+    keras_auc = _auc(photos, scores(trained, photos))
+    log.info("Keras: mean validation AUC %.4f.", keras_auc)
+    description = _description(trained, read_split(data, "train"))
+    with tempfile.TemporaryDirectory() as temporary:
+        folders, float_blocks = _write_variants(trained, data, description, Path(temporary))
+        variants = _measure(folders, photos, keras_auc)
+        chosen = choose_variant(variants, keras_auc)
+        report = {
+            "data_fingerprint": trained.fingerprint,
+            "keras_mean_validation_auc": keras_auc,
+            "variants": [asdict(variant) for variant in variants],
+            "int8_selective_keeps_in_float16": float_blocks,
+        }
+        contents = {folder.name: (folder / MODEL_FILE).read_bytes() for folder in folders}
+    with replaced_folder(output, EXPORT_REPORT) as folder:
+        _write_model(folder, contents.pop(chosen.name), chosen.name, description)
+        _write_others(folder / VARIANTS, contents)
+        _give_meaning(folder, photos)
+        figures = _measure_served(folder, data, samples)
+        write_json(folder / EXPORT_REPORT, report)
+    log_metrics(figures, output)
+    log.info("%s: %s, %.1f MB.", output / MODEL_FILE, chosen.name, chosen.megabytes)
+    return output
+
+
+def choose_variant(variants: list[Variant], keras_auc: float) -> Variant:
+    """Return the fastest format that passed and log why others were refused.
+
+    Raises:
+        UserError: none passed.
+    """
+    for variant in variants:
+        if not variant.passed:
+            log.info(
+                "%s is refused: mean validation AUC %.4f, more than %.3f below Keras' %.4f.",
+                variant.name,
+                variant.mean_auc,
+                MAX_AUC_LOSS,
+                keras_auc,
+            )
+    passed = [variant for variant in variants if variant.passed]
+    if not passed:
+        raise UserError("No format is as good as the Keras model: train longer or another model.")
+    return min(passed, key=lambda variant: variant.milliseconds)
+
+
+def export_graph(model: keras.Model) -> bytes:
+    """Return a Keras model with its heatmap as a float32 LiteRT graph for any number of photos."""
+    signature = keras.InputSpec(shape=(None, *model.input_shape[1:]), dtype="float32", name="image")
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / "float32.tflite"
+        with_heatmap(model).export(
+            path, format="litert", input_signature=[signature], verbose=False
+        )
+        return path.read_bytes()
+
+
+def _write_variants(
+    run: Run, data: Path, description: DetectorConfig, folder: Path
+) -> tuple[list[Path], list[str]]:
+    """Write a model folder for each format; return them, and what selective int8 kept in float."""
+    log.info("Converting to LiteRT; this takes a minute.")
+    graph = export_graph(run.network())
+    photos = draw_inputs(data, CALIBRATION_PHOTOS, description.input_size, run.margin)
+    quantizer = GraphQuantizer(graph, [photo[None] for photo in photos])
+    selective, float_blocks = quantizer.int8_selective()
+    contents = {
+        "float16": quantizer.float16(),
+        "dynamic-range": quantizer.dynamic_range(),
+        "int8": quantizer.int8(),
+        "int8-selective": selective,
+    }
+    for name, content in contents.items():
+        (folder / name).mkdir()
+        _write_model(folder / name, content, name, description)
+    return [folder / name for name in contents], float_blocks
+
+
+def _description(run: Run, photos: list[Photo]) -> DetectorConfig:
+    """Return the contract of a run trained on some photos, all but what only the model file
+    tells."""
+    packages = ("ai-edge-quantizer", "ai-edge-litert")
+    sources = sorted({photo.source for photo in photos})
+    return DetectorConfig(
+        labels=list(LABELS),
+        input_size=run.settings["input_size"],
+        crop_margin=run.margin or CROP_MARGIN,
+        thresholds={"real": 0.5, "fake": 0.5},
+        calibration=Calibration(),
+        metrics={},
+        sha256="",
+        variant="",
+        trained_on=describe_training(sources),
+        sources=sources,
+        framing=run.framing,
+        versions=package_versions() | {name: version(name) for name in packages},
+    )
+
+
+def _write_model(folder: Path, content: bytes, variant: str, description: DetectorConfig) -> None:
+    (folder / MODEL_FILE).write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    replace(description, sha256=digest, variant=variant).save(folder)
+
+
+def _write_others(folder: Path, contents: dict[str, bytes]) -> None:
+    folder.mkdir()
+    for name, content in contents.items():
+        (folder / f"{name}.tflite").write_bytes(content)
+
+
+def _measure(folders: list[Path], photos: list[Photo], keras_auc: float) -> list[Variant]:
+    """Run the formats on the validation split, with the code that will serve one of them."""
+    detectors = [Detector(folder) for folder in folders]
+    size = detectors[0].config.input_size
+    sample = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    times = time_in_turn([partial(detector.predict, sample) for detector in detectors])
+    aucs = [_auc(photos, scores(detector, photos)) for detector in detectors]
+    return [
+        Variant(
+            name=folder.name,
+            megabytes=(folder / MODEL_FILE).stat().st_size / 1e6,
+            milliseconds=milliseconds,
+            mean_auc=auc,
+            passed=auc >= keras_auc - MAX_AUC_LOSS,
+        )
+        for folder, milliseconds, auc in zip(folders, times, aucs, strict=True)
+    ]
+
+
+def _give_meaning(folder: Path, photos: list[Photo]) -> None:
+    """Calibrate the chosen file on the validation photos and choose its thresholds there."""
+    detector = Detector(folder)
+    judged = scores(detector, photos, as_served=True)
+    truth = np.array([photo.is_fake for photo in photos], dtype=int)
+    sources = [photo.source for photo in photos]
+    calibration = calibrate(truth, judged, [photo.group for photo in photos], sources)
+    probabilities = np.array([calibration.apply(score) for score in judged])
+    thresholds = choose_thresholds(truth, probabilities, sources)
+    replace(
+        detector.config,
+        calibration=calibration,
+        thresholds=thresholds,
+        score_bins=describe_scores(truth, probabilities, sources),
+    ).save(folder)
+    log.info(
+        "Calibration: %s. Fake from %.3f, real below %.3f.",
+        calibration.method,
+        thresholds["fake"],
+        thresholds["real"],
+    )
+    _log_mistakes(truth, probabilities, sources, thresholds)
+
+
+def _log_mistakes(
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    sources: Sequence[str],
+    thresholds: Mapping[str, float],
+) -> None:
+    """Log of each source how many real photos are called fake and fakes real, and the bounds."""
+    wrong = np.where(
+        truth == 0, probabilities >= thresholds["fake"], probabilities < thresholds["real"]
+    )
+    names = np.asarray(sources)
+    for name in np.unique(names):
+        for label, mistaken in enumerate(("real called fake", "fake called real")):
+            own = wrong[(names == name) & (truth == label)]
+            if len(own):
+                limit = 100 * bound(int(own.sum()), len(own))
+                log.info(
+                    "%s: %d of %d %s (up to %.1f %%).", name, own.sum(), len(own), mistaken, limit
+                )
+
+
+def _measure_served(folder: Path, data: Path, samples: int) -> dict:
+    """Measure the chosen file, write the figures into its description; return those of the test."""
+    detector = Detector(folder)
+    summary = {}
+    for split in ("validation", "test"):
+        figures = evaluate(folder, data, split, samples=samples)
+        summary[split] = summarise(figures)
+        if read_report(data)["group_by"] == "files":
+            summary[split]["note"] = NOTE
+    replace(detector.config, metrics=summary).save(folder)
+    return figures
+
+
+def _auc(photos: list[Photo], judged: np.ndarray) -> float:
+    truth = np.array([photo.is_fake for photo in photos], dtype=int)
+    return mean_auc(truth, judged, [photo.source for photo in photos])

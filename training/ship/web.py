@@ -1,0 +1,200 @@
+"""Make the page that judges in the visitor's own browser: `python -m training web OUT`.
+
+`OUT` holds files that any static host serves, for example `python -m http.server -d OUT`: the page
+from `space/browser/`, the runtime from npm by the lockfile there, the exported network, and YuNet
+as a LiteRT graph. Nothing of it asks another server for anything.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from space.contract import CONFIG_FILE, MODEL_FILE
+from space.detector import BUNDLED, Detector
+from space.faces import FaceFinderError
+from space.yunet import YuNet, fetch_yunet
+from training.errors import UserError
+from training.folders import check_replaceable, replaced_folder
+from training.measure.scores import load_detector
+from training.ship.yunet_graph import check_against_opencv, convert_yunet
+
+SPACE = BUNDLED.parent
+PAGE = SPACE / "browser"
+PAGE_FILES = ("*.html", "*.css", "*.js", "*.svg", "*.txt", "README.md")
+PACKAGES = ("package.json", "package-lock.json")
+FILE_LIST = "files.js"  # by which a page is known that this made
+RUNTIMES = ("litert_wasm_internal", "litert_wasm_compat_internal")  # with relaxed SIMD, and without
+LIBRARY, HELPERS = "@litertjs/core", "@litertjs/wasm-utils"
+EXAMPLES = SPACE / "examples"
+SELF_TEST = "portrait.jpg"
+ONE_PHOTO = 1  # in a batch: the browser's runtime takes no batch of any size
+# What the service worker stores when the page is opened first; it stores the rest when it is used,
+# as only one of the two runtimes is.
+SMALL_FILES = {".html", ".css", ".js", ".svg", ".json", ".jpg", ".txt"}
+
+log = logging.getLogger(__name__)
+
+
+def web(output: Path, *, model: Path | None = None, packages: Path | None = None) -> Path:
+    """Write the page's folder, and return it.
+
+    Args:
+        output: folder to write; an earlier page is replaced.
+        model: folder of an exported model; by default the bundled one.
+        packages: `node_modules` with the runtime; by default npm fetches it.
+
+    Raises:
+        UserError: `output` holds something else, the model or YuNet cannot be had, or npm fails.
+    """
+    check_replaceable(output, FILE_LIST)
+    model = model or BUNDLED
+    detector = load_detector(model)
+    faces = _find_yunet()
+    with replaced_folder(output, FILE_LIST) as folder:
+        for pattern in PAGE_FILES:
+            for path in PAGE.glob(pattern):
+                shutil.copyfile(path, folder / path.name)
+        shutil.copytree(EXAMPLES, folder / "examples")
+        _copy_runtime(folder / "litert", packages)
+        _write_networks(folder / "model", model, faces)
+        _write_self_test(folder, detector, faces)
+        megabytes = _write_list(folder)
+    log.info(
+        "%s: written. A visitor downloads %.1f MB, less where the host compresses text. To try it: "
+        "python -m http.server -d %s",
+        output,
+        megabytes,
+        output,
+    )
+    return output
+
+
+def install_packages(folder: Path, *, development: bool = False) -> Path:
+    """Let npm install what the lockfile names, and return its `node_modules`.
+
+    Args:
+        folder: to install into; `package.json` and the lockfile are copied there.
+        development: also what only types, lint and tests need.
+
+    Raises:
+        UserError: there is no npm, or it fails.
+    """
+    npm = shutil.which("npm")
+    if npm is None:
+        raise UserError("npm is not installed: install Node.js, which brings it.")
+    for name in PACKAGES:
+        shutil.copyfile(PAGE / name, folder / name)
+    command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    command += [] if development else ["--omit=dev"]
+    log.info("npm installs the runtime; this takes a few seconds.")
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if result.returncode:
+        lines = result.stderr.strip().splitlines() or ["no message"]
+        raise UserError(f"npm cannot install the page's packages ({lines[0]}): check the network.")
+    return folder / "node_modules"
+
+
+def with_batch_of_one(graph: bytes) -> bytes:
+    """Return a LiteRT graph for photos in any number as one for a single photo.
+
+    Args:
+        graph: content of a `.tflite` file whose signatures have -1 as their first number at most.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    content = bytearray(graph)
+    model = schema.Model.GetRootAsModel(content, 0)
+    for part in map(model.Subgraphs, range(model.SubgraphsLength())):
+        for tensor in map(part.Tensors, range(part.TensorsLength())):
+            if tensor.ShapeSignatureLength() and tensor.ShapeSignature(0) < 0:
+                tensor.ShapeSignatureAsNumpy()[0] = ONE_PHOTO  # a view of the content
+    return bytes(content)
+
+
+def _find_yunet() -> Path:
+    path = os.environ.get("FACE_DETECTOR")
+    if path:
+        return Path(path)
+    try:
+        return fetch_yunet()
+    except FaceFinderError as error:
+        raise UserError(str(error)) from error
+
+
+def _copy_runtime(folder: Path, packages: Path | None) -> None:
+    """Copy the runtime, its modules bound by relative names, as browsers resolve no others."""
+    with tempfile.TemporaryDirectory() as temporary:
+        packages = packages or install_packages(Path(temporary))
+        folder.mkdir()
+        library, helpers = packages / LIBRARY, packages / HELPERS
+        code = (library / "dist/index.js").read_text(encoding="utf-8")
+        bound = code.replace(f'"{HELPERS}"', '"./wasm-utils.js"')
+        if bound == code:
+            raise UserError(f"{library} imports no {HELPERS}: keep to the version of the lockfile.")
+        (folder / "core.js").write_text(_unmapped(bound), encoding="utf-8")
+        code = (helpers / "dist/index.js").read_text(encoding="utf-8")
+        (folder / "wasm-utils.js").write_text(_unmapped(code), encoding="utf-8")
+        for name in RUNTIMES:
+            shutil.copyfile(library / f"wasm/{name}.js", folder / f"{name}.js")
+            content = (library / f"wasm/{name}.wasm").read_bytes()
+            (folder / f"{name}.wasm.gz").write_bytes(gzip.compress(content, 9, mtime=0))
+
+
+def _unmapped(code: str) -> str:
+    """Return a module without the line that names its source map, which is not copied."""
+    lines = code.splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith("//# sourceMappingURL="))
+
+
+def _write_networks(folder: Path, model: Path, faces: Path) -> None:
+    folder.mkdir()
+    shutil.copyfile(model / CONFIG_FILE, folder / CONFIG_FILE)
+    (folder / MODEL_FILE).write_bytes(with_batch_of_one((model / MODEL_FILE).read_bytes()))
+    graph = convert_yunet(faces)
+    check_against_opencv(graph, faces)
+    (folder / "faces.tflite").write_bytes(graph.content)
+    (folder / "faces.json").write_text(json.dumps(graph.numbers), encoding="utf-8")
+
+
+def _write_self_test(folder: Path, detector: Detector, faces: Path) -> None:
+    """Write what Python says about the picture by which the page tests itself at its start."""
+    judgements = detector.judge(EXAMPLES / SELF_TEST, YuNet(faces, ""))
+    if len(judgements) != 1:
+        raise UserError(f"{faces} finds {len(judgements)} faces in {SELF_TEST}: name YuNet's file.")
+    (judgement,) = judgements
+    answer = {
+        "picture": f"./examples/{SELF_TEST}",
+        "box": judgement.face.box,
+        "probability": judgement.prediction.probability,
+    }
+    (folder / "model/selftest.json").write_text(json.dumps(answer), encoding="utf-8")
+
+
+def _write_list(folder: Path) -> float:
+    """Write which files the page has, and a version that changes with any of them; return how many
+    megabytes a visitor downloads."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    digest = hashlib.sha256()
+    for name, path in zip(names, paths, strict=True):
+        digest.update(f"{name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    used = [path for path in paths if not path.name.startswith(RUNTIMES[1])]  # one of the two
+    megabytes = round(sum(path.stat().st_size for path in used) / 1e6, 1)
+    names.append(FILE_LIST)
+    files = {
+        "version": digest.hexdigest()[:16],
+        "megabytes": megabytes,
+        "first": [name for name in names if Path(name).suffix in SMALL_FILES],
+        "later": [name for name in names if Path(name).suffix not in SMALL_FILES],
+    }
+    text = f"self.FILES = {json.dumps(files, indent=1)};\n"
+    (folder / FILE_LIST).write_text(text, encoding="utf-8")
+    return megabytes
