@@ -228,8 +228,7 @@ def _settings(config: TrainConfig) -> dict:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _description(config: TrainConfig, data: dict) -> dict:
@@ -246,8 +245,8 @@ def _read_photos(config: TrainConfig, split: str) -> list[Photo]:
     kept = [photo for photo in photos if photo.source != config.leave_out]
     if config.leave_out and len(kept) in (0, len(photos)):
         raise UserError(
-            f"--leave-out {config.leave_out} leaves {len(kept)} of {len(photos)} photos of the "
-            f"{split} split of {config.data}: give one of its several sources."
+            f"Without leave_out = {config.leave_out}, {len(kept)} of {len(photos)} photos of the "
+            f"{split} split of {config.data} are left: give one of its several sources."
         )
     return _share(kept, config) if split == "train" else kept
 
@@ -385,8 +384,7 @@ def _trim_history(run: Path, epochs: int) -> None:
 
 def _class_weights(labels: np.ndarray) -> dict[int, float]:
     classes = np.arange(len(LABELS))
-    weights = compute_class_weight("balanced", classes=classes, y=labels)
-    return dict(enumerate(weights.tolist()))
+    return dict(enumerate(compute_class_weight("balanced", classes=classes, y=labels).tolist()))
 
 
 def _finish(run: Path) -> None:
