@@ -68,7 +68,7 @@ def describe_parts(shares: dict[str, float]) -> str:
         return f"Most of the evidence for fake lies on {first}."
     if share + next_share >= MOST and next_share >= MUCH:
         return f"Most of the evidence for fake lies on {first} and {second}."
-    return f"The evidence for fake is spread out, with the largest part on {first}."
+    return "The evidence for fake is spread out over the face and what is around it."
 
 
 def _part_map(landmarks: np.ndarray) -> tuple[list[str], np.ndarray]:

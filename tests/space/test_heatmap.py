@@ -50,7 +50,7 @@ def test_parts_follow_the_landmarks():
 
 def test_words_follow_the_shares():
     even = {"the nose": 0.2, "the mouth": 0.2, "the chin": 0.15, "the cheeks": 0.45 / 3}
-    assert describe_parts(even).startswith("The evidence for fake is spread out, with the largest")
+    assert describe_parts(even).startswith("The evidence for fake is spread out over")
     two = {"the nose": 0.45, "the mouth": 0.4, "the chin": 0.15}
     assert describe_parts(two) == "Most of the evidence for fake lies on the nose and the mouth."
     nothing = heat_by_part(np.zeros((7, 7), np.float32), None)
