@@ -134,7 +134,8 @@ def _photo_tab(screens: Screens) -> list[tuple[gr.Button, Path]]:
                 show_label=False,
                 sources=["upload", "webcam", "clipboard"],
                 height=250,
-                placeholder="# Drop an image file here\nto upload",  # what screen readers are told,
+                # What gradio tells screen readers, so that both are told the same.
+                placeholder="# Drop an image file here\nto upload",
                 elem_id="photo-input",
             )
             gr.HTML(f'<p class="kept">{KEPT}</p>', apply_default_css=False)
