@@ -38,7 +38,8 @@ CONFIG = DetectorConfig(
 
 
 class Double:
-    """A detector for which brightness is the probability, and blue pictures show no face."""
+    """A detector for which brightness is the probability; blue pictures show no face, white ones a
+    blurred one."""
 
     config = CONFIG
 
@@ -46,8 +47,10 @@ class Double:
         pixels = np.asarray(open_photo(source))
         if pixels[..., 2].min() == 255 and pixels[..., 0].max() == 0:
             return []
-        reason = "blurred" if np.ptp(pixels) == 0 and pixels.max() > 240 else None
-        return [SimpleNamespace(prediction=self.predict(source), reason=reason)]
+        prediction, reason = self.predict(source), None
+        if pixels.min() > 240:
+            prediction.verdict, reason = "inconclusive", "blurred"
+        return [SimpleNamespace(prediction=prediction, reason=reason)]
 
     def judge_whole(self, source):
         return SimpleNamespace(prediction=self.predict(source))
@@ -80,7 +83,7 @@ def test_answers_have_verdicts_and_reasons(tmp_path):
     ]
     (tmp_path / "broken.png").write_bytes(b"no picture")
     found = ask(Double(), photos)[ORIGINAL]
-    assert found.verdicts.tolist() == ["real", *["inconclusive"] * 1, "fake", *["inconclusive"] * 3]
+    assert found.verdicts.tolist() == ["real", "inconclusive", "fake", *["inconclusive"] * 3]
     assert found.reasons.tolist() == ["", BETWEEN, "", NO_FACE, "blurred", UNREADABLE]
     assert found.probabilities[3] == pytest.approx(1 / 3)  # of the whole photo
     assert np.isnan(found.probabilities[5])

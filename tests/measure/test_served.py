@@ -55,6 +55,8 @@ def test_one_command_measures_all(model, data, tmp_path):
     shares = figures["verdicts"]
     assert trained["real_called_fake"]["value"] == shares["real_called_fake"]["value"]
     assert everyday["by_source"]["mine"]["reasons"]["unreadable"] == 1
+    assert not everyday["by_source"]["mine"]["trained_on"]
+    assert trained["by_source"]["archive"]["trained_on"]
     assert list(trained["changed"]) == list(training.measure.answers.CHANGES)
     assert list(figures["stability"]) == list(training.measure.answers.HARMLESS)
     assert set(figures["by_whom"]) == {"apparent age", "apparent sex"}  # one ethnicity alone
@@ -93,7 +95,7 @@ def test_broken_promises_are_loud(model, data, tmp_path, caplog):
     mine = tmp_path / "mine"
     mine.mkdir()
     for index in range(30):
-        draw_face(index, 64).point(lambda value: 255 - value // 9).save(mine / f"{index}.png")
+        draw_face(index, 64).point(lambda value: 240 - value // 9).save(mine / f"{index}.png")
     figures = evaluate(model, data, bona_fide=[f"mine={mine}"], samples=10)
     (sentence,) = [one for one in figures["promises_broken"] if one.startswith("mine: 30 of 30")]
     training.measure.evaluate.log_metrics(figures, model)

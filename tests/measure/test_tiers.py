@@ -116,6 +116,8 @@ def test_tables_lead_with_the_tier_and_then_its_sources(measured):
     assert tiers_table({"tiers": found}).splitlines()[2].startswith("| real photos called fake |")
     assert "moderate" not in strengths_table({"tiers": found})
     assert "| weak support for real | 1 | 1 | 1 |" in strengths_table({"tiers": found})
+    found[ORDINARY]["by_source"]["web"]["trained_on"] = True
+    assert "| faces of the open web; others trained on | " in accusations_table({"tiers": found})
     assert accusations_table({}) == tiers_table({}) == strengths_table({}) == ""
 
 

@@ -67,10 +67,11 @@ def served_figures(
         samples: bootstrap samples of the intervals.
 
     Returns:
-        What JSON can hold: `tiers` (see `training.measure.tiers.tier_figures`); `promises_broken`,
-        a sentence each; `by_whom` (see `training.measure.demographics.by_whom`) and
-        `by_whom_trained_on`, how many of its photos training saw; and, where `full`, `stability`,
-        `stability_photos` (how many) and `footprint`.
+        What JSON can hold: `tiers` (see `training.measure.tiers.tier_figures`; each source says by
+        `trained_on` whether training saw other photos of it); `promises_broken`, a sentence each;
+        `by_whom` (see `training.measure.demographics.by_whom`) and `by_whom_trained_on`, how
+        many of its photos training saw; and, where `full`, `stability`, `stability_photos` (how
+        many) and `footprint`.
 
     Raises:
         UserError: a folder's photos cannot be read, or show no faces.
@@ -81,6 +82,9 @@ def served_figures(
     tiers = assign_tiers(photos, others, detector.config.sources) + elsewhere.tiers
     joined = {name: _join(answers[name], foreign.get(name)) for name in answers}
     by_tier = tier_figures(everyone, tiers, joined, samples=samples)
+    for of in by_tier.values():
+        for source, own in of["by_source"].items():
+            own["trained_on"] = source in detector.config.sources
     shown = np.flatnonzero(np.isin(tiers, (ORDINARY, SEEN)))
     traits = _traits(photos, elsewhere)
     figures = {
@@ -94,7 +98,8 @@ def served_figures(
         "by_whom_trained_on": tiers.count(SEEN),
     }
     if full:
-        figures |= _stability(detector, everyone)
+        new = [photo for photo, tier in zip(everyone, tiers, strict=True) if tier != SEEN]
+        figures |= _stability(detector, new)
         figures["footprint"] = measure_footprint(model)
     return figures
 

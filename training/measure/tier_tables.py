@@ -10,7 +10,7 @@ from training.measure.demographics import LEVEL
 from training.measure.evidence import strength_names
 from training.measure.markdown import markdown_table, show
 from training.measure.rates import show_rate
-from training.measure.tiers import TIERS
+from training.measure.tiers import ORDINARY, TIERS
 
 REASONS = {
     BETWEEN: "probability between the thresholds",
@@ -147,7 +147,9 @@ def _tiers_and_sources(tiers: Mapping) -> Iterator[tuple[str, Mapping]]:
     for tier, of in tiers.items():
         yield f"**{TIERS[tier]}**", of
         for source, own in of["by_source"].items():
-            yield lookup(source).title, own
+            # Who reads “ordinary photos” takes them for photos of sets that it never saw.
+            known = tier == ORDINARY and own.get("trained_on")
+            yield lookup(source).title + ("; others trained on" if known else ""), own
 
 
 def _after(changed: Mapping, name: str) -> str:
