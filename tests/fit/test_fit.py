@@ -250,7 +250,7 @@ def test_start_weights_of_another_head_leave_no_run_behind(run, data, tmp_path):
 
 
 def test_photos_of_a_source_can_be_left_out(data):
-    with pytest.raises(UserError, match="leave_out = .* 0 of"):
+    with pytest.raises(UserError, match=r"leave_out = .* 0 of"):
         fit._read_photos(TrainConfig(data=data, leave_out="archive"), "train")
     with pytest.raises(UserError, match="give one of its several sources"):
         fit._read_photos(TrainConfig(data=data, leave_out="unknown"), "train")
