@@ -119,6 +119,18 @@ def _of_several(make: Callable[[Mapping], str], path: Path) -> Callable[[], str]
     return lambda: make(_read(path)) or ONE_SOURCE
 
 
+def _of_verb(make: Callable[[Mapping], str], name: str, verb: str) -> Callable[[], str]:
+    """Return what makes a table of a file that a verb leaves beside the bundled model."""
+
+    def table() -> str:
+        try:
+            return make(_read(MODEL / name)) or ONE_SOURCE
+        except UserError:
+            return f"Not measured of this model: run `python -m training {verb} space/model`."
+
+    return table
+
+
 def _of_report(make: Callable[[Mapping], str]) -> Callable[[], str]:
     return lambda: make(_read(MODEL / "metrics.json")) or NOT_MEASURED
 
@@ -144,15 +156,15 @@ TABLES: dict[str, Callable[[], str]] = {
     "verdicts": _of(verdicts_table, MODEL / "metrics.json"),
     "kinds": _of(kinds_table, MODEL / "metrics.json"),
     "sources": _of_several(sources_table, MODEL / "metrics.json"),
-    "stress": _of(stress_table, MODEL / "stress.json"),
-    "stress_sources": _of_several(stress_sources_table, MODEL / "stress.json"),
+    "stress": _of_verb(stress_table, "stress.json", "stress"),
+    "stress_sources": _of_verb(stress_sources_table, "stress.json", "stress"),
     "ablation": _of(comparison_table, RESULTS / "ablation.json"),
     "folds_sources": _of(comparison_table, RESULTS / "folds-sources.json"),
     "folds_default": _of(comparison_table, RESULTS / "folds-default.json"),
     "leave_out": _of(leave_out_table, RESULTS / "leave-out.json"),
     "leave_out_no_composites": _of(leave_out_table, RESULTS / "leave-out-no-composites.json"),
     "data_curve": _of(comparison_table, RESULTS / "data-curve.json"),
-    "explanation": _of(explanation_table, MODEL / "explanation.json"),
+    "explanation": _of_verb(explanation_table, "explanation.json", "explain-test"),
     "baselines": _of(baselines_table, RESULTS / "baselines.json"),
     "audit": _of(audit_table, RESULTS / "audit.json"),
     "audit_sources": _of(audit_table, RESULTS / "audit-sources.json"),
