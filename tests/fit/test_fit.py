@@ -39,6 +39,7 @@ def test_run_holds_what_it_should(run, data):
         "best_model.keras",
         "deepfake_cnn.keras",
         "deepfake_cnn.h5",
+        "data.txt",
         "history.csv",
         "curves.png",
         "config.json",

@@ -174,10 +174,10 @@ def test_fakes_without_real_photos_are_set_against_all(runs, data):
 
 
 @pytest.mark.usefixtures("one_label_sources")
-@pytest.mark.parametrize("source", ["t2i", "web"])
-def test_a_source_of_one_label_that_was_left_out(runs, data, source):
+@pytest.mark.parametrize("left_out", ["t2i", "web"])
+def test_a_source_of_one_label_that_was_left_out(runs, data, left_out):
     stored = json.loads((runs[3] / CONFIG).read_text())
-    stored["settings"]["leave_out"] = source
+    stored["settings"]["leave_out"] = left_out
     (runs[3] / CONFIG).write_text(json.dumps(stored))
     results = compare([runs[0], runs[3]], data, samples=20)
     rows = leave_out_table(results).splitlines()[2:]

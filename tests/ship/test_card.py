@@ -164,7 +164,7 @@ def test_false_accusations_come_before_all_other_figures(spread, export):
     assert f"\n\n{accusations_table(figures)}\n\n" in text
     assert f"\n\n{tiers_table(figures)}\n\n" in text
     assert text.index("### Real photos called fake") < text.index("| ROC AUC |")
-    assert "from 2 weak support; 10 moderate support; " in text
+    assert "2 weak support; 10 moderate support; " in text
     assert "assumes that 50 % of the photos are fake" in text
     assert "### Stability" not in text  # `export` does not measure it
     figures["promises_broken"] = ["mine: 9 of 30 real photos called fake."]
