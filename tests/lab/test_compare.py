@@ -181,7 +181,7 @@ def test_a_source_of_one_label_that_was_left_out(runs, data, left_out):
     (runs[3] / CONFIG).write_text(json.dumps(stored))
     results = compare([runs[0], runs[3]], data, samples=20)
     rows = leave_out_table(results).splitlines()[2:]
-    if source == "web":  # which has no fakes to find
+    if left_out == "web":  # which has no fakes to find
         assert "foreign" not in results["recipes"][1]
         assert rows == []
         return

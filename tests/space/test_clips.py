@@ -71,7 +71,7 @@ def test_interlaced_frames_are_deinterlaced(tmp_path):
     for number, (_, picture) in enumerate(pictures):  # at the time of their first field
         assert (
             np.abs(picture[::2].astype(int) - bar(number)[::2]).mean() < 6
-        )  # a comb would be off by 30 and more
+        )
 
 
 @pytest.mark.parametrize("options", [INTERLACED, FAST])
