@@ -18,9 +18,17 @@ from space.photos import open_photo
 from tests.drawing import draw_face, write_source
 from tests.serving import SPACE
 from training.config import SPLITS, PrepareConfig
+from training.data import dealing
 from training.data.kaggle import SourcePhoto
 from training.data.prepare import parse_name, prepare
-from training.data.rows import REPORT, features, read_report, read_source_pairs, read_split
+from training.data.rows import (
+    REPORT,
+    features,
+    open_framed,
+    read_report,
+    read_source_pairs,
+    read_split,
+)
 from training.errors import UserError
 
 
@@ -296,7 +304,7 @@ def test_splits_are_read_by_source_and_place(tmp_path, caplog):
         tmp_path, *rows, "train,absent,real/z.jpg,x", columns="split,source,file,note"
     )
     with caplog.at_level(logging.INFO):
-        given = module.read_given_splits(path, photos)
+        given = dealing.read_given_splits(path, photos)
     assert given == {photos[2]: "train", photos[1]: "test", photos[0]: "test"}
     assert "says the split of 3 of 4 photos" in caplog.text
 
@@ -319,22 +327,22 @@ def test_splits_are_read_by_source_and_place(tmp_path, caplog):
 )
 def test_a_wrong_line_of_the_splits_is_one_sentence(tmp_path, rows, message):
     with pytest.raises(UserError, match=message):
-        module.read_given_splits(write_splits(tmp_path, *rows), [found("real", "a")])
+        dealing.read_given_splits(write_splits(tmp_path, *rows), [found("real", "a")])
 
 
 def test_a_file_that_is_no_list_of_splits_is_one_sentence(tmp_path):
     photos = [found("real", "a")]
     with pytest.raises(UserError, match=r"splits\.csv lacks the columns file, split: add them"):
-        module.read_given_splits(write_splits(tmp_path, columns="source,name"), photos)
+        dealing.read_given_splits(write_splits(tmp_path, columns="source,name"), photos)
     (tmp_path / "empty.csv").touch()
     with pytest.raises(UserError, match="lacks the columns file, source, split"):
-        module.read_given_splits(tmp_path / "empty.csv", photos)
+        dealing.read_given_splits(tmp_path / "empty.csv", photos)
     draw_face(1).save(tmp_path / "photo.png")
     with pytest.raises(UserError, match="lacks the columns"):
-        module.read_given_splits(tmp_path / "photo.png", photos)
+        dealing.read_given_splits(tmp_path / "photo.png", photos)
     for path, reason in ((tmp_path / "none.csv", "No such file"), (tmp_path, "Is a directory")):
         with pytest.raises(UserError, match=rf"^--splits {path} cannot be read \({reason}"):
-            module.read_given_splits(path, photos)
+            dealing.read_given_splits(path, photos)
 
 
 def numbered(label: str, source: str, number: int) -> list[SourcePhoto]:
@@ -346,7 +354,7 @@ def deal(
 ) -> dict[SourcePhoto, str]:
     groups = groups or [photo.path.stem for photo in photos]
     strata = [photo.label for photo in photos]
-    splits = module._split_by_source(photos, strata, groups, given or {}, 7)
+    splits = dealing.split_by_source(photos, strata, groups, given or {}, 7)
     return dict(zip(photos, splits, strict=True))
 
 
@@ -406,7 +414,7 @@ def test_names_tell_which_photo_a_fake_was_made_from():
         found("fake", "v__x", "dfdc"),
         found("fake", "plain", "dfdc"),
     ]
-    pairs = module._named_pairs(photos)
+    pairs = dealing.named_pairs(photos)
     assert [(pair.first, pair.second) for pair in pairs] == [(0, 3), (1, 4), (6, 8)]
     assert all((pair.inliers, pair.extent) == (0, 1.0) for pair in pairs)
 
@@ -422,15 +430,15 @@ def test_photos_whose_names_begin_alike_belong_together_where_that_means_somethi
         found("real", "p__1", "web"),  # names of this source say nothing
         found("real", "p__2", "web"),
     ]
-    pairs = module._same_original(photos)
+    pairs = dealing.same_original(photos)
     assert [(pair.first, pair.second) for pair in pairs] == [(0, 1), (1, 3)]
 
 
 def test_sources_that_share_no_photos_are_not_searched(monkeypatch):
     searched = []
-    monkeypatch.setattr(module, "find_source_pairs", lambda paths, _: searched.append(paths) or [])
+    monkeypatch.setattr(dealing, "find_source_pairs", lambda paths, _: searched.append(paths) or [])
     photos = numbered("fake", "t2i", 3) + numbered("real", "mine", 2)
-    assert module._pairs_by_source(photos, ["hash"] * 5) == []
+    assert dealing.pairs_by_source(photos, ["hash"] * 5) == []
     assert searched == [[photo.path for photo in photos[3:]]]
 
 
@@ -567,8 +575,8 @@ def test_faces_are_noted_where_they_lie_in_the_written_photo(tmp_path, monkeypat
     assert face.box[:2] == pytest.approx((30, 40), abs=2)
     assert face.box[2:] == (10.0, 12.0)
     np.testing.assert_allclose(face.landmarks[4] - face.landmarks[0], [4, 0])
-    crop = module.open_framed(photo, 1.5)
+    crop = open_framed(photo, 1.5)
     assert crop.size == (18, 18)
-    assert module.open_framed(photo, 0).size == (64, 64)
+    assert open_framed(photo, 0).size == (64, 64)
     report = read_report(data)
     assert report["without_face"] == sum(not one.face for one in photos)

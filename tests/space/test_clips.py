@@ -69,9 +69,7 @@ def test_interlaced_frames_are_deinterlaced(tmp_path):
     assert combs(frames[5]) > 3
     assert all(combs(picture) < 1 for _, picture in pictures[1:-1])
     for number, (_, picture) in enumerate(pictures):  # at the time of their first field
-        assert (
-            np.abs(picture[::2].astype(int) - bar(number)[::2]).mean() < 6
-        )
+        assert np.abs(picture[::2].astype(int) - bar(number)[::2]).mean() < 6
 
 
 @pytest.mark.parametrize("options", [INTERLACED, FAST])
