@@ -25,7 +25,7 @@ from tests.serving import SPACE, make_environment
 from training.config import PrepareConfig, TrainConfig
 from training.data.prepare import prepare
 
-SLOW_FIXTURES = {"space_python", "hub", "pushed", "kaggle", "cluster"}
+SLOW_FIXTURES = {"space_python", "page_log", "hub", "pushed", "kaggle", "cluster"}
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 TINY = {
     "backbone_weights": "none",
