@@ -14,6 +14,7 @@ const LAYER_SIDE = 224; // px
 // Where eyes, nose tip and mouth corners lie in a crop of an upright face, as shares of its side.
 /** @type {Point[]} */
 const USUAL_LANDMARKS = [[0.35, 0.48], [0.62, 0.48], [0.49, 0.65], [0.38, 0.76], [0.6, 0.76]];
+const FLOOR = 0.5; // of a map's maximum: what is colder is neither painted nor counted
 const MOST = 0.5; // a part with that share of the heat holds most of it
 const MUCH = 0.25;
 const COLD = [0x2a, 0x0a, 0x5e];
@@ -25,7 +26,7 @@ const HOT = [0xff, 0xe9, 0x45];
 export function heatLayer(map) {
   const heat = resizedValues(map.values, map.side, LAYER_SIDE, "bilinear");
   const layer = new ImageData(LAYER_SIDE, LAYER_SIDE);
-  heat.forEach((value, place) => {
+  heat.map(visible).forEach((value, place) => {
     const [from, to] = value < 0.5 ? [COLD, WARM] : [WARM, HOT];
     const share = value < 0.5 ? 2 * value : 2 * value - 1;
     const colour = from.map((one, channel) => one + share * (to[channel] - one));
@@ -35,7 +36,7 @@ export function heatLayer(map) {
 }
 
 /**
- * Say in a sentence where most of the squared heat of a map lies.
+ * Say in a sentence where most of what is painted of a map lies.
  *
  * @param {HeatMap} map
  * @param {Point[] | null} landmarks of the face, as shares of the crop's side
@@ -48,7 +49,14 @@ export function describeHeat(map, landmarks) {
   if (share + next >= MOST && next >= MUCH) {
     return `Most of the evidence for fake lies on ${first} and ${second}.`;
   }
-  return `The evidence for fake is spread out, with the largest part on ${first}.`;
+  return "The evidence for fake is spread out over the face and what is around it.";
+}
+
+/** Return what is painted of a value of a map, 0 to 1: the hot spots, not wide lukewarm areas. The
+ * words name the same.
+ * @param {number} value @returns {number} */
+function visible(value) {
+  return Math.min(Math.max((value - FLOOR) / (1 - FLOOR), 0), 1) ** 2;
 }
 
 /** Return the share of each part of the face, the largest first.
@@ -62,11 +70,10 @@ function heatByPart(map, landmarks) {
   heat.forEach((value, place) => {
     const x = ((place % SIDE) + 0.5) / SIDE;
     const y = (Math.floor(place / SIDE) + 0.5) / SIDE;
-    // Squared, so that the words name what the eye sees: the hot spots, not wide lukewarm areas.
-    const squared = value * value;
+    const seen = visible(value);
     const part = partOf(x, y);
-    sums.set(part, (sums.get(part) ?? 0) + squared);
-    total += squared;
+    sums.set(part, (sums.get(part) ?? 0) + seen);
+    total += seen;
   });
   const ranked = [...sums].sort((one, other) => other[1] - one[1]);
   return ranked.map(([name, sum]) => [name, total > 0 ? sum / total : 0]);
