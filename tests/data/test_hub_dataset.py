@@ -208,9 +208,8 @@ def test_datasets_without_usable_photos_are_told(hub, tmp_path):
     hub.add_repository(FACES, {"README.md": b"# Faces", "cats/a.png": png(1)}, "dataset")
     assert "@refs/convert/parquet" in sentence(run(hub, tmp_path))
     hub.add_repository("someone/half", {"real/a.png": png(1)}, "dataset")
-    assert "no folder with photos in `real` and `fake`" in sentence(
-        run(hub, tmp_path, "someone/half")
-    )
+    taken = run(hub, tmp_path, "someone/half")  # another source may have the other label
+    assert taken.stdout.startswith("real "), taken.stderr
     hub.add_repository("someone/cats", {"data.parquet": table("cat", "dog")}, "dataset")
     problem = sentence(run(hub, tmp_path, "someone/cats"))
     assert "hf:someone/cats has the labels `cat`, `dog` in its column `label`" in problem
