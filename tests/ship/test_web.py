@@ -450,8 +450,8 @@ def test_nothing_leaves_the_page_and_it_works_without_a_network(browser, folder,
             page.get_by_role("button", name="Save a report").click()
         choose(page, film)
         status(page, "film.webm was judged.")
-        # The browser itself looks now and then whether the service worker is still the same.
-        assert set(host.requests) <= {"/service-worker.js"}
+        # The browser itself looks now and then whether the service worker's scripts are the same.
+        assert set(host.requests) <= {"/service-worker.js", "/files.js"}
         assert [url for url in asked if not url.startswith(("blob:", "data:"))] == []
         blocked = in_page(
             page, "return fetch(argument).then(() => 'sent', () => 'blocked');", "http://127.0.0.2/"
