@@ -89,7 +89,7 @@ def test_where_nothing_can_be_composed_there_is_no_such_check(
     kind, data, landmarked, tmp_path, monkeypatch
 ):
     if kind == "few bases":
-        monkeypatch.setattr(audit_checks, "COMPOSITES", 3)
+        monkeypatch.setattr(audit_drawn, "COMPOSITES", 3)
     folder = {"no landmarks": data, "few bases": landmarked}[kind]
     results = audit(folder, tmp_path / "audit.json", samples=20)
     assert results["prepared"]
