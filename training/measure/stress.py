@@ -15,17 +15,18 @@ import numpy as np
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from space.judgements import Prediction
 from space.photos import open_photo
+from training.data.prepare import load_finder
 from training.data.rows import LABELS, Photo, read_report, read_split
 from training.data.sources import lookup
 from training.errors import UserError
 from training.fit import degrade
 from training.folders import write_json
+from training.measure.answers import Answer, judge_with
 from training.measure.figures import check_measurable
 from training.measure.metrics import SAMPLES, estimate, weighted_auc
 from training.measure.report import ROBUSTNESS, markdown_table, show
-from training.measure.scores import judge_as_served, load_detector
+from training.measure.scores import load_detector
 from training.run import FACE
 
 RESULTS, PLOT = "stress.json", ROBUSTNESS
@@ -93,7 +94,8 @@ def stress(
     if output is None and not Path(model).is_dir():
         raise UserError(f"{model} is not a folder: give --output for the figures.")
     detector = load_detector(model)
-    scores, verdicts = _judge(judge_as_served(detector), photos, split)
+    finder = load_finder() if detector.config.framing == FACE else None
+    scores, verdicts = _judge(judge_with(detector, finder), photos, split)
     results = {
         "model": detector.name,
         "sha256": detector.config.sha256,
@@ -204,17 +206,17 @@ def plot_stress(results: Mapping, path: Path) -> None:
 
 
 def _judge(
-    predict: Callable[[np.ndarray], Prediction], photos: Sequence[Photo], split: str
+    judge: Callable[[np.ndarray], Answer], photos: Sequence[Photo], split: str
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Return probabilities of fake and verdicts, each `[photos]`, by condition."""
-    predictions = {name: [] for name in conditions()}
+    answers = {name: [] for name in conditions()}
     progress = tqdm(photos, desc=f"Judging {split}, changed", unit="photo")
     for index, photo in enumerate(progress):
         pixels = np.asarray(open_photo(photo.path))
         for name, change in conditions(index).items():
-            predictions[name].append(predict(change(pixels)))
-    scores = {name: np.array([p.probability for p in of]) for name, of in predictions.items()}
-    verdicts = {name: np.array([p.verdict for p in of]) for name, of in predictions.items()}
+            answers[name].append(judge(change(pixels)))
+    scores = {name: np.array([a.probability for a in of]) for name, of in answers.items()}
+    verdicts = {name: np.array([a.verdict for a in of]) for name, of in answers.items()}
     return scores, verdicts
 
 
