@@ -21,6 +21,7 @@ class Within:
 
 
 SPLITS = ("train", "validation", "test")
+EVIDENCE_STEP = 16  # px of the input for a place of the map that the evidence head makes
 CONFIG = "config.json"  # in a run's folder: its settings, data and versions
 FINAL = "deepfake_cnn.keras"  # there as well: the network of a finished run
 UNSTORED = ("data", "run", "devices")  # settings that are not in it: another machine has others

@@ -199,7 +199,7 @@ def test_rarer_class_weighs_more():
     assert weights == {0: pytest.approx(2 / 3), 1: pytest.approx(2)}
 
 
-PAIRED = {**TINY, "epochs": 1, "epoch_photos": 16}  # with --sampling pairs
+PAIRED = {**TINY, "epochs": 1, "epoch_photos": 16}
 
 
 def test_a_recipe_s_run_of_pairs_goes_on_after_an_interruption(
@@ -230,6 +230,33 @@ def test_a_recipe_s_run_of_pairs_goes_on_after_an_interruption(
     assert (settings["head"], settings["sampling"]) == ("evidence", "pairs")
     assert settings["learning_rate"] == TINY["learning_rate"]  # a flag goes before the recipe
     assert settings["crop_margin"] == RECIPES["one-stage"]["crop_margin"]
+
+
+def test_a_run_that_was_killed_within_an_epoch_ends_like_one_that_was_not(
+    data, tmp_path, monkeypatch, small_network
+):
+    monkeypatch.setattr(fit, "BACKUP_STEPS", 2)
+    flags = {"data": data, **PAIRED, "epochs": 2, "epoch_photos": 48}
+    runs = [tmp_path / name for name in ("whole", "killed")]
+    train_recipe("one-stage", {**flags, "run": runs[0]})
+    seen = []
+
+    def count(self, batch, logs=None):
+        seen.append(batch)
+        if len(seen) == 4:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit.Validation, "on_train_batch_begin", count)
+        with pytest.raises(KeyboardInterrupt):
+            train_recipe("one-stage", {**flags, "run": runs[1]})
+        train_recipe("one-stage", {**flags, "run": runs[1]}, resume=True)
+    steps = 48 // PAIRED["batch_size"]
+    assert len(seen) < 4 + 2 * steps  # it did not begin anew
+    assert len(read_history(runs[1])) == 2
+    whole, killed = (keras.models.load_model(run / "deepfake_cnn.keras") for run in runs)
+    for one, other in zip(whole.get_weights(), killed.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
 
 
 def test_an_unknown_recipe_is_one_sentence(data, tmp_path):

@@ -209,4 +209,4 @@ def test_training_is_over_after_epochs_without_a_better_one(tmp_path, history, o
     validation = Validation(None, PHOTOS, [], config, tmp_path / "best.keras", history)
     assert validation.is_over == over
     if over:  # an earlier process stopped there: nothing is trained, not even loaded
-        fit_pairs(None, config, {}, len(history), validation, [])
+        fit_pairs(None, config, {}, (len(history), 0), validation, [])

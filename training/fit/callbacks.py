@@ -49,3 +49,34 @@ class Replay(keras.callbacks.Callback):
             for callback in self._callbacks:
                 callback.on_epoch_end(epoch, dict(figures))
         self.model.optimizer.learning_rate = rate
+
+
+class StepBackup(keras.callbacks.BackupAndRestore):
+    """Backs a run up within its epochs too.
+
+    Its file `training_metadata.json` holds the epoch that the run is in, from 0, and under `batch`
+    the last batch of it that was trained on, 0 at its beginning.
+
+    Args:
+        folder: for the backup.
+        every: batches between two backups, more than one.
+        first_step: batches of the first epoch that an earlier process has trained on.
+    """
+
+    def __init__(self, folder: Path, every: int, first_step: int) -> None:
+        super().__init__(folder, every, double_checkpoint=True, delete_checkpoint=False)
+        self._first_step = first_step
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Note the epoch, which Keras does at the end of one alone."""
+        self._current_epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Save where it is time."""
+        super().on_train_batch_end(self._first_step + batch, logs)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Save."""
+        super().on_epoch_end(epoch, logs)
+        self._first_step = self._batches_seen_since_last_saving = 0
+        self._save_model()

@@ -25,7 +25,6 @@ JIT_COMPILE = False if keras.config.backend() == "tensorflow" else "auto"
 # The last layer whose map has a place for every 16 px: twice as fine as the backbone's end.
 FINE_LAYER = "block5c_add"
 EVIDENCE = "evidence"  # the head, and its layer of log-odds `[batch, rows, columns, 1]`
-EVIDENCE_STEP = 16  # px of the input for a place of that map
 HEADS = ("pooled", EVIDENCE)
 
 

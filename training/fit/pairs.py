@@ -19,20 +19,20 @@ from functools import lru_cache
 from pathlib import Path
 
 import cv2
-import keras
 import numpy as np
 from PIL import Image
 
 from space.crops import face_square
 from space.faces import Face
 from space.photos import model_input, open_photo
+from training.config import EVIDENCE_STEP
 from training.data.rows import LABELS, PARTS, Photo
 from training.data.sources import lookup
 from training.errors import UserError
 from training.fit.composites import compose, part_region
+from training.fit.decoded import DecodedPhotos
 from training.fit.degrade import degrade, jpeg, reencode
 from training.fit.masks import pair_masks
-from training.fit.network import EVIDENCE_STEP
 
 CACHED_PHOTOS = 8192  # 0.2 MB each at 256 px
 MARGINS = (1.0, 1.5)  # of the crop around the face: wider than any that is served
@@ -87,14 +87,20 @@ class _Lot:
         return self.sources[rng.choice(len(self.sources), p=self._shares)]
 
 
-class PairBatches(keras.utils.PyDataset):
+class PairBatches:
     """Draws training batches of pairs.
 
     A batch is photos `float32` `[batch, size, size, 3]` (RGB, 0 to 255), real and fake in turn, and
     a dict of `probabilities`, one-hot labels `[batch, 2]`, and with `masks` of `evidence`,
     `float32` `[batch, size / 16, size / 16, 1]`: the share of each place that was changed, or
-    `UNKNOWN`.
+    `UNKNOWN`. What is in a batch follows from seed, epoch and position alone.
+
+    Attributes:
+        epoch: whose batches are drawn.
+        decoded: where decoded photos are kept; `None` keeps the last ones in memory.
     """
+
+    decoded: DecodedPhotos | None = None
 
     def __init__(
         self,
@@ -131,7 +137,6 @@ class PairBatches(keras.utils.PyDataset):
         Raises:
             UserError: a label is missing, or the batch size is odd.
         """
-        super().__init__(workers=2, max_queue_size=8)
         if batch_size % 2:
             raise UserError(f"--batch-size {batch_size} is odd: pairs want an even one.")
         self._photos, self._originals, self._edits = list(photos), originals, edits
@@ -139,7 +144,7 @@ class PairBatches(keras.utils.PyDataset):
         self._composites, self._erasing = composites, erasing
         self._pairs, self._input_size = batch_size // 2, input_size
         self._batches = max(1, (epoch_photos or len(photos)) // batch_size)
-        self._seed, self._epoch = seed, first_epoch
+        self._seed, self.epoch = seed, first_epoch
         self._faces = [photo.found_face for photo in photos]
         sources = _by_source(self._photos, self._faces)
         self._fakes = _Lot([source for source in sources if source.fake])
@@ -147,11 +152,16 @@ class PairBatches(keras.utils.PyDataset):
         self._everyday = _Lot([of for of in self._reals.sources if lookup(of.name).everyday])
         self._bases = _Lot([source for source in sources if source.bases])
 
+    @property
+    def paths(self) -> list[Path]:
+        """Paths of the photos by their positions."""
+        return [photo.path for photo in self._photos]
+
     def __len__(self) -> int:
         return self._batches
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        rng = np.random.default_rng([self._seed, self._epoch, index])
+        rng = np.random.default_rng([self._seed, self.epoch, index])
         drawn = [one for _ in range(self._pairs) for one in self._draw_pair(rng)]
         photos, masks = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
         labels = np.tile(np.eye(len(LABELS), dtype=np.float32), (self._pairs, 1))
@@ -160,9 +170,8 @@ class PairBatches(keras.utils.PyDataset):
             targets["evidence"] = masks[..., None]
         return photos, targets
 
-    def on_epoch_end(self) -> None:
-        """Draw others in the next epoch."""
-        self._epoch += 1
+    def _pixels(self, index: int) -> np.ndarray:
+        return _pixels(self._photos[index].path) if self.decoded is None else self.decoded[index]
 
     def _draw_pair(self, rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return a real photo and a fake, each with its mask, varied alike."""
@@ -183,7 +192,7 @@ class PairBatches(keras.utils.PyDataset):
         """Return photo, mask and face of a real photo and of a composite made of it."""
         base = source.bases[rng.integers(len(source.bases))]
         composite, changed = self._composite(base, source, rng)
-        photo, quality = _pixels(self._photos[base].path), rng.integers(*QUALITIES)
+        photo, quality = self._pixels(base), rng.integers(*QUALITIES)
         return [
             (jpeg(pixels, quality), mask, self._faces[base])
             for pixels, mask in ((photo, np.zeros_like(changed)), (composite, changed))
@@ -193,7 +202,7 @@ class PairBatches(keras.utils.PyDataset):
         """Return photo, mask and face of a real photo and of a fake from the source."""
         fake = source.fake[rng.integers(len(source.fake))]
         real = self._partner(fake, source, rng)
-        photos = [_pixels(self._photos[index].path) for index in (real, fake)]
+        photos = [self._pixels(index) for index in (real, fake)]
         masks = [np.zeros(photos[0].shape[:2], np.float32), self._changed(fake)]
         if self._photos[real].source != source.name:
             photos = [
@@ -225,9 +234,9 @@ class PairBatches(keras.utils.PyDataset):
             gaps = [np.abs(_shape(self._faces[one].landmarks) - shape).sum() for one in candidates]
             donor = candidates[int(np.argmin(gaps))]
         return compose(
-            _pixels(self._photos[base].path),
+            self._pixels(base),
             self._faces[base].landmarks,
-            _pixels(self._photos[donor].path),
+            self._pixels(donor),
             self._faces[donor].landmarks,
             rng,
         )
@@ -235,7 +244,7 @@ class PairBatches(keras.utils.PyDataset):
     def _changed(self, fake: int) -> np.ndarray:
         """Return where a fake was changed, as well as that is known."""
         photo, face = self._photos[fake], self._faces[fake]
-        shape = _pixels(photo.path).shape[:2]
+        shape = self._pixels(fake).shape[:2]
         if fake in self._edits:
             return self._edits[fake].astype(np.float32)
         parts = [part for part in PARTS if getattr(photo, part) == 1]

@@ -32,7 +32,7 @@ from training.config import (
 )
 from training.data.rows import LABELS, Photo, read_report, read_source_pairs, read_split
 from training.errors import UserError
-from training.fit.callbacks import CheckpointInner, FakeAUC, Replay
+from training.fit.callbacks import CheckpointInner, FakeAUC, Replay, StepBackup
 from training.fit.devices import on_devices
 from training.fit.network import JIT_COMPILE, build_model
 from training.fit.photos import PhotoBatches, build_augmentation
@@ -43,6 +43,7 @@ from training.run import remember_data
 
 BEST, LEGACY = "best_model.keras", "deepfake_cnn.h5"
 HISTORY, CURVES, BACKUP = "history.csv", "curves.png", "backup"
+BACKUP_STEPS = 50  # batches of pairs, some minutes on a CPU
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ def train(
             log.info("%s is finished already.", run)
             return run
     keras.utils.set_random_seed(config.seed)
-    epochs_done = _epochs_done(run)
+    epochs_done, steps_done = _progress(run)
     photos = photos or {split: _read_photos(config, split) for split in SPLITS}
     with on_devices(config.devices, config.batch_size):
         model = _build(config)
@@ -105,7 +106,7 @@ def train(
         write_json(run / CONFIG, _description(config, data))
         remember_data(run, config.data)
         if config.sampling == "pairs":
-            _fit_pairs(model, config, photos, epochs_done)
+            _fit_pairs(model, config, photos, epochs_done, steps_done)
         else:
             _fit(model, config, *_batches(config, photos, epochs_done), epochs_done)
     _finish(run)
@@ -322,6 +323,7 @@ def _fit_pairs(
     config: TrainConfig,
     photos: Mapping[str, Sequence[Photo]],
     epochs_done: int,
+    steps_done: int,
 ) -> None:
     run = config.run
     history = read_history(run)[:epochs_done]
@@ -334,16 +336,10 @@ def _fit_pairs(
         run / BEST,
         [epoch["val_auc"] for epoch in history],
     )
-    fit_pairs(model, config, photos, epochs_done, validation, _logging(run))
-
-
-def _logging(run: Path) -> list[keras.callbacks.Callback]:
-    return [
-        keras.callbacks.CSVLogger(run / HISTORY, append=True),
-        keras.callbacks.BackupAndRestore(
-            run / BACKUP, double_checkpoint=True, delete_checkpoint=False
-        ),
-    ]
+    history_file = keras.callbacks.CSVLogger(run / HISTORY, append=True)
+    backup = StepBackup(run / BACKUP, BACKUP_STEPS, steps_done)
+    done = epochs_done, steps_done
+    fit_pairs(model, config, photos, done, validation, [history_file, backup])
 
 
 def _callbacks(
@@ -363,14 +359,21 @@ def _callbacks(
         ),
         stop,
         plateau,
-        *_logging(run),
+        keras.callbacks.CSVLogger(run / HISTORY, append=True),
+        keras.callbacks.BackupAndRestore(
+            run / BACKUP, double_checkpoint=True, delete_checkpoint=False
+        ),
         Replay(history, [stop, plateau]),  # after what it replays was reset and restored
     ]
 
 
-def _epochs_done(run: Path) -> int:
+def _progress(run: Path) -> tuple[int, int]:
+    """Return how many epochs, and batches of the next one, an earlier process has trained on."""
     path = run / BACKUP / "training_metadata.json"
-    return json.loads(path.read_text())["epoch"] if path.is_file() else 0
+    if not path.is_file():
+        return 0, 0
+    backup = json.loads(path.read_text())
+    return backup["epoch"], backup["batch"] + 1 if backup["batch"] else 0
 
 
 def _trim_history(run: Path, epochs: int) -> None:

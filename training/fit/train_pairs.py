@@ -15,7 +15,8 @@ import keras
 import numpy as np
 
 from training.config import TrainConfig
-from training.data.rows import Photo, read_source_pairs
+from training.data.rows import Photo, read_report, read_source_pairs
+from training.fit.feeding import fed
 from training.fit.network import EVIDENCE, JIT_COMPILE
 from training.fit.pairs import UNKNOWN, PairBatches, Variation, pair_batches
 from training.fit.photos import PhotoBatches
@@ -162,7 +163,7 @@ def fit_pairs(
     model: keras.Model,
     config: TrainConfig,
     photos: Mapping[str, Sequence[Photo]],
-    epochs_done: int,
+    done: tuple[int, int],
     validation: Validation,
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> None:
@@ -172,18 +173,22 @@ def fit_pairs(
         model: the network.
         config: of the run.
         photos: of the splits `"train"` and `"validation"`.
-        epochs_done: by an earlier process.
+        done: epochs, and batches of the next one, by an earlier process.
         validation: what measures it.
-        callbacks: what else is called.
+        callbacks: what else is called; one of them restores the backup of an earlier process.
     """
     if validation.is_over:  # an earlier process stopped there
         return
-    batches = training_batches(config, photos["train"], epochs_done)
+    epoch, step = done
+    batches = training_batches(config, photos["train"], epoch)
     trainer = build_trainer(model, config, steps=config.epochs * len(batches))
     # The validation comes first: what follows sees its figures.
-    trainer.fit(
-        batches, epochs=config.epochs, shuffle=False, callbacks=[validation, *callbacks], verbose=2
-    )
+    options = {"shuffle": False, "callbacks": [validation, *callbacks], "verbose": 2}
+    with fed(batches, config.run, read_report(config.data)["size"], first_step=step) as dataset:
+        if step:  # Keras takes all epochs of a call for as long as the first
+            trainer.fit(dataset, initial_epoch=epoch, epochs=epoch + 1, **options)
+        if not validation.is_over:
+            trainer.fit(dataset, epochs=config.epochs, **options)
 
 
 def build_trainer(model: keras.Model, config: TrainConfig, steps: int) -> keras.Model:

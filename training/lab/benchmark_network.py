@@ -21,7 +21,8 @@ from threadpoolctl import threadpool_limits
 
 from space.contract import MODEL_FILE
 from space.detector import BATCH, BUNDLED, Detector
-from training.fit.network import EVIDENCE, EVIDENCE_STEP, build_model
+from training.config import EVIDENCE_STEP
+from training.fit.network import EVIDENCE, build_model
 from training.measure.report import markdown_table
 from training.ship.export import export_graph
 from training.ship.timing import spread_in_turn

@@ -23,10 +23,11 @@ from space.contract import CONFIG_FILE
 from space.crops import crop_face
 from space.detector import Detector
 from space.photos import resize_square
+from training.config import EVIDENCE_STEP
 from training.data.rows import Photo, open_framed, read_report, read_split
 from training.errors import UserError
 from training.fit.masks import Target, find_targets, part_mask
-from training.fit.network import EVIDENCE, EVIDENCE_STEP, build_model
+from training.fit.network import EVIDENCE, build_model
 from training.fit.photos import PhotoBatches
 from training.folders import replaced_file, write_json
 from training.measure.metrics import SAMPLES, estimate
