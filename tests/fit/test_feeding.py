@@ -9,7 +9,7 @@ from PIL import Image
 import training.fit.decoded
 import training.fit.feeding
 from space.photos import open_photo
-from training.data.rows import Photo
+from training.data.rows import PARTS, Photo
 from training.fit.decoded import FILE, DecodedPhotos
 from training.fit.feeding import fed
 from training.fit.pairs import PairBatches, Variation
@@ -20,7 +20,7 @@ SIDE = 64
 @pytest.fixture
 def paths(tmp_path, rng):
     found = []
-    for number, shape in enumerate([(SIDE, SIDE, 3), (40, SIDE, 3), (SIDE, 30, 3), (90, 90, 3)]):
+    for number, shape in enumerate([(SIDE, SIDE, 3), (40, SIDE, 3), (SIDE, 36, 3), (90, 90, 3)]):
         found.append(tmp_path / f"{number}.png")
         Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(found[-1])
     return found
@@ -68,6 +68,7 @@ def make_batches(paths) -> PairBatches:
             label=("real", "fake")[number % 2],
             source="any",
             difficulty="",
+            **dict.fromkeys(PARTS),
             group=path.stem,
             face="10.0 10.0 30.0 30.0",
             path=path,

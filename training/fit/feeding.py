@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from training.fit.decoded import FILE, DecodedPhotos
-from training.fit.pairs import PairBatches
+from training.fit.pairs import Batch, PairBatches
+from training.fit.workers import Workers
 
 FEW_CORES = 4  # so many can be kept busy by threads, which cost no memory of their own
 MOST_WORKERS = 16
 WAITING = 8  # batches, at least, that are drawn ahead
-
-Batch = tuple[np.ndarray, dict[str, np.ndarray]]
-
-_batches: PairBatches | None = None  # in a worker process
 
 
 class FedPairs(keras.utils.PyDataset):
@@ -29,29 +23,29 @@ class FedPairs(keras.utils.PyDataset):
 
     Args:
         batches: what is drawn.
-        pool: processes that draw; without one the threads of Keras do.
-        workers: threads, or processes that they wait for.
+        processes: that draw; without them the threads of Keras do.
+        workers: threads, each of which may wait for a process.
         first_step: batches of the first epoch that an earlier process has trained on.
     """
 
     def __init__(
         self,
         batches: PairBatches,
-        pool: ProcessPoolExecutor | None,
+        processes: Workers | None,
         workers: int,
         first_step: int = 0,
     ) -> None:
         super().__init__(workers=workers, max_queue_size=max(WAITING, workers))
-        self._batches, self._pool, self._first_step = batches, pool, first_step
+        self._batches, self._processes, self._first_step = batches, processes, first_step
 
     def __len__(self) -> int:
         return len(self._batches) - self._first_step
 
     def __getitem__(self, index: int) -> Batch:
         step = self._first_step + index
-        if self._pool is None:
+        if self._processes is None:
             return self._batches[step]
-        return self._pool.submit(_draw, self._batches.epoch, step).result()
+        return self._processes.draw(self._batches.epoch, step)
 
     def on_epoch_end(self) -> None:
         """Draw others in the next epoch, all of them."""
@@ -74,25 +68,11 @@ def fed(
     """
     workers = workers or min(MOST_WORKERS, os.cpu_count() or 1)
     batches.decoded = DecodedPhotos(batches.paths, folder, side)
-    pool = None
-    if workers > FEW_CORES:
-        # Not forked: a copy of a process whose TensorFlow runs threads may hang.
-        context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(workers, context, _receive, (batches,))
+    processes = Workers(batches, workers) if workers > FEW_CORES else None
     try:
-        yield FedPairs(batches, pool, workers, first_step)
+        yield FedPairs(batches, processes, workers, first_step)
     finally:
-        if pool is not None:
-            pool.shutdown(cancel_futures=True)
+        if processes is not None:
+            processes.close()
         batches.decoded = None
         (folder / FILE).unlink(missing_ok=True)
-
-
-def _receive(batches: PairBatches) -> None:
-    global _batches
-    _batches = batches
-
-
-def _draw(epoch: int, step: int) -> Batch:
-    _batches.epoch = epoch
-    return _batches[step]

@@ -50,6 +50,8 @@ FOREIGN = 0.1  # how often beside one of another source, though its own has some
 EVERYDAY = 0.5  # share of those that come from sources of everyday photos
 REENCODED = 0.5  # share of the photos of two sources that are encoded once more
 
+Batch = tuple[np.ndarray, dict[str, np.ndarray]]
+
 
 @dataclass(frozen=True)
 class Variation:
@@ -160,7 +162,7 @@ class PairBatches:
     def __len__(self) -> int:
         return self._batches
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    def __getitem__(self, index: int) -> Batch:
         rng = np.random.default_rng([self._seed, self.epoch, index])
         drawn = [one for _ in range(self._pairs) for one in self._draw_pair(rng)]
         photos, masks = (np.stack(arrays) for arrays in zip(*drawn, strict=True))

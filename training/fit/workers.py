@@ -1,0 +1,38 @@
+"""Processes that draw batches of pairs. They import no Keras, which would take seconds and half a
+gigabyte in each."""
+
+from __future__ import annotations
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+
+from training.fit.pairs import Batch, PairBatches
+
+_batches: PairBatches | None = None  # in such a process
+
+
+class Workers:
+    """Some processes that draw from the same `PairBatches`."""
+
+    def __init__(self, batches: PairBatches, number: int) -> None:
+        # Not forked: a copy of a process whose TensorFlow runs threads may hang.
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(number, context, _receive, (batches,))
+
+    def draw(self, epoch: int, step: int) -> Batch:
+        """Return a batch of an epoch; threads may wait for several at once."""
+        return self._pool.submit(_draw, epoch, step).result()
+
+    def close(self) -> None:
+        """End the processes."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+def _receive(batches: PairBatches) -> None:
+    global _batches
+    _batches = batches
+
+
+def _draw(epoch: int, step: int) -> Batch:
+    _batches.epoch = epoch
+    return _batches[step]
