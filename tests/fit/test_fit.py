@@ -14,6 +14,7 @@ from training.data.rows import read_split
 from training.errors import UserError
 from training.fit import train as fit
 from training.fit.callbacks import FakeAUC, Replay
+from training.fit.progress import Progress
 from training.fit.train import read_config, read_history, train, train_recipe
 
 
@@ -138,6 +139,22 @@ def test_patience_goes_on_where_it_was():
     assert fitted.epoch == [2]
 
 
+def test_progress_is_shown_in_photos_and_epochs(capsys):
+    trainer = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    trainer.compile("sgd", "mse")
+    points = np.zeros((8, 1))
+    progress = Progress(epochs=3, steps=2, batch_size=4)
+    options = {"batch_size": 4, "verbose": 0, "callbacks": [progress]}
+    trainer.fit(points, points, initial_epoch=1, epochs=3, **options)
+    shown = capsys.readouterr().err
+    assert "| 8/24 [" in shown  # where an earlier process stopped
+    assert "| 24/24 [" in shown
+    assert "photos/s" in shown
+    assert "Epoch 3 of 3: loss 0.000" in shown
+    trainer.fit(points[4:], points[4:], epochs=1, **options)
+    assert "| 4/24 [" in capsys.readouterr().err  # within an epoch
+
+
 def test_finished_run_is_left_alone(run, data):
     before = {path.name: path.stat().st_mtime_ns for path in run.iterdir()}
     assert train(TrainConfig(data=data, run=run), resume=True) == run
@@ -199,7 +216,7 @@ def test_rarer_class_weighs_more():
     assert weights == {0: pytest.approx(2 / 3), 1: pytest.approx(2)}
 
 
-PAIRED = {**TINY, "epochs": 1, "epoch_photos": 16}  # with --sampling pairs
+PAIRED = {**TINY, "epochs": 1, "epoch_photos": 16}
 
 
 def test_a_recipe_s_run_of_pairs_goes_on_after_an_interruption(

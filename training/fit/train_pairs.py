@@ -19,6 +19,7 @@ from training.data.rows import Photo, read_source_pairs
 from training.fit.network import EVIDENCE, JIT_COMPILE
 from training.fit.pairs import UNKNOWN, PairBatches, Variation, pair_batches
 from training.fit.photos import PhotoBatches
+from training.fit.progress import Progress
 from training.folders import replaced_file
 from training.measure.metrics import mean_auc, paired_ranking, source_aucs
 
@@ -180,9 +181,14 @@ def fit_pairs(
         return
     batches = training_batches(config, photos["train"], epochs_done)
     trainer = build_trainer(model, config, steps=config.epochs * len(batches))
-    # The validation comes first: what follows sees its figures.
+    progress = Progress(config.epochs, len(batches), config.batch_size)
     trainer.fit(
-        batches, epochs=config.epochs, shuffle=False, callbacks=[validation, *callbacks], verbose=2
+        batches,
+        epochs=config.epochs,
+        shuffle=False,
+        # The validation comes first: what follows sees its figures.
+        callbacks=[validation, *callbacks, progress],
+        verbose=0,
     )
 
 
