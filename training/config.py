@@ -19,6 +19,11 @@ class Within:
     low: float
     high: float = math.inf
 
+    def __str__(self) -> str:
+        if self.high == math.inf:
+            return f"of at least {self.low}"
+        return f"from {self.low} to {self.high}"
+
 
 SPLITS = ("train", "validation", "test")
 CONFIG = "config.json"  # in a run's folder: its settings, data and versions
@@ -46,10 +51,8 @@ def _check_ranges(config: object, flags: Collection[str]) -> None:
         value = getattr(config, field.name)
         for bounds in hints[field.name].__metadata__[1:]:
             if not bounds.low <= value <= bounds.high:  # false for NaN as well
-                raise UserError(
-                    f"{spell(field.name, value, flag=field.name in flags)} is out of range: give a "
-                    f"value from {bounds.low} to {bounds.high}."
-                )
+                given = spell(field.name, value, flag=field.name in flags)
+                raise UserError(f"{given} is out of range: give a value {bounds}.")
 
 
 @dataclass(frozen=True)
