@@ -20,7 +20,6 @@ PROJECT = Path(__file__).parents[2]
 TOKEN = "KGAT_0123456789abcdef-never-shown"
 OTHER = "somebody/many-faces"
 BASIC = base64.b64encode(f"somebody:{TOKEN}".encode()).decode()
-PREPARE = ("-m", "training", "prepare", "--output", "faces")
 # As `prepare` does before it imports what it needs for the photos themselves.
 FIND = """
 import logging
@@ -54,18 +53,17 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return Path(shutil.make_archive(str(folder), "zip", folder)).read_bytes()
 
 
-def run(tmp_path: Path, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess:
-    """Run Python in a process of its own: kagglehub reads its environment when imported."""
+def run(tmp_path: Path, where: str, **environment: str) -> subprocess.CompletedProcess:
+    """Find photos in a process of its own: kagglehub reads its environment when imported."""
     settings = {
         "HOME": str(tmp_path),
         "KAGGLEHUB_CACHE": str(tmp_path / "cache"),
-        "PYTHONPATH": str(PROJECT),
         **proxy_environment(0),  # no server listens there
     }
     others = {name: value for name, value in os.environ.items() if "KAGGLE" not in name}
     result = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=tmp_path,
+        [sys.executable, "-c", FIND, where],
+        cwd=PROJECT,
         env=others | settings | environment,
         capture_output=True,
         text=True,
@@ -78,15 +76,15 @@ def run(tmp_path: Path, *arguments: str | Path, **environment: str) -> subproces
 
 def find(tmp_path: Path, where: str = "kaggle", **environment: str) -> int:
     """Return how many photos are found there, of a dataset that holds all of them twice."""
-    result = run(tmp_path, "-c", FIND, where, **environment)
+    result = run(tmp_path, where, **environment)
     assert result.returncode == 0, result.stderr
     assert "second copy" in result.stderr
-    return int(result.stdout)
+    return int(result.stdout.splitlines()[-1])
 
 
 def failure(tmp_path: Path, where: str = "kaggle", **environment: str) -> str:
     """Look for photos, which must fail with one sentence that names the way out; return that."""
-    result = run(tmp_path, "-c", FIND, where, **environment)
+    result = run(tmp_path, where, **environment)
     assert result.returncode == 1, result.stderr
     assert "Traceback" not in result.stdout + result.stderr
     sentence = result.stderr.strip().splitlines()[-1]
@@ -100,10 +98,7 @@ def test_cached_copy_works_offline_and_its_second_copy_is_ignored(tmp_path):
     archive = write_source(dataset / "versions/1/real_and_fake_face", per_label=20, size=64)
     shutil.copytree(archive, dataset / "versions/1/real_and_fake_face_detection" / archive.name)
     (dataset / "1.complete").touch()
-    result = run(tmp_path, *PREPARE)
-    assert result.returncode == 0, result.stderr
-    assert "second copy" in result.stderr
-    assert len(list((tmp_path / "faces").rglob("*.jpg"))) == 40
+    assert find(tmp_path) == 40
 
 
 def test_no_network_is_no_question_of_credentials(tmp_path):
