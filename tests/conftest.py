@@ -1,4 +1,4 @@
-"""What several tests share: a small prepared folder and a small finished run."""
+"""What several tests share: a small prepared folder and a small finished run, made once."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ os.environ.pop("MODEL_ID", None)
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="cache-")  # nor on earlier searches
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from space.photos import model_input
-from tests.drawing import draw_face, write_source
+from tests.drawing import draw_face, quick_search, write_source
 from tests.serving import SPACE, make_environment
 from training.config import PrepareConfig, TrainConfig
 from training.data.prepare import prepare
@@ -33,16 +35,33 @@ TINY = {
     "hidden_units": 16,
     "batch_size": 8,
     "learning_rate": 1e-3,
+    **dict.fromkeys(("rotation", "shift", "zoom"), 0.0),  # what takes longest to compile
 }
 FACES = np.stack([model_input(draw_face(n, 64, tinted=bool(n % 2)), 64) for n in range(12)])
 
 
 @pytest.hookimpl(tryfirst=True)  # before what is not wanted is deselected
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what starts pages, or clients of a Hub, in processes of their own."""
+    """Mark as slow what starts pages, or clients of a Hub, in processes of their own. Let files
+    with slow tests come first, so that no worker waits for another at the end."""
     for item in items:
         if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Return a folder that the first worker to ask for it makes. No test may change it."""
+    root = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent  # of all workers
+    folder, made = root / name, root / f"{name}.made"
+    with FileLock(root / f"{name}.lock"):
+        if not made.exists():
+            make(folder)
+            made.touch()
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -56,68 +75,79 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Drawn faces in the layout of the Kaggle archive."""
-    return write_source(
-        tmp_path_factory.mktemp("source") / "archive", per_label=72
-    )  # 20 in the smallest split
+    # So many that the smallest split holds 20.
+    return made_once(tmp_path_factory, "archive", partial(write_source, per_label=72))
 
 
 @pytest.fixture(scope="session")
 def data(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The drawn faces, prepared."""
-    output = tmp_path_factory.mktemp("prepared") / "faces"
-    return prepare(PrepareConfig(source=(str(source),), output=output, size=64))
+
+    def make(folder: Path) -> None:
+        with quick_search():
+            prepare(PrepareConfig(source=(str(source),), output=folder, size=64))
+
+    return made_once(tmp_path_factory, "faces", make)
+
+
+@pytest.fixture
+def _quick_search() -> Iterator[None]:
+    """Look for nothing that drawings do not have."""
+    with quick_search():
+        yield
 
 
 @pytest.fixture(scope="session")
 def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of two epochs on the drawn faces."""
-    from tests.networks import small_networks
-    from training.fit.train import train
 
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    with small_networks():
-        return train(TrainConfig(data=data, run=folder, epochs=2, **TINY))
+    def make(folder: Path) -> None:
+        from tests.networks import small_networks
+        from training.fit.train import train
+
+        with small_networks():
+            train(TrainConfig(data=data, run=folder, epochs=2, **TINY))
+
+    return made_once(tmp_path_factory, "tiny", make)
 
 
 @pytest.fixture(scope="session")
-def spread(run, tmp_path_factory) -> Path:
-    """The run, with a network that gives different faces different answers."""
+def spread(run: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run, with a network that gives different faces different answers, and its export."""
+
+    def make(folder: Path) -> None:
+        from training.ship.export import export
+
+        shutil.copytree(run, folder)
+        _spread_answers(folder)
+        with pytest.MonkeyPatch.context() as patch:
+            # On twenty photos the AUC of so rough a network is a lottery; the gate has its own
+            # test.
+            patch.setattr("training.ship.export.choose_variant", lambda variants, auc: variants[0])
+            export(folder, data, folder / "export", samples=20)
+
+    return made_once(tmp_path_factory, "spread", make)
+
+
+def _spread_answers(run: Path) -> None:
     import keras
 
     from tests.networks import small_networks, spread_answers
     from training.fit.network import build_model
 
-    folder = Path(shutil.copytree(run, tmp_path_factory.mktemp("spread") / "run"))
     keras.utils.set_random_seed(1)  # the same network every time
     names = ("backbone_weights", "input_size", "hidden_units")
     with small_networks():
         model = build_model(**{name: TINY[name] for name in names}, trainable_layers=20, seed=1)
     spread_answers(model, FACES)
     for name in ("deepfake_cnn.keras", "deepfake_cnn.h5"):
-        model.save(folder / name)
-    return folder
+        model.save(run / name)
 
 
 @pytest.fixture(scope="session")
-def graph(spread) -> bytes:
-    """Its float32 graph; converting takes some seconds, so it is done once."""
-    import keras
-
-    from training.ship.export import export_graph
-
-    return export_graph(keras.models.load_model(spread / "deepfake_cnn.keras"))
-
-
-@pytest.fixture(scope="session")
-def exported(spread, data, graph) -> Path:
+def exported(spread: Path) -> Path:
     """That run's export, in its folder."""
-    from training.ship.export import export
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("training.ship.export.export_graph", lambda model: graph)
-        # On twenty photos the AUC of so rough a network is a lottery; the gate has its own test.
-        patch.setattr("training.ship.export.choose_variant", lambda variants, auc: variants[0])
-        return export(spread, data, spread / "export", samples=20)
+    return spread / "export"
 
 
 @pytest.fixture(scope="session")

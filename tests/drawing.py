@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
 
@@ -57,3 +61,16 @@ def write_source(folder: Path, per_label: int = 24, size: int = 96) -> Path:
         name = f"{difficulty}_{number}_{number % 15 + 1:04b}.jpg"
         draw_face(1000 + number, size, tinted=True).save(fake / name)
     return folder
+
+
+@contextmanager
+def quick_search() -> Iterator[None]:
+    """Look in this context for no faces and no sources in common, which drawings do not have: that
+    is most of the time that `prepare` and `audit` take."""
+    nobody = SimpleNamespace(name="none", find=lambda photo: [])
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("data.prepare", "measure.audit.traces"):
+            patch.setattr(f"training.{module}.load_finder", lambda: nobody)
+        for module in ("data.dealing", "measure.audit.traces"):
+            patch.setattr(f"training.{module}.find_source_pairs", lambda paths, hashes: [])
+        yield

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.drawing import write_source
 from training.__main__ import main
 from training.config import PrepareConfig
 from training.data.rows import read_report
@@ -111,7 +112,8 @@ def test_a_verb_that_is_none_is_answered_with_those_that_are(typed, advice, caps
     assert f"there is no verb {typed}: {advice}" in capsys.readouterr().err
 
 
-def test_prepare_is_run_from_the_shell(source, tmp_path):
+def test_prepare_is_run_from_the_shell(tmp_path):
+    source = write_source(tmp_path / "source", per_label=20, size=48)
     output = tmp_path / "faces"
     command = [sys.executable, "-m", "training", "prepare", "--source", source, "--size", "32"]
     result = subprocess.run(

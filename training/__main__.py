@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import fields
@@ -12,7 +13,7 @@ from pathlib import Path
 from space.photos import PhotoError
 from training.config import DEFAULT_RECIPE, RECIPES, SPLITS, PrepareConfig, TrainConfig
 from training.errors import UserError
-from training.flags import EXAMPLES, TRAIN_FLAGS, add_flags, check_verb, read_settings
+from training.flags import EXAMPLES, add_flags, check_verb, read_settings
 
 SPLIT_CHOICES = {"test": ("test",), "unseen": ("validation", "test"), "all": SPLITS}
 DATA = {"type": Path, "help": "prepared folder (default: the one that it was trained on)"}
@@ -22,6 +23,7 @@ log = logging.getLogger("training")
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; return the exit code."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's remarks on itself
     logging.basicConfig(format="%(message)s")
     log.setLevel(logging.INFO)
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -88,8 +90,7 @@ def _add_making_verbs(add: Callable) -> None:
         group.add_argument(
             "--recipe", choices=list(RECIPES), default=DEFAULT_RECIPE, help="settings to start from"
         )
-        without = tuple({field.name for field in fields(TrainConfig)} - {*TRAIN_FLAGS})
-        add_flags(group, TrainConfig, without)
+        add_flags(group, TrainConfig)
         group.add_argument(
             "--set",
             dest="settings",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, get_type_hints
@@ -19,12 +19,21 @@ class Within:
     low: float
     high: float = math.inf
 
+    def __str__(self) -> str:
+        if self.high == math.inf:
+            return f"of at least {self.low}"
+        return f"from {self.low} to {self.high}"
+
 
 SPLITS = ("train", "validation", "test")
 EVIDENCE_STEP = 16  # px of the input for a place of the map that the evidence head makes
 CONFIG = "config.json"  # in a run's folder: its settings, data and versions
 FINAL = "deepfake_cnn.keras"  # there as well: the network of a finished run
-UNSTORED = ("data", "run", "devices")  # settings that are not in it: another machine has others
+UNSTORED = ("data", "run")  # settings that are not in it: another machine has others
+
+# Settings that are flags of `train`; the others are for experiments, by --set.
+TRAIN_FLAGS = ("data", "run", "backbone_weights", "input_size", "epochs", "epoch_photos")
+TRAIN_FLAGS += ("batch_size", "learning_rate", "composites", "seed")
 
 # Settings of older runs, at the values by which they were off.
 GONE = {"start_from": "", "teacher": [], "teacher_share": 0.7, "mixup": 0.0, "layer_decay": 1.0}
@@ -32,16 +41,19 @@ GONE = {"start_from": "", "teacher": [], "teacher_share": 0.7, "mixup": 0.0, "la
 SHARE, SEED = Within(0, 1), Within(0, 2**32 - 1)
 
 
-def _check_ranges(config: object) -> None:
+def spell(name: str, value: object, *, flag: bool) -> str:
+    """Return how a user gives a setting: as a flag of its own or by `--set`."""
+    return f"--{name.replace('_', '-')} {value}" if flag else f"--set {name}={value}"
+
+
+def _check_ranges(config: object, flags: Collection[str]) -> None:
     hints = get_type_hints(type(config), include_extras=True)
     for field in fields(config):
         value = getattr(config, field.name)
         for bounds in hints[field.name].__metadata__[1:]:
             if not bounds.low <= value <= bounds.high:  # false for NaN as well
-                raise UserError(
-                    f"--{field.name.replace('_', '-')} {value} is out of range: give a value from "
-                    f"{bounds.low} to {bounds.high}."
-                )
+                given = spell(field.name, value, flag=field.name in flags)
+                raise UserError(f"{given} is out of range: give a value {bounds}.")
 
 
 @dataclass(frozen=True)
@@ -70,7 +82,7 @@ class PrepareConfig:
     overwrite: Annotated[bool, "replace another preparation in the folder"] = False
 
     def __post_init__(self) -> None:
-        _check_ranges(self)
+        _check_ranges(self, [field.name for field in fields(self)])
         if self.group_by not in ("sources", "files"):
             raise UserError(f"--group-by {self.group_by} is neither `sources` nor `files`.")
 
@@ -169,19 +181,25 @@ class TrainConfig:
     plateau_factor: Annotated[
         float, "what the learning rate is multiplied by then", Within(0, 0.99)
     ] = 0.3
-    devices: Annotated[int, "pairs: devices that share a batch; 0: all there are", Within(0)] = 1
     seed: Annotated[int, "of weights, order and augmentation", SEED] = 7
 
     def __post_init__(self) -> None:
-        _check_ranges(self)
+        _check_ranges(self, TRAIN_FLAGS)
         if self.sampling not in ("photos", "pairs"):
-            raise UserError(f"--sampling {self.sampling} is neither `photos` nor `pairs`.")
+            raise UserError(f"--set sampling={self.sampling} is neither `photos` nor `pairs`.")
         if self.mask_weight and self.head != "evidence":
-            raise UserError("--mask-weight needs --head evidence: another head has no map to fit.")
-        of_pairs = ("composites", "erasing", "mask_weight", "epoch_photos")
-        for name in (*of_pairs, "weight_average", "devices"):
-            if self.sampling == "photos" and getattr(self, name) != getattr(TrainConfig, name):
-                raise UserError(f"--{name.replace('_', '-')} needs --sampling pairs.")
+            raise UserError(
+                f"--set mask_weight={self.mask_weight} needs --set head=evidence: another head has "
+                "no map to fit."
+            )
+        of_pairs = ("composites", "erasing", "mask_weight", "epoch_photos", "weight_average")
+        for name in of_pairs:
+            value = getattr(self, name)
+            if self.sampling == "photos" and value != getattr(TrainConfig, name):
+                raise UserError(
+                    f"{spell(name, value, flag=name in TRAIN_FLAGS)} needs a --recipe of pairs, or "
+                    "--set sampling=pairs."
+                )
 
 
 # What a recipe does differently from the defaults.

@@ -9,12 +9,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import get_args, get_type_hints
 
-from training.config import RECIPES, TrainConfig
+from training.config import RECIPES, TRAIN_FLAGS, TrainConfig
 from training.errors import UserError
 
-# Settings that are flags of `train`; the others are for experiments, by --set.
-TRAIN_FLAGS = ("data", "run", "backbone_weights", "input_size", "epochs", "epoch_photos")
-TRAIN_FLAGS += ("batch_size", "learning_rate", "composites", "seed")
 EXAMPLES = """examples:
   python -m training {verb} --run runs/mine
   python -m training {verb} --recipe short --seed 8 --set erasing=0 --run runs/no-erasing-8
@@ -57,11 +54,12 @@ def read_settings(texts: Sequence[str]) -> dict[str, object]:
 
 
 def add_flags(parser: argparse._ActionsContainer, config: type, without: tuple = ()) -> None:
-    """Make every field a flag; flags that are not given stay out of the result."""
+    """Make every field a flag, of `TrainConfig` those in `TRAIN_FLAGS`; flags that are not given
+    stay out of the result."""
     recipes = RECIPES if config is TrainConfig else {}
     hints = get_type_hints(config, include_extras=True)
     for field in fields(config):
-        if field.name in without:
+        if field.name in without or (recipes and field.name not in TRAIN_FLAGS):
             continue
         kind, text, *_ = get_args(hints[field.name])
         how: dict = {"type": kind}

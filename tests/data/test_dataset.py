@@ -15,7 +15,7 @@ import training.data.prepare as module
 from space.crops import crop_face
 from space.faces import Face, load_face_finder
 from space.photos import open_photo
-from tests.drawing import draw_face, write_source
+from tests.drawing import draw_face, quick_search, write_source
 from tests.serving import SPACE
 from training.config import SPLITS, PrepareConfig
 from training.data import dealing
@@ -29,7 +29,10 @@ from training.data.rows import (
     read_source_pairs,
     read_split,
 )
+from training.data.splits import find_source_pairs
 from training.errors import UserError
+
+pytestmark = pytest.mark.usefixtures("_quick_search")
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
@@ -70,7 +73,8 @@ def test_split_is_disjoint_and_covers_all(data):
         assert {label: rows.count(label) for label in labels} == labels
 
 
-def test_running_again_changes_nothing_and_the_seed_decides(source, tmp_path, caplog):
+def test_running_again_changes_nothing_and_the_seed_decides(tmp_path, caplog):
+    source = write_source(tmp_path / "source", per_label=24)
     config = PrepareConfig(source=(str(source),), output=tmp_path / "faces", size=64)
     first = snapshot(prepare(config))
     written = (tmp_path / "faces" / REPORT).stat().st_mtime_ns
@@ -86,7 +90,8 @@ def test_running_again_changes_nothing_and_the_seed_decides(source, tmp_path, ca
     assert snapshot(other).keys() != first.keys()
 
 
-def test_another_preparation_is_not_replaced_unasked(source, tmp_path):
+def test_another_preparation_is_not_replaced_unasked(tmp_path):
+    source = write_source(tmp_path / "source", per_label=24)
     config = PrepareConfig(source=(str(source),), output=tmp_path / "faces", size=64)
     first = snapshot(prepare(config))
     other = dataclasses.replace(config, size=32)
@@ -143,9 +148,10 @@ def test_names_of_any_bytes_and_what_is_no_file(tmp_path, caplog):
     assert "2 pipes, devices, dead links and files whose names begin with a dot" in caplog.text
 
 
-def test_fakes_and_the_photos_they_were_made_from_share_a_split(tmp_path):
-    source = write_source(tmp_path / "source", per_label=24, size=200)
-    for number in range(6):
+def test_fakes_and_the_photos_they_were_made_from_share_a_split(tmp_path, monkeypatch):
+    monkeypatch.setattr(dealing, "find_source_pairs", find_source_pairs)
+    source = write_source(tmp_path / "source", per_label=20, size=200)
+    for number in range(3):
         fake = draw_face(number, 200)
         fake.paste(draw_face(50, 200).crop((60, 130, 140, 180)), (60, 130))
         fake.save(source / "training_fake" / f"hard_{900 + number}_0001.jpg")
@@ -157,8 +163,8 @@ def test_fakes_and_the_photos_they_were_made_from_share_a_split(tmp_path):
         of_split = read_source_pairs(data, photos)
         pairs += [(photos[fake].path.stem, photos[real].path.stem) for fake, real in of_split]
         assert all(photos[fake].group == photos[real].group for fake, real in of_split)
-    assert sorted(pairs) == [(f"hard_{900 + n}_0001", f"real_{n:05d}") for n in range(6)]
-    assert read_report(data)["groups_of_several"] == 6
+    assert sorted(pairs) == [(f"hard_{900 + n}_0001", f"real_{n:05d}") for n in range(3)]
+    assert read_report(data)["groups_of_several"] == 3
     leaky = prepare(dataclasses.replace(config, output=tmp_path / "leaky", group_by="files"))
     assert read_report(leaky)["groups_of_several"] == 0
 
@@ -238,7 +244,8 @@ def test_compression_of_real_photos_is_levelled(shared, tmp_path):
     shutil.copytree(shared / "originals600", source / "originals600")
     write_source(source / "drawn", per_label=24)
     output = tmp_path / "faces"
-    report = read_report(prepare(PrepareConfig(source=(str(source),), output=output, size=128)))
+    config = PrepareConfig(source=(str(source),), output=output, size=128)
+    report = read_report(prepare(config))
     assert sum(sum(labels.values()) for labels in report["counts"].values()) == 29 + 48
     assert report["malformed_names"] == ["easy_116_111.jpg"]
     originals = (source / "originals600").rglob("*.jpg")
@@ -473,7 +480,8 @@ def official(source, tmp_path_factory) -> Path:
         output=folder / "faces",
         size=32,
     )
-    return prepare(config)
+    with quick_search():
+        return prepare(config)
 
 
 def test_sources_of_one_label_and_of_two_places_are_prepared_by_given_splits(official):

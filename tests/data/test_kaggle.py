@@ -20,6 +20,19 @@ PROJECT = Path(__file__).parents[2]
 TOKEN = "KGAT_0123456789abcdef-never-shown"
 OTHER = "somebody/many-faces"
 BASIC = base64.b64encode(f"somebody:{TOKEN}".encode()).decode()
+# As `prepare` does before it imports what it needs for the photos themselves.
+FIND = """
+import logging
+import sys
+from training.data.kaggle import find_photos, locate
+from training.errors import UserError
+logging.basicConfig(format="%(message)s")
+logging.getLogger("training").setLevel(logging.INFO)
+try:
+    print(len(find_photos(locate(sys.argv[1]))))
+except UserError as error:
+    sys.exit(f"error: {error}")
+"""
 
 
 @pytest.fixture
@@ -40,10 +53,8 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return Path(shutil.make_archive(str(folder), "zip", folder)).read_bytes()
 
 
-def prepare_from_kaggle(
-    tmp_path: Path, *flags: str, **environment: str
-) -> subprocess.CompletedProcess:
-    """Run `prepare` in a process of its own: kagglehub reads its environment when imported."""
+def run(tmp_path: Path, where: str, **environment: str) -> subprocess.CompletedProcess:
+    """Find photos in a process of its own: kagglehub reads its environment when imported."""
     settings = {
         "HOME": str(tmp_path),
         "KAGGLEHUB_CACHE": str(tmp_path / "cache"),
@@ -51,7 +62,7 @@ def prepare_from_kaggle(
     }
     others = {name: value for name, value in os.environ.items() if "KAGGLE" not in name}
     result = subprocess.run(
-        [sys.executable, "-m", "training", "prepare", "--output", str(tmp_path / "faces"), *flags],
+        [sys.executable, "-c", FIND, where],
         cwd=PROJECT,
         env=others | settings | environment,
         capture_output=True,
@@ -63,10 +74,18 @@ def prepare_from_kaggle(
     return result
 
 
-def failure(tmp_path: Path, *flags: str, **environment: str) -> str:
-    """Run `prepare`, which must fail with one sentence that names the way out; return that."""
-    result = prepare_from_kaggle(tmp_path, *flags, **environment)
-    assert result.returncode == 2, result.stderr
+def find(tmp_path: Path, where: str = "kaggle", **environment: str) -> int:
+    """Return how many photos are found there, of a dataset that holds all of them twice."""
+    result = run(tmp_path, where, **environment)
+    assert result.returncode == 0, result.stderr
+    assert "second copy" in result.stderr
+    return int(result.stdout.splitlines()[-1])
+
+
+def failure(tmp_path: Path, where: str = "kaggle", **environment: str) -> str:
+    """Look for photos, which must fail with one sentence that names the way out; return that."""
+    result = run(tmp_path, where, **environment)
+    assert result.returncode == 1, result.stderr
     assert "Traceback" not in result.stdout + result.stderr
     sentence = result.stderr.strip().splitlines()[-1]
     assert sentence.startswith("error: ")
@@ -74,18 +93,12 @@ def failure(tmp_path: Path, *flags: str, **environment: str) -> str:
     return sentence
 
 
-def assert_prepared(tmp_path: Path, result: subprocess.CompletedProcess, n_photos: int) -> None:
-    assert result.returncode == 0, result.stderr
-    assert "second copy" in result.stderr
-    assert len(list((tmp_path / "faces").rglob("*.jpg"))) == n_photos
-
-
 def test_cached_copy_works_offline_and_its_second_copy_is_ignored(tmp_path):
     dataset = tmp_path / "cache/datasets/ciplab/real-and-fake-face-detection"
     archive = write_source(dataset / "versions/1/real_and_fake_face", per_label=20, size=64)
     shutil.copytree(archive, dataset / "versions/1/real_and_fake_face_detection" / archive.name)
     (dataset / "1.complete").touch()
-    assert_prepared(tmp_path, prepare_from_kaggle(tmp_path), n_photos=40)
+    assert find(tmp_path) == 40
 
 
 def test_no_network_is_no_question_of_credentials(tmp_path):
@@ -148,7 +161,7 @@ def test_download_that_broke_off_goes_on_where_it_stopped(tmp_path, kaggle, arch
     assert "broke off" in sentence
     assert "run the same command again" in sentence
     kaggle.cut = None
-    assert_prepared(tmp_path, prepare_from_kaggle(tmp_path, **environment), n_photos=40)
+    assert find(tmp_path, **environment) == 40
     assert kaggle.ranges[-1] not in (None, "bytes=0-")
 
 
@@ -162,27 +175,25 @@ def test_damaged_archive_is_not_kept(tmp_path, kaggle, archive):
         assert "arrived damaged" in sentence
         assert "run the same command again" in sentence
     kaggle.archive = archive
-    assert_prepared(tmp_path, prepare_from_kaggle(tmp_path, **kaggle.environment), n_photos=40)
+    assert find(tmp_path, **kaggle.environment) == 40
 
 
 def test_another_dataset_is_downloaded_in_its_newest_version(tmp_path, kaggle, archive):
     owner, name = OTHER.split("/")
     kaggle.asked = {"ownerSlug": owner, "datasetSlug": name, "datasetVersionNumber": 3}
     kaggle.archive = archive[::-1]
-    flags = ("--source", f"kaggle:{OTHER}")
-    sentence = failure(tmp_path, *flags, **kaggle.environment)
+    sentence = failure(tmp_path, f"kaggle:{OTHER}", **kaggle.environment)
     assert f"The archive of {OTHER} arrived damaged and was deleted" in sentence
     kaggle.archive = archive
-    result = prepare_from_kaggle(tmp_path, *flags, **kaggle.environment)
-    assert_prepared(tmp_path, result, n_photos=40)
+    assert find(tmp_path, f"kaggle:{OTHER}", **kaggle.environment) == 40
     assert (tmp_path / f"cache/datasets/{OTHER}/3.complete").is_file()
 
 
 @pytest.mark.parametrize(("status", "version"), [(403, ""), (404, "/versions/7"), (500, "")])
 def test_errors_name_the_dataset_that_was_asked_for(tmp_path, kaggle, status, version):
     kaggle.asked, kaggle.status = {}, status
-    flags = ("--source", f"kaggle:{OTHER}{version}")
-    sentence = failure(tmp_path, *flags, KAGGLE_API_TOKEN=TOKEN, **kaggle.environment)
+    where = f"kaggle:{OTHER}{version}"
+    sentence = failure(tmp_path, where, KAGGLE_API_TOKEN=TOKEN, **kaggle.environment)
     assert f"{OTHER}{version}" in sentence
     assert "ciplab" not in sentence
     if status != 500:

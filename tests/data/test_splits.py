@@ -96,12 +96,19 @@ def cache(tmp_path: Path, monkeypatch) -> Path:
     return tmp_path / "cache"
 
 
-def test_versions_of_a_photo_are_found_and_others_are_not(tmp_path, cache):
+def test_versions_of_a_photo_are_found_once_and_others_are_not(tmp_path, cache, caplog):
     paths, hashes = write_photos(tmp_path)
     pairs = find_source_pairs(paths, hashes)
     assert {(pair.first, pair.second) for pair in pairs} == {(0, 24), (0, 25), (24, 25), (1, 26)}
     assert all(pair.inliers >= CERTAIN_INLIERS for pair in pairs)
     assert all(pair.extent >= BASE_EXTENT for pair in pairs)
+    for path in paths:
+        path.unlink()  # so that nothing but the cache can tell
+    with caplog.at_level("INFO"):
+        assert find_source_pairs(paths, hashes) == pairs
+    assert "known already" in caplog.text
+    with pytest.raises(PhotoError):
+        find_source_pairs(paths, hashes[::-1])
 
 
 def test_photo_that_lent_a_part_is_told_from_the_one_that_was_edited(tmp_path, cache):
@@ -189,18 +196,6 @@ def test_interrupted_search_of_a_large_set_goes_on_where_it_was(tmp_path, cache,
     assert not store.exists()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another"))
     assert find_source_pairs(paths, hashes) == resumed
-
-
-def test_pairs_are_read_from_the_cache_when_the_photos_are_the_same(tmp_path, cache, caplog):
-    paths, hashes = write_photos(tmp_path)
-    pairs = find_source_pairs(paths, hashes)
-    for path in paths:
-        path.unlink()  # so that nothing but the cache can tell
-    with caplog.at_level("INFO"):
-        assert find_source_pairs(paths, hashes) == pairs
-    assert "known already" in caplog.text
-    with pytest.raises(PhotoError):
-        find_source_pairs(paths, hashes[::-1])
 
 
 def test_groups_are_what_hangs_together():

@@ -14,6 +14,7 @@ from training.data.rows import read_split
 from training.errors import UserError
 from training.fit import train as fit
 from training.fit.callbacks import FakeAUC, Replay
+from training.fit.progress import Progress
 from training.fit.train import read_config, read_history, train, train_recipe
 
 
@@ -136,6 +137,22 @@ def test_patience_goes_on_where_it_was():
     ]  # on_train_begin of `stop` came after the replay: patience anew
     fitted = trainer.fit(**log, epochs=5, initial_epoch=2, callbacks=[worse, stop, replay])
     assert fitted.epoch == [2]
+
+
+def test_progress_is_shown_in_photos_and_epochs(capsys):
+    trainer = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    trainer.compile("sgd", "mse")
+    points = np.zeros((8, 1))
+    progress = Progress(epochs=3, steps=2, batch_size=4)
+    options = {"batch_size": 4, "verbose": 0, "callbacks": [progress]}
+    trainer.fit(points, points, initial_epoch=1, epochs=3, **options)
+    shown = capsys.readouterr().err
+    assert "| 8/24 [" in shown  # where an earlier process stopped
+    assert "| 24/24 [" in shown
+    assert "photos/s" in shown
+    assert "Epoch 3 of 3: loss 0.000" in shown
+    trainer.fit(points[4:], points[4:], epochs=1, **options)
+    assert "| 4/24 [" in capsys.readouterr().err  # within an epoch
 
 
 def test_finished_run_is_left_alone(run, data):

@@ -8,20 +8,27 @@ import keras
 import numpy as np
 import pytest
 
+from tests.networks import small_backbone, small_networks
 from training.errors import UserError
 from training.fit.network import build_model, copy_weights, photo_normalization
+from training.lab.benchmark_network import flops
 
 PROJECT = Path(__file__).parents[2]
 SMALL = {"input_size": 64, "hidden_units": 16}
 
 
-@pytest.fixture(scope="module")
-def model() -> keras.Model:
-    return build_model(backbone_weights="none", trainable_layers=20)
+@pytest.fixture
+def small():
+    with small_networks():
+        yield
 
 
 @pytest.mark.slow
-def test_layout_is_backbone_and_head(model):
+def test_layout_is_efficientnet_b0_and_a_head(tmp_path):
+    backbone = keras.applications.EfficientNetB0(include_top=False, weights=None)
+    path = tmp_path / "b0.weights.h5"
+    backbone.save_weights(path)
+    model = build_model(backbone_weights=str(path), trainable_layers=20)
     assert model.input_shape == (None, 224, 224, 3)
     assert model.output_shape == (None, 2)
     head = [type(layer).__name__ for layer in model.layers[-5:]]
@@ -29,17 +36,17 @@ def test_layout_is_backbone_and_head(model):
     assert model.get_layer("hidden").units == 256
     assert model.get_layer("hidden").kernel_regularizer is not None
     assert model.get_layer("pooled").input.shape == (None, 7, 7, 1280)
+    kernel = model.get_layer("block3a_expand_conv").kernel
+    assert np.array_equal(kernel, backbone.get_layer("block3a_expand_conv").kernel)
+    trains = [layer.trainable for layer in model.layers[:-5]]
+    assert trains == [False] * (len(trains) - 20) + [True] * 20
+    # 0.39 billion multiplications: Tan and Le 2019, table 2
+    assert flops(model) == pytest.approx(2 * 0.39e9, rel=0.1)
 
 
-@pytest.mark.slow
-def test_only_the_last_layers_of_the_backbone_train(model):
-    backbone = model.layers[:-5]
-    assert [layer.trainable for layer in backbone] == [False] * (len(backbone) - 20) + [True] * 20
-
-
-@pytest.mark.slow
+@pytest.mark.usefixtures("small")
 def test_frozen_batch_norm_keeps_its_statistics():
-    model = build_model(backbone_weights="none", trainable_layers=20, **SMALL)
+    model = build_model(backbone_weights="none", trainable_layers=3, **SMALL)
     frozen, free = model.get_layer("stem_bn"), model.get_layer("top_bn")
     before = [np.array(layer.moving_mean) for layer in (frozen, free)]
     model(np.random.default_rng(0).uniform(0, 255, (4, 64, 64, 3)), training=True)
@@ -47,7 +54,7 @@ def test_frozen_batch_norm_keeps_its_statistics():
     assert not np.array_equal(free.moving_mean, before[1])
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("small")
 def test_seed_makes_the_same_head():
     kernels = [
         np.array(
@@ -61,18 +68,13 @@ def test_seed_makes_the_same_head():
     assert not np.array_equal(kernels[0], kernels[2])
 
 
-@pytest.mark.slow
-def test_weights_are_read_from_a_path(tmp_path):
-    backbone = keras.applications.EfficientNetB0(include_top=False, weights=None)
-    backbone.save_weights(tmp_path / "b0.weights.h5")
-    path = str(tmp_path / "b0.weights.h5")
-    model = build_model(backbone_weights=path, trainable_layers=20, **SMALL)
-    kernel = model.get_layer("block3a_expand_conv").kernel
-    assert np.array_equal(kernel, backbone.get_layer("block3a_expand_conv").kernel)
+def test_wrong_weights_are_one_sentence(tmp_path, monkeypatch):
+    def load(include_top: bool, weights: str, input_shape: tuple) -> keras.Model:
+        backbone = small_backbone("none", input_shape[0])
+        backbone.load_weights(weights)
+        return backbone
 
-
-@pytest.mark.slow
-def test_wrong_weights_are_one_sentence(tmp_path):
+    monkeypatch.setattr(keras.applications, "EfficientNetB0", load)
     with pytest.raises(UserError, match="is not a file"):
         build_model(backbone_weights=str(tmp_path / "none.h5"), trainable_layers=20)
     (tmp_path / "text.weights.h5").write_text("no weights")
@@ -86,46 +88,34 @@ def test_wrong_weights_are_one_sentence(tmp_path):
 
 LOAD_IMAGENET = """
 import sys
+from pathlib import Path
 import keras
 import numpy as np
 import keras.src.applications.efficientnet as efficientnet
 from training.errors import UserError
 from training.fit.network import build_model
 
-if len(sys.argv) > 1:  # the file of the test has another hash than Keras' own
-    hashes = efficientnet.WEIGHTS_HASHES["b0"]
-    efficientnet.WEIGHTS_HASHES["b0"] = (hashes[0], sys.argv[1])
+# The file of the test has another hash than Keras' own.
+efficientnet.WEIGHTS_HASHES["b0"] = (efficientnet.WEIGHTS_HASHES["b0"][0], sys.argv[1])
+model = build_model(backbone_weights="imagenet", trainable_layers=20, input_size=64)
+of_keras = keras.applications.EfficientNetB0(include_top=False, input_shape=(64, 64, 3))
+photos = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3))
+own, theirs = (
+    keras.Model(one.input, one.get_layer("stem_conv").output).predict(photos, verbose=0)
+    for one in (model, of_keras)
+)
+difference = np.abs(own - theirs).max() / np.abs(theirs).max()
+print(">", float(np.abs(model.get_layer("top_conv").kernel).sum()), float(difference))
+Path(sys.argv[2]).unlink()
 try:
-    model = build_model(backbone_weights="imagenet", trainable_layers=20, input_size=64)
-    of_keras = keras.applications.EfficientNetB0(include_top=False, input_shape=(64, 64, 3))
-    photos = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3))
-    own, theirs = (
-        keras.Model(one.input, one.get_layer("stem_conv").output).predict(photos)
-        for one in (model, of_keras)
-    )
-    difference = np.abs(own - theirs).max() / np.abs(theirs).max()
-    print(float(np.abs(model.get_layer("top_conv").kernel).sum()), float(difference))
+    build_model(backbone_weights="imagenet", trainable_layers=20, input_size=64)
 except UserError as error:
-    print("UserError:", error)
+    print(">", error)
 """
 
 
-def load_imagenet(keras_home: Path, *arguments: str) -> str:
-    """Build the model in a process of its own, as Keras reads `KERAS_HOME` when imported."""
-    nowhere = "http://127.0.0.1:9"
-    result = subprocess.run(
-        [sys.executable, "-c", LOAD_IMAGENET, *arguments],
-        cwd=PROJECT,
-        env=os.environ | {"KERAS_HOME": str(keras_home), "https_proxy": nowhere},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return result.stdout.strip().splitlines()[-1]
-
-
 @pytest.mark.slow
-def test_imagenet_weights_come_from_keras_home(tmp_path):
+def test_imagenet_weights_come_from_keras_home_or_the_network(tmp_path):
     backbone = keras.applications.EfficientNetB0(include_top=False, weights=None)
     norm = photo_normalization(backbone)  # as the file has it that Keras downloads
     norm.set_weights(
@@ -134,11 +124,24 @@ def test_imagenet_weights_come_from_keras_home(tmp_path):
     path = tmp_path / "models" / "efficientnetb0_notop.h5"
     path.parent.mkdir()
     backbone.save(path)
-    printed = load_imagenet(tmp_path, hashlib.md5(path.read_bytes()).hexdigest())
-    kernels, difference = map(float, printed.split())
+    # In a process of its own, as Keras reads `KERAS_HOME` when imported.
+    nowhere = {"KERAS_HOME": str(tmp_path), "https_proxy": "http://127.0.0.1:9"}
+    result = subprocess.run(
+        [sys.executable, "-c", LOAD_IMAGENET, hashlib.md5(path.read_bytes()).hexdigest(), path],
+        cwd=PROJECT,
+        env=os.environ | nowhere,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    printed = result.stdout.splitlines()  # by Keras as well
+    figures, refusal = (line[2:] for line in printed if line.startswith("> "))
+    kernels, difference = map(float, figures.split())
     expected = float(np.abs(backbone.get_layer("top_conv").kernel).sum())
     assert kernels == pytest.approx(expected, rel=1e-5)
     assert difference < 1e-4  # although it lacks a layer of Keras' network
+    assert refusal.startswith("The ImageNet weights could not be downloaded")
+    assert "--backbone-weights PATH" in refusal
 
 
 def normalising_network(side: int, scale: float | None) -> keras.Model:
@@ -172,7 +175,8 @@ def test_copied_weights_normalise_photos_alike(scale, tmp_path):
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory) -> Path:
     """A network with the evidence head, whose weights and normalisation are no fresh one's."""
-    model = build_model(backbone_weights="none", trainable_layers=1, head="evidence", **SMALL)
+    with small_networks():
+        model = build_model(backbone_weights="none", trainable_layers=1, head="evidence", **SMALL)
     rng = np.random.default_rng(0)
     head = model.get_layer("evidence")
     head.set_weights([rng.normal(size=weights.shape) for weights in head.get_weights()])
@@ -184,10 +188,11 @@ def saved(tmp_path_factory) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("small")
 def test_training_goes_on_from_a_whole_network_at_another_size(saved):
     model = build_model(
         backbone_weights=str(saved),
-        trainable_layers=20,
+        trainable_layers=4,
         head="evidence",
         input_size=96,
         hidden_units=16,
@@ -202,6 +207,7 @@ def test_training_goes_on_from_a_whole_network_at_another_size(saved):
     assert "stem_conv" not in trains
 
 
+@pytest.mark.usefixtures("small")
 def test_networks_that_do_not_fit_are_one_sentence(saved, tmp_path):
     def build(path: Path, **settings) -> None:
         build_model(
@@ -211,13 +217,13 @@ def test_networks_that_do_not_fit_are_one_sentence(saved, tmp_path):
         )
 
     for other in ({"head": "pooled"}, {"hidden_units": 8}):
-        with pytest.raises(UserError, match=r"of another kind: .* same --head and --hidden-units"):
+        with pytest.raises(UserError, match=r"of another kind: .* same `head` and `hidden_units`"):
             build(saved, **other)
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(tmp_path / "dense.keras")
     with pytest.raises(UserError, match="is a network of another kind"):
         build(tmp_path / "dense.keras")
     (tmp_path / "text.keras").write_text("no network")
-    (tmp_path / "half.keras").write_bytes(saved.read_bytes()[:10_000])
+    (tmp_path / "half.keras").write_bytes(saved.read_bytes()[: saved.stat().st_size // 2])
     for name in ("text.keras", "half.keras"):
         with pytest.raises(UserError, match="cannot be loaded as a Keras network"):
             build(tmp_path / name)
@@ -226,13 +232,7 @@ def test_networks_that_do_not_fit_are_one_sentence(saved, tmp_path):
 
 
 @pytest.mark.slow
-def test_no_network_for_the_imagenet_weights_is_one_sentence(tmp_path):
-    printed = load_imagenet(tmp_path)
-    assert printed.startswith("UserError: The ImageNet weights could not be downloaded")
-    assert "--backbone-weights PATH" in printed
-
-
-@pytest.mark.slow
+@pytest.mark.usefixtures("small")
 def test_evidence_head_loads_without_this_project(tmp_path):
     model = build_model(backbone_weights="none", trainable_layers=1, head="evidence", **SMALL)
     photos = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)

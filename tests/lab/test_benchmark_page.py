@@ -3,6 +3,7 @@ import pytest
 from space.detector import load_bundled
 from space.faces import load_face_finder
 from space.video import judge_video
+from tests.networks import small_networks
 from training.lab.benchmark_network import build_like_bundled
 from training.lab.benchmark_page import KERAS_PAGE, SPACE, running_page, time_start, write_clip
 
@@ -14,7 +15,8 @@ def test_page_is_timed_until_it_answers():
 
 
 def test_the_page_it_is_compared_with_answers_as_well(tmp_path):
-    build_like_bundled().save(tmp_path / "network.keras")
+    with small_networks():
+        build_like_bundled().save(tmp_path / "network.keras")
     assert time_start(["-c", KERAS_PAGE, str(tmp_path / "network.keras")]) > 0
 
 

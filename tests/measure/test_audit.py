@@ -3,14 +3,13 @@ import json
 import logging
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn.model_selection import StratifiedKFold
 
-from tests.drawing import draw_face, write_source
+from tests.drawing import draw_face, quick_search, write_source
 from tests.serving import SPACE
 from training.config import SPLITS, PrepareConfig
 from training.data.prepare import load_finder, prepare
@@ -25,7 +24,7 @@ from training.measure.audit.traces import perceptual_hash
 
 pytestmark = pytest.mark.slow
 
-FEW = 200  # bootstrap samples
+FEW = 50  # bootstrap samples
 
 
 def edit_rows(data: Path, split: str, edit) -> None:
@@ -48,10 +47,9 @@ class TearingFolds(StratifiedKFold):
 
 @pytest.fixture(scope="module", autouse=True)
 def _quick():
-    """A small forest, and no search for faces in drawings, which show none to a finder."""
-    with pytest.MonkeyPatch.context() as patch:
+    """A small forest, and no search for what drawings do not have."""
+    with quick_search(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(audit_checks, "TREES", 10)
-        patch.setattr(audit_traces, "load_finder", lambda: SimpleNamespace(find=lambda photo: []))
         patch.setattr(audit_drawn, "PAIRS", 0)  # what training draws has tests of its own
         yield
 
@@ -173,9 +171,6 @@ def test_a_tinted_border_is_found(tmp_path):
 
 def test_faces_that_are_framed_otherwise_are_found(tmp_path, monkeypatch):
     monkeypatch.setattr(audit_traces, "load_finder", load_finder)
-    monkeypatch.setattr(
-        audit_traces, "find_source_pairs", lambda paths, hashes: []
-    )  # all are one photo
     portrait = Image.open(SPACE / "examples/portrait.jpg")
     rng = np.random.default_rng(0)
     for label, margin in (("real", 60), ("fake", 30)):

@@ -17,6 +17,8 @@ from training.measure.audit import drawn as audit_drawn
 from training.measure.audit import traces as audit_traces
 from training.measure.audit.audit import audit, audit_table, found_leak
 from training.measure.audit.composites import draw_composites, photo_statistics
+from training.measure.audit.drawn import check_composites
+from training.measure.audit.traces import read_photos
 
 pytestmark = pytest.mark.slow
 
@@ -84,16 +86,12 @@ def test_composites_that_are_blurred_as_a_whole_are_found(landmarked, monkeypatc
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("kind", ["no landmarks", "few bases"])
-def test_where_nothing_can_be_composed_there_is_no_such_check(
-    kind, data, landmarked, tmp_path, monkeypatch
-):
-    if kind == "few bases":
-        monkeypatch.setattr(audit_drawn, "COMPOSITES", 3)
-    folder = {"no landmarks": data, "few bases": landmarked}[kind]
-    results = audit(folder, tmp_path / "audit.json", samples=20)
-    assert results["prepared"]
-    assert "composites" not in results["checks"]
+def test_where_nothing_can_be_composed_there_is_no_such_check(data, landmarked, monkeypatch):
+    assert check_composites(data, read_photos(data), samples=20) is None  # there are no landmarks
+    photos = read_photos(landmarked)
+    assert check_composites(landmarked, photos, samples=20) is not None
+    monkeypatch.setattr(audit_drawn, "COMPOSITES", 3)  # of too few bases
+    assert check_composites(landmarked, photos, samples=20) is None
 
 
 def test_pairs_share_their_base_s_group(photos):

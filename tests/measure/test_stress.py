@@ -75,7 +75,7 @@ def judge(monkeypatch, data, tmp_path):
 
     def run(stub: Stub) -> dict:
         monkeypatch.setattr(training.measure.stress, "load_detector", lambda model: stub)
-        return stress("stub", data, "train", tmp_path, samples=20)["conditions"]
+        return stress("stub", data, "test", tmp_path, samples=20)["conditions"]
 
     return run
 
@@ -99,7 +99,7 @@ def test_a_visible_difference_survives_jpeg_but_not_without_colour(judge, monkey
 
 
 def test_verdicts_that_scores_carry_over_a_threshold_are_counted(judge, data):
-    photos = [np.asarray(open_photo(photo.path)) for photo in read_split(data, "train")]
+    photos = [np.asarray(open_photo(photo.path)) for photo in read_split(data, "test")]
     middle = float(np.median([brightness(photo) for photo in photos]))
     figures = judge(Stub(brightness, middle, middle))
     flipped = np.mean(
@@ -111,7 +111,7 @@ def test_verdicts_that_scores_carry_over_a_threshold_are_counted(judge, data):
 
 
 def test_a_verdict_that_becomes_inconclusive_changes_but_is_not_reversed(judge, data):
-    photos = [np.asarray(open_photo(photo.path)) for photo in read_split(data, "train")]
+    photos = [np.asarray(open_photo(photo.path)) for photo in read_split(data, "test")]
     brightest = max(brightness(photo) for photo in photos)
     figures = judge(Stub(brightness, brightest + 1e-6, 1.0))["brighter, x 1.4"]
     over = np.mean([brightness(brighten(photo, 1.4)) > brightest for photo in photos])
@@ -120,7 +120,7 @@ def test_a_verdict_that_becomes_inconclusive_changes_but_is_not_reversed(judge, 
 
 
 def test_shares_of_labels_are_of_their_own_photos(judge, data):
-    fakes = np.mean([photo.is_fake for photo in read_split(data, "train")])
+    fakes = np.mean([photo.is_fake for photo in read_split(data, "test")])
     figures = judge(Stub(lambda photo: 0.9 if greenness(photo) > 0.15 else 0.5, 0.2, 0.8))[CLEAN]
     assert values(figures, SHARES) == pytest.approx([0, 1, 1 - fakes])
 
@@ -138,7 +138,7 @@ def test_each_source_has_its_own_auc_and_change(judge, data, monkeypatch):
     black = {CLEAN: np.copy, "black": np.zeros_like}
     monkeypatch.setattr(training.measure.stress, "conditions", lambda index=0: black)
     monkeypatch.setattr(training.measure.stress, "read_split", of_two_sources)
-    photos = of_two_sources(data, "train")
+    photos = of_two_sources(data, "test")
     known = {open_photo(p.path).tobytes() for p in photos if p.source == "one"}
     # Sees nothing in the photos of the other source.
     figures = judge(Stub(lambda p: greenness(p) if p.tobytes() in known else 0.5, 0.2, 0.8))
@@ -177,8 +177,8 @@ def test_clean_photos_and_their_intervals_are_those_of_evaluate(data, tmp_path, 
         "conditions",
         lambda index=0: {name: change for name, change in conditions(index).items() if name in few},
     )
-    found = stress(BUNDLED, data, "train", tmp_path / "stress", samples=20)
-    figures = evaluate(BUNDLED, data, "train", tmp_path / "evaluate", samples=20)
+    found = stress(BUNDLED, data, "test", tmp_path / "stress", samples=20)
+    figures = evaluate(BUNDLED, data, "test", tmp_path / "evaluate", samples=20)
     clean = found["conditions"][CLEAN]
     assert clean["roc_auc"] == pytest.approx(figures["roc_auc"])
     assert clean["by_source"].keys() == {"one", "two"}
@@ -250,10 +250,10 @@ def test_plot_follows_the_figures(tmp_path):
 
 def test_what_cannot_be_measured_is_one_sentence(data, tmp_path):
     with pytest.raises(UserError, match="give --output"):
-        stress(tmp_path / "missing", data, "train")
+        stress(tmp_path / "missing", data, "test")
     with pytest.raises(UserError, match="cannot be read"):
-        stress(tmp_path, data, "train")
-    photos = read_split(data, "train")
+        stress(tmp_path, data, "test")
+    photos = read_split(data, "test")
     with pytest.raises(UserError, match="19 photos, too few"):
         check_measurable(photos[:19])
     with pytest.raises(UserError, match="fake photos only"):
@@ -265,6 +265,6 @@ def test_figures_go_beside_the_model_where_no_folder_is_given(data, tmp_path, mo
     monkeypatch.setattr(
         training.measure.stress, "load_detector", lambda _: Stub(greenness, 0.2, 0.2)
     )
-    stress(model, data, "train", samples=2)
+    stress(model, data, "test", samples=2)
     assert (model / "stress.json").is_file()
     assert (model / "stress.png").is_file()

@@ -57,7 +57,8 @@ def listed(photos, tmp_path) -> Path:
 
 
 def score(where: object, output: Path, *flags: object) -> list[dict]:
-    assert main(["score", str(where), "--output", str(output), *map(str, flags)]) == 0
+    command = ["score", str(where), "--output", str(output), "--workers", "1"]
+    assert main([*command, *map(str, flags)]) == 0
     assert not list(output.parent.glob("*.parts")) + list(output.parent.glob(".*"))
     return pq.read_table(output).to_pylist() if output.suffix == ".parquet" else []
 

@@ -25,17 +25,6 @@ from training.ship.quantize import BLOCKS, HEAD, GraphQuantizer, log_odds
 from training.ship.saliency import with_heatmap
 
 
-@pytest.fixture(scope="module")
-def quantizer() -> GraphQuantizer:
-    """Of EfficientNetB0 itself, whose blocks are what it is about."""
-    keras.utils.set_random_seed(1)
-    model = build_model(
-        backbone_weights="none", trainable_layers=20, input_size=64, hidden_units=16, seed=1
-    )
-    graph = export_graph(spread_answers(model, FACES))
-    return GraphQuantizer(graph, [face[None] for face in FACES])
-
-
 def test_folder_is_complete_and_loads(exported, run):
     assert {path.name for path in exported.iterdir()} == {
         "detector.tflite",
@@ -150,25 +139,25 @@ def test_gate_takes_the_fastest_that_passes_and_names_both_figures(caplog):
 
 
 @pytest.mark.slow
-def test_float16_is_nearly_exact_and_every_format_is_smaller(quantizer):
-    contents = [quantizer.float16(), quantizer.dynamic_range(), quantizer.int8()]
-    exact = log_odds(quantizer.graph, quantizer._photos)
-    halved = log_odds(contents[0], quantizer._photos)
-    np.testing.assert_allclose(expit(halved), expit(exact), atol=0.02)
-    sizes = [len(content) for content in (quantizer.graph, *contents)]
-    assert sizes[1] < 0.6 * sizes[0]
-    assert max(sizes[2:]) < 0.4 * sizes[0]
-
-
-@pytest.mark.slow
-def test_int8_keeps_the_blocks_in_float_that_it_is_told(quantizer):
-    exact = log_odds(quantizer.graph, quantizer._photos)
-    whole = quantizer.int8()
+def test_formats_are_smaller_and_blocks_stay_in_float_as_told():
+    """Of EfficientNetB0 itself, whose blocks are what it is about."""
+    keras.utils.set_random_seed(1)
+    model = build_model(
+        backbone_weights="none", trainable_layers=20, input_size=64, hidden_units=16, seed=1
+    )
+    photos = [face[None] for face in FACES]
+    quantizer = GraphQuantizer(export_graph(spread_answers(model, FACES)), photos)
+    exact = log_odds(quantizer.graph, photos)
+    halved, dynamic, whole = quantizer.float16(), quantizer.dynamic_range(), quantizer.int8()
     spared = quantizer.int8([HEAD, "stem", "block[1-6]"])
-    error_whole = np.abs(log_odds(whole, quantizer._photos) - exact).mean()
-    error_spared = np.abs(log_odds(spared, quantizer._photos) - exact).mean()
-    assert error_spared < error_whole
+    np.testing.assert_allclose(expit(log_odds(halved, photos)), expit(exact), atol=0.02)
+    assert len(halved) < 0.6 * len(quantizer.graph)
+    assert max(len(dynamic), len(whole)) < 0.4 * len(quantizer.graph)
     assert len(whole) < len(spared) < len(quantizer.graph)
+    error_whole, error_spared = (
+        np.abs(log_odds(graph, photos) - exact).mean() for graph in (whole, spared)
+    )
+    assert error_spared < error_whole
 
 
 @pytest.mark.parametrize(
@@ -198,17 +187,3 @@ def test_first_or_worst_blocks_stay_in_float_whichever_are_fewer(enough, kept, m
     assert blocks == kept
     assert np.array_equal(graph, exact)
     assert all(float_blocks[0] == HEAD for float_blocks in tried)
-
-
-@pytest.mark.slow
-def test_selective_int8_agrees_better_than_int8_alone(quantizer):
-    graph, blocks = quantizer.int8_selective()
-    exact = log_odds(quantizer.graph, quantizer._photos)
-    selective, whole = (
-        np.corrcoef(log_odds(content, quantizer._photos), exact)[0, 1]
-        for content in (graph, quantizer.int8([HEAD]))
-    )
-    # Random weights are harder on eight bits than trained ones, which reach 0.99.
-    assert selective > max(whole, 0.8)
-    assert 0 < len(blocks) < 18
-    assert len(graph) < 0.6 * len(quantizer.graph)

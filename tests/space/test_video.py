@@ -107,11 +107,17 @@ def judgement(probability: float, face: Face, crop: Image.Image | None = None) -
 drawn_face = cache(draw_face)
 
 
+@cache
+def wall(room: int) -> Image.Image:
+    """Return an RGB picture of a room that nobody is in."""
+    rng = np.random.default_rng(room)
+    spots = Image.fromarray(rng.integers(40, 190, (4, 5, 3), np.uint8))
+    return spots.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
+
+
 def picture(places: dict[str, tuple[int, int]], room: int = 0, side: int = 88) -> np.ndarray:
     """Return an RGB frame of a room with people at these places (left, top)."""
-    rng = np.random.default_rng(room)
-    wall = Image.fromarray(rng.integers(40, 190, (4, 5, 3), np.uint8))
-    scene = wall.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
+    scene = wall(room).copy()
     for name, (left, top) in places.items():
         scene.paste(Image.new("RGB", (side, side), COLOURS[name]), (left, top))
         scene.paste(drawn_face(SEEDS[name], side - 10), (left + 5, top + 5))

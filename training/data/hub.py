@@ -13,7 +13,6 @@ import re
 from pathlib import Path
 
 import httpx2
-import pyarrow
 from huggingface_hub import (
     HfApi,
     get_cached_repo_tree,
@@ -36,7 +35,6 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import filter_repo_objects, validate_repo_id
 
 from training.data.kaggle import FOLDER_PAIRS, folder_pairs
-from training.data.parquet import write_photos
 from training.errors import UserError
 from training.folders import replaced_folder
 
@@ -179,6 +177,11 @@ def _write(snapshot: Path, folder: Path, name: str) -> None:
     files = sorted(snapshot.rglob("*.parquet"))
     if not files:
         raise _no_photos(name)
+    # `datasets` takes seconds to import, and folders of photos do not need it.
+    import pyarrow
+
+    from training.data.parquet import write_photos
+
     with replaced_folder(folder, MARKER) as staging:
         try:
             counts = write_photos(files, staging, f"hf:{name}")

@@ -11,6 +11,7 @@ import re
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -161,11 +162,7 @@ def find_photos(
     for holder, real, fake in folder_pairs(root, prepared):
         names = {"real": real, "fake": fake}
         files = {label: _files(holder / name) if name else [] for label, name in names.items()}
-        listing = frozenset(
-            (label, path.relative_to(holder).as_posix().split("/", 1)[1], path.stat().st_size)
-            for label, paths in files.items()
-            for path in paths
-        )
+        listing = _listing(holder, files)
         if listing in seen:
             log.info("Ignoring %s: it is a second copy of %s.", holder, seen[listing])
             continue
@@ -186,6 +183,15 @@ def find_photos(
             "`real` and `fake`, or one of them."
         )
     return photos
+
+
+def _listing(holder: Path, files: Mapping[str, Sequence[Path]]) -> frozenset:
+    """Return labels, names and sizes, by which a second copy is known."""
+    return frozenset(
+        (label, path.relative_to(holder).as_posix().split("/", 1)[1], path.stat().st_size)
+        for label, paths in files.items()
+        for path in paths
+    )
 
 
 def folder_pairs(root: Path, prepared: str) -> list[tuple[Path, str, str]]:

@@ -1,4 +1,4 @@
-"""Train on several devices: each takes its share of a batch, all keep the same weights.
+"""Train on all devices that there are: each takes its share of a batch, all keep the same weights.
 
 That is `keras.distribution.DataParallel` where Keras' backend has it (JAX), and
 `tf.distribute.MirroredStrategy` on TensorFlow.
@@ -6,63 +6,56 @@ That is `keras.distribution.DataParallel` where Keras' backend has it (JAX), and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import keras
 
-from training.errors import UserError
-
-ALL = 0
+log = logging.getLogger(__name__)
 
 
 @contextmanager
-def on_devices(number: int, batch_size: int) -> Iterator[None]:
-    """Build, compile and fit a model in this context to train it on several devices.
+def on_devices(batch_size: int) -> Iterator[int]:
+    """Build, compile and fit a model in this context to train it on as many devices as can share
+    its batches evenly; yields their number.
 
     Args:
-        number: of devices; `ALL` stands for those that there are. With 1 nothing is changed.
-        batch_size: photos in a step, which the devices share.
-
-    Raises:
-        UserError: there are fewer, they cannot share a batch evenly, or the backend trains on one
-            only.
+        batch_size: photos in a step; with 1 nothing is changed.
     """
-    backend = keras.config.backend()
+    found = _list_devices() if batch_size > 1 else []
+    number = max((n for n in range(1, len(found) + 1) if batch_size % n == 0), default=1)
+    if number < len(found):
+        log.warning(
+            "Training on %d of %d devices: more cannot share a batch of %d evenly.",
+            number,
+            len(found),
+            batch_size,
+        )
     if number == 1:
-        yield
-    elif backend == "jax":
-        devices = _choose(keras.distribution.list_devices(), number, batch_size)
+        yield 1
+    elif keras.config.backend() == "jax":
         before = keras.distribution.distribution()
-        keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
+        keras.distribution.set_distribution(keras.distribution.DataParallel(devices=found[:number]))
         try:
-            yield
+            yield number
         finally:
             keras.distribution.set_distribution(before)
-    elif backend == "tensorflow":
+    else:
+        import tensorflow as tf
+
+        with tf.distribute.MirroredStrategy(found[:number]).scope():
+            yield number
+
+
+def _list_devices() -> list[str]:
+    """Return the devices of the backend; PyTorch trains on one only, which goes without saying."""
+    backend = keras.config.backend()
+    if backend == "jax":
+        return keras.distribution.list_devices()
+    if backend == "tensorflow":
         import tensorflow as tf
 
         found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-        devices = _choose([device.name for device in found], number, batch_size)
-        with tf.distribute.MirroredStrategy(devices).scope():
-            yield
-    else:
-        raise UserError(
-            f"--devices {number} needs the backend jax or tensorflow: set KERAS_BACKEND, or train "
-            f"on one device with {backend}."
-        )
-
-
-def _choose(found: Sequence[str], number: int, batch_size: int) -> list[str]:
-    wanted = number or len(found)
-    if wanted > len(found):
-        raise UserError(
-            f"--devices {number} is more than the {len(found)} that the backend sees: give at most "
-            "that, or 0 for all."
-        )
-    if batch_size % wanted:
-        raise UserError(
-            f"--batch-size {batch_size} cannot be shared by {wanted} devices evenly: give a "
-            "multiple of that."
-        )
-    return list(found[:wanted])
+        return [device.name for device in found]
+    return []

@@ -62,12 +62,7 @@ def build_model(
         UserError: the weights are missing, cannot be downloaded, or do not fit; or the head is
             none, or not for this size.
     """
-    if head not in HEADS:
-        raise UserError(f"--head {head} is neither `pooled` nor `evidence`.")
-    if head == EVIDENCE and input_size % 32:
-        raise UserError(
-            f"--input-size {input_size} is no multiple of 32, which --head evidence needs."
-        )
+    _check_head(head, input_size)
     whole = backbone_weights.endswith(".keras")
     backbone = _load_backbone("none" if whole else backbone_weights, input_size)
     first_trainable = len(backbone.layers) - trainable_layers
@@ -83,6 +78,15 @@ def build_model(
     if whole:
         _start_from(Path(backbone_weights), model)
     return model
+
+
+def _check_head(head: str, input_size: int) -> None:
+    if head not in HEADS:
+        raise UserError(f"--set head={head} is neither `pooled` nor `evidence`.")
+    if head == EVIDENCE and input_size % 32:
+        raise UserError(
+            f"--input-size {input_size} is no multiple of 32, which --set head=evidence needs."
+        )
 
 
 def _start_from(path: Path, model: keras.Model) -> None:
@@ -101,7 +105,7 @@ def _start_from(path: Path, model: keras.Model) -> None:
     except (ValueError, StopIteration) as error:
         raise UserError(
             f"--backbone-weights {path} is a network of another kind: give one that `train` made "
-            "with the same --head and --hidden-units."
+            "with the same `head` and `hidden_units`."
         ) from error
 
 

@@ -36,6 +36,7 @@ from training.fit.callbacks import CheckpointInner, FakeAUC, Replay, StepBackup
 from training.fit.devices import on_devices
 from training.fit.network import JIT_COMPILE, build_model
 from training.fit.photos import PhotoBatches, build_augmentation
+from training.fit.progress import Progress
 from training.fit.train_pairs import Validation, fit_pairs
 from training.folders import replaced_file, write_json
 from training.measure.report import plot_curves
@@ -91,7 +92,7 @@ def train(
     """
     run = config.run
     data = read_report(config.data)
-    stored = _read_stored(run, resume)
+    stored = read_config(run) if is_started(run, resume) or resume else None
     if stored:
         config = _merge(config, stored, given, data["fingerprint"])
         if (run / FINAL).is_file():
@@ -100,10 +101,10 @@ def train(
     keras.utils.set_random_seed(config.seed)
     epochs_done, steps_done = _progress(run)
     photos = photos or {split: _read_photos(config, split) for split in SPLITS}
-    with on_devices(config.devices, config.batch_size):
+    with on_devices(config.batch_size if config.sampling == "pairs" else 1) as devices:
         model = _build(config)
         run.mkdir(parents=True, exist_ok=True)
-        write_json(run / CONFIG, _description(config, data))
+        write_json(run / CONFIG, _description(config, data, devices))
         remember_data(run, config.data)
         if config.sampling == "pairs":
             _fit_pairs(model, config, photos, epochs_done, steps_done)
@@ -182,11 +183,6 @@ def is_started(run: Path, resume: bool) -> bool:
     return started
 
 
-def _read_stored(run: Path, resume: bool) -> dict | None:
-    started = is_started(run, resume)
-    return read_config(run) if started or resume else None
-
-
 def _merge(
     config: TrainConfig, stored: dict, given: frozenset[str], fingerprint: str
 ) -> TrainConfig:
@@ -232,10 +228,10 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _description(config: TrainConfig, data: dict) -> dict:
+def _description(config: TrainConfig, data: dict, devices: int) -> dict:
     return {
         "settings": _settings(config),
-        "devices": config.devices,  # another machine may have others
+        "devices": devices,  # another machine may have others
         "data": describe_data(data),
         "versions": package_versions(),
     }
@@ -308,13 +304,15 @@ def _fit(
         jit_compile=JIT_COMPILE,
     )
     weights = _class_weights(train_batches.labels) if config.class_weights else None
+    progress = Progress(config.epochs, len(train_batches), config.batch_size)
     trainer.fit(
         train_batches,
         validation_data=validation_batches,
         epochs=config.epochs,
         class_weight=weights,
         shuffle=False,  # the batches shuffle themselves
-        callbacks=_callbacks(model, config, epochs_done),
+        callbacks=[*_callbacks(model, config, epochs_done), progress],
+        verbose=0,
     )
 
 

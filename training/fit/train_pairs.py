@@ -20,6 +20,7 @@ from training.fit.feeding import fed
 from training.fit.network import EVIDENCE, JIT_COMPILE
 from training.fit.pairs import UNKNOWN, PairBatches, Variation, pair_batches
 from training.fit.photos import PhotoBatches
+from training.fit.progress import Progress
 from training.folders import replaced_file
 from training.measure.metrics import mean_auc, paired_ranking, source_aucs
 
@@ -182,8 +183,9 @@ def fit_pairs(
     epoch, step = done
     batches = training_batches(config, photos["train"], epoch)
     trainer = build_trainer(model, config, steps=config.epochs * len(batches))
+    progress = Progress(config.epochs, len(batches), config.batch_size)
     # The validation comes first: what follows sees its figures.
-    options = {"shuffle": False, "callbacks": [validation, *callbacks], "verbose": 2}
+    options = {"shuffle": False, "callbacks": [validation, *callbacks, progress], "verbose": 0}
     with fed(batches, config.run, read_report(config.data)["size"], first_step=step) as dataset:
         if step:  # Keras takes all epochs of a call for as long as the first
             trainer.fit(dataset, initial_epoch=epoch, epochs=epoch + 1, **options)

@@ -16,6 +16,7 @@ from pathlib import Path
 from training.folders import write_json
 from training.measure.audit.checks import (
     SEED,
+    Check,
     check_border,
     check_byte_duplicates,
     check_framing,
@@ -25,7 +26,7 @@ from training.measure.audit.checks import (
     check_shuffled,
 )
 from training.measure.audit.drawn import check_batches, check_composites
-from training.measure.audit.traces import FOLDS, read_photos
+from training.measure.audit.traces import FOLDS, PhotoSet, read_photos
 from training.measure.metrics import SAMPLES
 from training.measure.report import markdown_table, show
 
@@ -56,21 +57,9 @@ def audit(data: Path, output: Path | None = None, *, samples: int = SAMPLES) -> 
     """
     data = Path(data)
     photos = read_photos(data)
-    checks = {
-        "metadata": check_metadata(photos, samples),
-        "border": check_border(photos, samples),
-        "framing": check_framing(photos, samples),
-        "shuffled": check_shuffled(photos),
-    }
+    checks = _checks(data, photos, samples)
     if photos.splits:
-        composites = check_composites(data, photos, samples)
-        if composites:
-            checks["composites"] = composites
-        checks |= check_batches(data, photos, samples)
-        checks["groups_across_splits"] = check_groups(photos)
         output = output or data / OUTPUT
-    checks["byte_duplicates"] = check_byte_duplicates(photos)
-    checks["perceptual_duplicates"] = check_perceptual_duplicates(photos)
     results = {
         "photos": len(photos.names),
         "fakes": int(photos.truth.sum()),
@@ -88,6 +77,24 @@ def audit(data: Path, output: Path | None = None, *, samples: int = SAMPLES) -> 
         write_json(Path(output), results)
         log.info("Written to %s.", output)
     return results
+
+
+def _checks(data: Path, photos: PhotoSet, samples: int) -> dict[str, Check]:
+    checks = {
+        "metadata": check_metadata(photos, samples),
+        "border": check_border(photos, samples),
+        "framing": check_framing(photos, samples),
+        "shuffled": check_shuffled(photos),
+    }
+    if photos.splits:
+        composites = check_composites(data, photos, samples)
+        if composites:
+            checks["composites"] = composites
+        checks |= check_batches(data, photos, samples)
+        checks["groups_across_splits"] = check_groups(photos)
+    checks["byte_duplicates"] = check_byte_duplicates(photos)
+    checks["perceptual_duplicates"] = check_perceptual_duplicates(photos)
+    return checks
 
 
 def found_leak(results: dict) -> bool:

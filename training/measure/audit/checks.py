@@ -158,29 +158,26 @@ def beyond(leak: bool, limit: float) -> str:
 
 def check_border(photos: PhotoSet, samples: int) -> Check:
     """Judge by what surrounds the face."""
-    columns = np.array([of.border for of in photos.traces])
-    auc = label_auc(columns, photos.truth, photos.groups, samples)
-    leak = auc["low"] > LIMIT
-    return Check(
-        "classifier",
-        {"roc_auc": auc, "limit": LIMIT},
-        leak,
-        f"A classifier of the outer ring {beyond(leak, LIMIT)}"
-        f"{': crop closer to the face.' if leak else '.'}",
-    )
+    columns = [of.border for of in photos.traces]
+    return _judge(columns, photos, samples, "outer ring", "crop closer to the face")
 
 
 def check_framing(photos: PhotoSet, samples: int) -> Check:
     """Judge by where the face is and how large."""
-    columns = np.array([of.framing for of in photos.traces])
-    auc = label_auc(columns, photos.truth, photos.groups, samples)
+    columns = [of.framing for of in photos.traces]
+    return _judge(columns, photos, samples, "place and size of the face", "frame all faces alike")
+
+
+def _judge(
+    columns: Sequence[np.ndarray], photos: PhotoSet, samples: int, what: str, advice: str
+) -> Check:
+    auc = label_auc(np.array(columns), photos.truth, photos.groups, samples)
     leak = auc["low"] > LIMIT
     return Check(
         "classifier",
         {"roc_auc": auc, "limit": LIMIT},
         leak,
-        f"A classifier of the place and size of the face {beyond(leak, LIMIT)}"
-        f"{': frame all faces alike.' if leak else '.'}",
+        f"A classifier of the {what} {beyond(leak, LIMIT)}{f': {advice}.' if leak else '.'}",
     )
 
 
