@@ -63,7 +63,7 @@ export function logOdds(probability) {
 
 /** Return whether a probability lies so near to a threshold that it takes a second look.
  * @param {DetectorConfig} config @param {number} probability */
-export function isBorderline({ second_look: again, thresholds }, probability) {
+function isBorderline({ second_look: again, thresholds }, probability) {
   const away = Object.values(thresholds).map((one) => Math.abs(logOdds(probability) - logOdds(one)));
   return Boolean(again) && Math.min(...away) <= (again?.margin ?? 0);
 }
