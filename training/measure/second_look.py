@@ -7,6 +7,7 @@ that both are chosen in turn until they agree.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -61,15 +62,23 @@ def give_meaning(
     served = first
     for _ in range(ROUNDS):
         calibration = calibrate(truth, served, groups, sources)
+        at_first, at_mean = _apply(calibration, first), _apply(calibration, mean)
         thresholds = choose_thresholds(truth, _apply(calibration, served), sources)
-        at_first = _apply(calibration, first)
-        margin = choose_margin(at_first, _apply(calibration, mean), thresholds)
-        looked_again = _distances(at_first, thresholds) <= margin
+        margin, looked_again = _who_looks_again(at_first, at_mean, thresholds)
         before, served = served, np.where(looked_again, mean, first)
         if np.array_equal(before, served):
             break
-    again, probabilities = SecondLook(margin, list(LOOKS)), _apply(calibration, served)
-    return Meaning(calibration, thresholds, again, probabilities, looked_again)
+    else:  # they do not agree, as of few photos: thresholds that hold whichever score is served
+        worst = np.where(truth == 0, np.maximum(at_first, at_mean), np.minimum(at_first, at_mean))
+        thresholds = choose_thresholds(truth, worst, sources)
+        margin, looked_again = _who_looks_again(at_first, at_mean, thresholds)
+    return Meaning(
+        calibration,
+        thresholds,
+        SecondLook(margin, list(LOOKS)),
+        probabilities=np.where(looked_again, at_mean, at_first),
+        looked_again=looked_again,
+    )
 
 
 def choose_margin(first: np.ndarray, mean: np.ndarray, thresholds: Mapping[str, float]) -> float:
@@ -87,7 +96,16 @@ def choose_margin(first: np.ndarray, mean: np.ndarray, thresholds: Mapping[str, 
     farthest = np.sort(distances[flipped])[::-1]
     spared = int(MAX_FLIPPED * len(first))
     wanted = float(farthest[spared]) if spared < len(farthest) else 0.0
-    return min(wanted, float(np.quantile(distances, MAX_SHARE)))
+    margin = min(wanted, float(np.quantile(distances, MAX_SHARE)))
+    return math.ceil(1e4 * margin) / 1e4  # a photo on the very edge is within, whoever computes it
+
+
+def _who_looks_again(
+    first: np.ndarray, mean: np.ndarray, thresholds: Mapping[str, float]
+) -> tuple[float, np.ndarray]:
+    """Return the margin, and which photos `[photos]` lie within it."""
+    margin = choose_margin(first, mean, thresholds)
+    return margin, _distances(first, thresholds) <= margin
 
 
 def _apply(calibration: Calibration, scores: np.ndarray) -> np.ndarray:
