@@ -37,6 +37,11 @@ KINDS = {
     "fei": "studio photos",
     "lfw": "small grey photos",
 }
+TIERS = {
+    "trained_kinds": "of these, kinds it was trained on",
+    "unseen_kinds": "of these, kinds it never saw",
+    "ordinary_photos": "of these, ordinary photos",
+}
 ADVICE = """<h2>What to do with an answer</h2>
 <ul>
 <li><strong>Do not act on it alone.</strong> It is a hint where to look, not evidence about
@@ -66,7 +71,8 @@ def about_page(detector: Detector, models: str) -> str:
     """
     return (
         f'<section class="about"><h2>What it learned from</h2>{trained_on(detector.config)}'
-        f"<h2>How often it is right</h2>{figures_table(detector.config)}{ADVICE}"
+        f"<h2>How often it is right</h2>{broken_promise(detector.config)}"
+        f"{figures_table(detector.config)}{ADVICE}"
         f"<h2>Was an answer wrong?</h2><p>{_report_link(detector)}</p>"
         f"<h2>What runs here</h2><p>{escape(models)} SHA-256 of the model: "
         f"<code>{detector.config.sha256}</code></p>{_links(detector)}</section>"
@@ -75,9 +81,27 @@ def about_page(detector: Detector, models: str) -> str:
 
 def trained_on(config: DetectorConfig) -> str:
     """Return what a model was trained on, and that it knows nothing else."""
+    cost = config.cost_of_unseen_kinds
+    worth = "what it says about them means little"
+    if cost is not None and cost >= 1:
+        worth = (
+            "about them its score is no evidence, either way (on test photos with such fakes its "
+            f"likelihood ratios cost {cost:.2f} bits, and saying nothing costs 1)"
+        )
     return (
         f"<p>It was trained on {escape(config.trained_on)}. Other kinds of fakes it has never "
-        "seen: what it says about them means little.</p>"
+        f"seen: {worth}.</p>"
+    )
+
+
+def broken_promise(config: DetectorConfig) -> str:
+    """Return that a model does not keep what its thresholds promise; nothing where it does."""
+    if config.is_calibrated:
+        return ""
+    broken = " ".join(map(escape, config.promise.get("broken", [])))
+    return (
+        "<p><strong>It is not calibrated:</strong> its thresholds promise more than the test "
+        f"photos keep. {broken}</p>"
     )
 
 
@@ -87,6 +111,11 @@ def figures_table(config: DetectorConfig) -> str:
     if not figures:
         return "<p>This model comes without test figures.</p>"
     rows = [_figures_row("all test photos", figures["photos"], figures["verdicts"])]
+    rows += [
+        _figures_row(TIERS[name], of["abstained"]["photos"], of | {"inconclusive": of["abstained"]})
+        for name, of in figures.get("tiers", {}).items()
+        if name in TIERS
+    ]
     rows += [
         _figures_row(KINDS.get(name, name.replace("_", " ")), one["photos"], one)
         for name, one in figures.get("by_source", {}).items()
@@ -98,7 +127,7 @@ def figures_table(config: DetectorConfig) -> str:
         "intervals.</p>"
         '<div class="scroll" tabindex="0" role="region" aria-label="Error rates"><table><thead><tr>'
         '<th scope="col">Photos</th><th scope="col">Number</th>'
-        '<th scope="col">Fakes called fake</th><th scope="col">Real photos called fake</th>'
+        '<th scope="col">Real photos called fake</th><th scope="col">Fakes called fake</th>'
         f'<th scope="col">Cannot tell</th></tr></thead><tbody>{body}</tbody></table></div>{note}'
         f"{_ranking(figures)}"
     )
@@ -124,8 +153,8 @@ def _figures_row(kind: str, photos: int, figures: Mapping) -> str:
     reals = None if fakes is None else photos - fakes
     return (
         f'<tr><th scope="row">{escape(kind)}</th><td>{photos}</td>'
-        f"<td>{share(figures.get('fake_called_fake'), fakes)}</td>"
         f"<td>{share(figures.get('real_called_fake'), reals)}</td>"
+        f"<td>{share(figures.get('fake_called_fake'), fakes)}</td>"
         f"<td>{share(figures.get('inconclusive'), photos)}</td></tr>"
     )
 

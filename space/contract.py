@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -63,9 +64,7 @@ class Calibration:
         """Return the calibrated probability of fake for the network's."""
         if self.method == "none":
             return probability
-        clipped = min(max(probability, 1e-6), 1 - 1e-6)
-        log_odds = math.log(clipped / (1 - clipped))
-        return 1 / (1 + math.exp(-self.slope * log_odds - self.intercept))
+        return 1 / (1 + math.exp(-self.slope * log_odds(probability) - self.intercept))
 
 
 @dataclass(frozen=True)
@@ -83,6 +82,35 @@ class ScoreBin:
     high: float
     photos: int
     fake_share: float
+
+
+@dataclass(frozen=True)
+class Look:
+    """How what the network is shown is changed for another look at it.
+
+    Attributes:
+        mirrored: left and right are swapped.
+        right: px by which it is then moved to the right, its border repeated; negative to the left.
+        down: the same downwards.
+    """
+
+    mirrored: bool
+    right: int
+    down: int
+
+
+@dataclass(frozen=True)
+class SecondLook:
+    """Which faces are looked at again: those whose verdict a harmless change might flip.
+
+    Attributes:
+        margin: in log-odds. A face whose first score lies no further from a threshold gets the mean
+            of the log-odds of all looks, the first among them, for its score.
+        looks: the further ones.
+    """
+
+    margin: float
+    looks: list[Look]
 
 
 @dataclass(frozen=True)
@@ -107,6 +135,12 @@ class DetectorConfig:
         versions: of the packages that made the model file.
         framing: what it was trained and measured on, `"face"` (the crop above) or `"photo"` (whole
             photos that were framed like that already).
+        second_look: which faces are looked at again; `None` for none.
+        max_likelihood_ratio: the strongest evidence that the validation photos support: as many
+            as there are groups of the label that has fewer, since among n nobody sees what is rarer
+            than one in n; `None` where nobody counted them.
+        promise: whether the test photos keep what the thresholds promise: `kept`, and `broken`, a
+            sentence for each source that does not; empty where nobody measured it.
         format_version: of this description.
     """
 
@@ -123,6 +157,9 @@ class DetectorConfig:
     versions: dict[str, str] = field(default_factory=dict)
     score_bins: list[ScoreBin] = field(default_factory=list)
     framing: str = "face"
+    second_look: SecondLook | None = None
+    max_likelihood_ratio: float | None = None
+    promise: dict = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
@@ -145,6 +182,13 @@ class DetectorConfig:
         numbers += [value for one in self.score_bins for value in (one.low, one.high)]
         if not all(isinstance(number, int | float) for number in numbers):
             raise DetectorError(f"{CONFIG_FILE} has text where numbers belong.")
+        if self.second_look and not _is_sound(self.second_look, self.input_size):
+            raise DetectorError(f"{CONFIG_FILE} has an unknown second look: {self.second_look}.")
+        cap = self.max_likelihood_ratio
+        if cap is not None and not (isinstance(cap, int | float) and cap >= 1):
+            raise DetectorError(f"{CONFIG_FILE} has a largest likelihood ratio of {cap}, not >= 1.")
+        if not isinstance(self.promise, dict):
+            raise DetectorError(f"{CONFIG_FILE} has a promise that is no object: {self.promise}.")
 
     @classmethod
     def load(cls, folder: Path) -> DetectorConfig:
@@ -159,6 +203,9 @@ class DetectorConfig:
             values = json.loads(path.read_text())
             values["calibration"] = Calibration(**values["calibration"])
             values["score_bins"] = [ScoreBin(**one) for one in values.get("score_bins", [])]
+            if again := values.get("second_look"):
+                looks = [Look(**one) for one in again["looks"]]
+                values["second_look"] = SecondLook(again["margin"], looks)
             # Keys that a later version adds without raising the format change nothing here.
             return cls(**{key: value for key, value in values.items() if key in known})
         except OSError as error:
@@ -182,28 +229,76 @@ class DetectorConfig:
         """Return what a probability of fake meant on the validation photos, as far as known."""
         return next((one for one in reversed(self.score_bins) if probability >= one.low), None)
 
+    def is_borderline(self, probability: float) -> bool:
+        """Return whether a probability of fake lies so near to a threshold that it takes a second
+        look."""
+        if self.second_look is None:
+            return False
+        away = [abs(log_odds(probability) - log_odds(one)) for one in self.thresholds.values()]
+        return min(away) <= self.second_look.margin
 
-def likelihood_ratio(probability: float) -> float:
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether the test photos keep what the thresholds promise, as far as anybody measured."""
+        return self.promise.get("kept", True)
+
+    @property
+    def cost_of_unseen_kinds(self) -> float | None:
+        """The cost in bits of its likelihood ratios (Cllr) on test photos whose kinds of fakes it
+        never saw: from 1 on, what saying nothing costs, its score is no evidence about such. `None`
+        where nobody measured it."""
+        tiers = self.metrics.get("test", {}).get("tiers", {})
+        return tiers.get("unseen_kinds", {}).get("cllr", {}).get("value")
+
+
+def log_odds(probability: float) -> float:
+    """Return the natural log-odds of a probability, which certainty leaves finite."""
+    clipped = min(max(probability, 1e-6), 1 - 1e-6)
+    return math.log(clipped / (1 - clipped))
+
+
+def mean_probability(probabilities: Sequence[float]) -> float:
+    """Return the probability whose log-odds are the mean of those of others."""
+    mean = sum(map(log_odds, probabilities)) / len(probabilities)
+    return 1 / (1 + math.exp(-mean))
+
+
+def likelihood_ratio(probability: float, most: float | None = None) -> float:
     """Return how many times more probable a score is for a fake than for a real photo.
 
     Odds after seeing the photo are odds before times this ratio.
 
     Args:
         probability: of fake, calibrated, at a prior of `PRIOR`.
+        most: the ratio is not above this, nor below 1 / this: see
+            `DetectorConfig.max_likelihood_ratio`.
     """
     clipped = min(max(probability, 1e-6), 1 - 1e-6)
-    return clipped / (1 - clipped) * (1 - PRIOR) / PRIOR
+    ratio = clipped / (1 - clipped) * (1 - PRIOR) / PRIOR
+    return ratio if most is None else min(max(ratio, 1 / most), most)
 
 
-def strength_of_evidence(probability: float) -> str:
+def strength_of_evidence(probability: float, most: float | None = None) -> str:
     """Return the strength of the evidence in words, say `"weak support for fake"`.
 
     Args:
         probability: of fake, calibrated, at a prior of `PRIOR`.
+        most: as for `likelihood_ratio`.
     """
-    ratio = likelihood_ratio(probability)
+    ratio = likelihood_ratio(probability, most)
     strength = max(ratio, 1 / ratio) * (1 + 1e-9)  # 10 / 11 means 10, not 9.999
     *_, word = (word for least, word in STRENGTHS if strength >= least)
     if word == STRENGTHS[0][1]:
         return word
     return f"{word} for {'fake' if ratio > 1 else 'real'}"
+
+
+def _is_sound(again: SecondLook, side: int) -> bool:
+    """Return whether a second look can be taken at an input of so many px."""
+    shifts = [shift for look in again.looks for shift in (look.right, look.down)]
+    return (
+        isinstance(again.margin, int | float)
+        and again.margin >= 0
+        and bool(shifts)
+        and all(isinstance(shift, int) and abs(shift) < side for shift in shifts)
+    )

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 if __package__:  # imported by the training code as `space.detector`
-    from .contract import MODEL_FILE, DetectorConfig
+    from .contract import MODEL_FILE, DetectorConfig, Look, mean_probability
     from .crops import crop_face, crop_landmarks
     from .faces import Face, FaceFinder
     from .judgements import FaceCrop, Judgement, Prediction
@@ -36,7 +36,7 @@ if __package__:  # imported by the training code as `space.detector`
     )
     from .quality import find_reason
 else:  # run from this folder, as a Space does
-    from contract import MODEL_FILE, DetectorConfig
+    from contract import MODEL_FILE, DetectorConfig, Look, mean_probability
     from crops import crop_face, crop_landmarks
     from faces import Face, FaceFinder
     from judgements import FaceCrop, Judgement, Prediction
@@ -59,6 +59,9 @@ BATCH = 8  # photos in one call of the network; with more the cache is too small
 
 class Detector:
     """A model in memory. Safe to use from several threads, which take turns.
+
+    Where the model's description says so, a score near to a threshold is the mean over several
+    looks at the face, mirrored and moved: a verdict that hangs on such a change is none.
 
     Attributes:
         config: its description.
@@ -137,8 +140,39 @@ class Detector:
     def _pixels(self, photo: PhotoSource) -> np.ndarray:
         return model_input(open_photo(photo), self.config.input_size)
 
-    def _predict(self, pixels: Sequence[np.ndarray]) -> list[Prediction]:
-        return list(map(self.describe, *self.run(np.stack(pixels))))
+    def _predict(
+        self, pixels: Sequence[np.ndarray], may_look_again: Sequence[bool] | None = None
+    ) -> list[Prediction]:
+        """Judge at most `BATCH` inputs.
+
+        Args:
+            pixels: of each, as `run` takes them.
+            may_look_again: whether each may get a second look; all may where it is not given.
+        """
+        stacked = np.stack(pixels)
+        outputs, heatmaps = self.run(stacked)
+        scores = [self.config.calibration.apply(float(fake)) for _, fake in outputs]
+        again = [
+            index
+            for index, score in enumerate(scores)
+            if (may_look_again is None or may_look_again[index])
+            and self.config.is_borderline(score)
+        ]
+        if again:
+            for index, score in zip(again, self._look_again(stacked[again]), strict=True):
+                scores[index] = mean_probability([scores[index], *score])
+        return list(map(self._describe, scores, heatmaps))
+
+    def _look_again(self, pixels: np.ndarray) -> list[list[float]]:
+        """Return the calibrated probabilities of fake of all further looks at each input."""
+        looks = self.config.second_look.looks
+        changed = np.stack([changed_input(one, look) for one in pixels for look in looks])
+        fakes = [
+            self.config.calibration.apply(float(fake))
+            for start in range(0, len(changed), BATCH)
+            for _, fake in self.run(changed[start : start + BATCH])[0]
+        ]
+        return [fakes[start : start + len(looks)] for start in range(0, len(fakes), len(looks))]
 
     def run(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the bare outputs of the network.
@@ -153,8 +187,10 @@ class Detector:
             return self._judge(pixels)
 
     def describe(self, probabilities: np.ndarray, heatmap: np.ndarray) -> Prediction:
-        """Return what the network's outputs for one photo mean."""
-        probability = self.config.calibration.apply(float(probabilities[1]))
+        """Return what the network's outputs for one photo mean, without a second look."""
+        return self._describe(self.config.calibration.apply(float(probabilities[1])), heatmap)
+
+    def _describe(self, probability: float, heatmap: np.ndarray) -> Prediction:
         peak = heatmap.max()
         heatmap = heatmap / peak if peak > 0 else np.zeros_like(heatmap)
         return Prediction(
@@ -213,12 +249,22 @@ class Detector:
             prepared.append(replace(one, reason=find_reason(photo, face)))
         return prepared
 
-    def judge_crops(self, crops: Sequence[FaceCrop]) -> list[Judgement]:
-        """Judge faces of any photos; return a judgement for each, in their order."""
+    def judge_crops(
+        self, crops: Sequence[FaceCrop], *, second_look: bool = True
+    ) -> list[Judgement]:
+        """Judge faces of any photos; return a judgement for each, in their order.
+
+        Args:
+            crops: the faces.
+            second_look: take one at those that the model's description wants it for; in vain where
+                there is a reason against a verdict, and with frames of a clip, whose scores are
+                averaged.
+        """
         judgements = []
         for start in range(0, len(crops), BATCH):
             some = crops[start : start + BATCH]
-            predictions = self._predict([one.pixels for one in some])
+            may_look_again = [second_look and not one.reason for one in some]
+            predictions = self._predict([one.pixels for one in some], may_look_again)
             judgements += map(_judgement, some, predictions)
         return judgements
 
@@ -241,6 +287,14 @@ class Detector:
         if crop.width > SHOWN_SIDE:
             shown = crop.resize((SHOWN_SIDE, SHOWN_SIDE), reducing_gap=2)
         return FaceCrop(face, shown, landmarks, self._pixels(crop))
+
+
+def changed_input(pixels: np.ndarray, look: Look) -> np.ndarray:
+    """Return what the network is shown, `[size, size, 3]`, changed for another look at it."""
+    places = np.arange(len(pixels))
+    last = len(pixels) - 1
+    rows, columns = (np.clip(places - shift, 0, last) for shift in (look.down, look.right))
+    return pixels[rows][:, last - columns if look.mirrored else columns]
 
 
 def _judgement(crop: FaceCrop, prediction: Prediction) -> Judgement:

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 if __package__:
-    from .contract import REASONS, DetectorConfig
+    from .contract import REASONS, DetectorConfig, likelihood_ratio, strength_of_evidence
     from .judgements import Judgement
     from .people import Person
     from .score_meaning import meaning_of
 else:
-    from contract import REASONS, DetectorConfig
+    from contract import REASONS, DetectorConfig, likelihood_ratio, strength_of_evidence
     from judgements import Judgement
     from people import Person
     from score_meaning import meaning_of
@@ -130,6 +130,27 @@ def explain_person(person: Person, config: DetectorConfig) -> str:
 def explain_reason(reason: str) -> str:
     """Return why a face gets no verdict, and what would help."""
     return f'<p class="reason"><strong>{REASONS[reason]}</strong> {ADVICE.get(reason, "")}</p>'
+
+
+def weight_of(probability: float, config: DetectorConfig) -> str:
+    """Return how much a score is worth as evidence, and in a sentence how to use it.
+
+    Args:
+        probability: of fake.
+        config: of the model.
+    """
+    most, cost = config.max_likelihood_ratio, config.cost_of_unseen_kinds
+    ratio = likelihood_ratio(probability, most)
+    shown = f"{ratio:.3g}" if ratio >= 1 else f"1/{1 / ratio:.3g}"
+    if most is not None and max(ratio, 1 / ratio) >= most:
+        shown += ", the strongest that the validation photos support"
+    text = (
+        f"{shown} ({strength_of_evidence(probability, most)}): multiply by it the odds of fake "
+        "that you would have given before."
+    )
+    if cost is not None and cost >= 1:
+        text += " About kinds of fakes that the model never saw it is no evidence."
+    return text
 
 
 def _meaning(verdict: str, probability: float, config: DetectorConfig) -> str:

@@ -330,7 +330,7 @@ class _Looks:
     def judge(self) -> None:
         """Judge what waits, and tell the people, frame by frame."""
         crops = [crop for _, crops in self._waiting for crop in crops]
-        judgements = iter(self._detector.judge_crops(crops))
+        judgements = iter(self._detector.judge_crops(crops, second_look=False))
         for seconds, of_frame in self._waiting:
             self._people.add(seconds, list(islice(judgements, len(of_frame))))
         self._waiting.clear()

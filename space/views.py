@@ -11,19 +11,37 @@ from html import escape
 from PIL import Image
 
 if __package__:
-    from .contract import DetectorConfig
+    from .contract import PRIOR, DetectorConfig
     from .detector import Detector
     from .heatmap import describe_parts, heat_by_part
     from .judgements import Judgement
     from .pictures import crop_picture, has_heat, photo_picture
-    from .verdicts import NO_PROOF, VERDICTS, badge, by_urgency, explain, headline, zone_bar
+    from .verdicts import (
+        NO_PROOF,
+        VERDICTS,
+        badge,
+        by_urgency,
+        explain,
+        headline,
+        weight_of,
+        zone_bar,
+    )
 else:
-    from contract import DetectorConfig
+    from contract import PRIOR, DetectorConfig
     from detector import Detector
     from heatmap import describe_parts, heat_by_part
     from judgements import Judgement
     from pictures import crop_picture, has_heat, photo_picture
-    from verdicts import NO_PROOF, VERDICTS, badge, by_urgency, explain, headline, zone_bar
+    from verdicts import (
+        NO_PROOF,
+        VERDICTS,
+        badge,
+        by_urgency,
+        explain,
+        headline,
+        weight_of,
+        zone_bar,
+    )
 
 MANY = 6  # faces; more are shown as a grid, each with what is known of it behind a click
 CROP_SIDE, THUMB_SIDE = 320, 128  # px
@@ -175,7 +193,8 @@ def _as_asked(judgement: Judgement) -> str:
 def _facts(judgement: Judgement, config: DetectorConfig) -> dict[str, str]:
     prediction, thresholds = judgement.prediction, config.thresholds
     facts = {
-        "Probability of fake": f"{prediction.probability:.3f}",
+        f"Probability of fake, were {PRIOR:.0%} of photos fake": f"{prediction.probability:.3f}",
+        "Likelihood ratio": weight_of(prediction.probability, config),
         "“No signs found” below": f"{thresholds['real']:.3f}",
         "“Signs of manipulation” from": f"{thresholds['fake']:.3f}",
     }

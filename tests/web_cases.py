@@ -6,20 +6,24 @@ is made from the portrait that comes with the page; YuNet is the file that `FACE
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from space.contract import DetectorConfig, log_odds
 from space.crops import crop_face, crop_landmarks, face_square
 from space.detector import Detector, load_bundled
 from space.faces import load_face_finder
 from space.finder import Face, FaceFinder
+from space.judgements import Judgement
 from space.photos import open_photo
 from tests.serving import SPACE
 
@@ -165,7 +169,8 @@ def rows(folder: Path, finder: FaceFinder, picture: Image.Image) -> dict:
 
 
 def judged(folder: Path, name: str, data: bytes, detector: Detector, finder: FaceFinder) -> dict:
-    """Write a photo and return Python's judgements."""
+    """Write a photo and return Python's judgements; `at_edge` are those whose first score is so
+    near to the margin of second looks that the page's may lie on its other side."""
     (folder / name).write_bytes(data)
     size = open_photo(data).size
     faces = [
@@ -175,10 +180,27 @@ def judged(folder: Path, name: str, data: bytes, detector: Detector, finder: Fac
             "probability": one.prediction.probability,
             "verdict": one.prediction.verdict,
             "reason": one.reason,
+            "at_edge": bool(detector.config.second_look)
+            and is_at_edge(detector.config, first.prediction.probability),
         }
-        for one in detector.judge(data, finder)
+        for one, first in zip(
+            detector.judge(data, finder), looked_at_once(detector, data, finder), strict=True
+        )
     ]
     return {"file": name, "faces": faces}
+
+
+def looked_at_once(detector: Detector, data: bytes, finder: FaceFinder) -> list[Judgement]:
+    """Return a detector's judgements without second looks."""
+    bare = copy.copy(detector)
+    bare.config = replace(detector.config, second_look=None)
+    return bare.judge(data, finder)
+
+
+def is_at_edge(config: DetectorConfig, probability: float) -> bool:
+    """Return whether a first score is near to the edge of the margin around a threshold."""
+    away = [abs(log_odds(probability) - log_odds(one)) for one in config.thresholds.values()]
+    return abs(min(away) - config.second_look.margin) < 0.1
 
 
 def digest(picture: Image.Image) -> str:

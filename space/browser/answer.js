@@ -6,6 +6,7 @@
  * @import {Reason} from "./quality.js"
  */
 import { clock, dataUrl, drawing, element, percent } from "./dom.js";
+import { logOdds } from "./detector.js";
 import { MIN_FACE } from "./faces.js";
 import { REASONS } from "./quality.js";
 
@@ -121,6 +122,7 @@ async function faceCard(face, name, config) {
     {},
     element("summary", {}, "Details"),
     ...meaningOf(face),
+    element("p", {}, weightOf(face.probability, config)),
     element("p", {}, `${face.evidence} It need not be where a photo was changed.`),
     element("p", {}, sizeOf(face)),
     element("p", { class: "caution" }, NO_PROOF),
@@ -164,6 +166,15 @@ function meaningOf({ meaning }) {
     `Of the ${meaning.photos} validation photos with a probability like this one, ` +
     `${percent(meaning.fake_share)} were fake.`;
   return [element("p", {}, sentence)];
+}
+
+/** Return how much a score is worth as evidence; its prior is one half.
+ * @param {number} probability @param {DetectorConfig} config */
+function weightOf(probability, { max_likelihood_ratio: most }) {
+  const ratio = Math.exp(logOdds(probability));
+  const bounded = most ? Math.min(Math.max(ratio, 1 / most), most) : ratio;
+  const shown = bounded >= 1 ? bounded.toPrecision(3) : `1/${(1 / bounded).toPrecision(3)}`;
+  return `As evidence: likelihood ratio ${shown}. Multiply by it the odds of fake that you would have given before.`;
 }
 
 /** @param {FaceAnswer} face */
@@ -287,9 +298,14 @@ function plot(person, seconds, thresholds) {
 
 /** Return what the model was trained on and how often it errs.
  * @param {DetectorConfig} config */
-export function caution({ metrics, trained_on: trainedOn }) {
+export function caution({ metrics, trained_on: trainedOn, promise }) {
   const figures = metrics.test;
   let text = ` It was trained on ${trainedOn}.`;
+  const cost = figures?.tiers?.unseen_kinds?.cllr?.value;
+  if (cost >= 1) text += " About kinds of fakes that it never saw, its score is no evidence either way.";
+  if (promise?.kept === false) {
+    text += ` It is not calibrated: its thresholds promise more than the test photos keep. ${promise.broken?.join(" ") ?? ""}`;
+  }
   if (figures) {
     const { verdicts, roc_auc: auc } = figures;
     text +=

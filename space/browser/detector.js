@@ -10,6 +10,7 @@
  *
  * @typedef {"real" | "fake" | "inconclusive"} Verdict
  * @typedef {{low: number, high: number, photos: number, fake_share: number}} ScoreBin
+ * @typedef {{mirrored: boolean, right: number, down: number}} Look
  *
  * @typedef {object} DetectorConfig what `detector.json` holds, as far as it is used here
  * @property {number} format_version
@@ -19,6 +20,9 @@
  * @property {{real: number, fake: number}} thresholds
  * @property {{method: string, slope: number, intercept: number}} calibration
  * @property {ScoreBin[]} [score_bins]
+ * @property {{margin: number, looks: Look[]} | null} [second_look]
+ * @property {number | null} [max_likelihood_ratio]
+ * @property {{kept?: boolean, broken?: string[]}} [promise]
  * @property {Record<string, any>} metrics
  * @property {string} sha256
  * @property {string} variant
@@ -47,8 +51,36 @@ const SHOWN_SIDE = 448; // px of a judged crop that is kept to be shown
  * @param {DetectorConfig["calibration"]} calibration @param {number} probability */
 export function calibrated({ method, slope, intercept }, probability) {
   if (method === "none") return probability;
+  return 1 / (1 + Math.exp(-slope * logOdds(probability) - intercept));
+}
+
+/** Return the natural log-odds of a probability, which certainty leaves finite.
+ * @param {number} probability */
+export function logOdds(probability) {
   const clipped = Math.min(Math.max(probability, 1e-6), 1 - 1e-6);
-  return 1 / (1 + Math.exp(-slope * Math.log(clipped / (1 - clipped)) - intercept));
+  return Math.log(clipped / (1 - clipped));
+}
+
+/** Return whether a probability lies so near to a threshold that it takes a second look.
+ * @param {DetectorConfig} config @param {number} probability */
+function isBorderline({ second_look: again, thresholds }, probability) {
+  const away = Object.values(thresholds).map((one) => Math.abs(logOdds(probability) - logOdds(one)));
+  return Boolean(again) && Math.min(...away) <= (again?.margin ?? 0);
+}
+
+/** Return what the network is shown, changed for another look at it.
+ * @param {Float32Array} input RGB, row by row @param {number} size @param {Look} look */
+export function changedInput(input, size, { mirrored, right, down }) {
+  const inside = (/** @type {number} */ place) => Math.min(Math.max(place, 0), size - 1);
+  const changed = new Float32Array(input.length);
+  for (let y = 0; y < size; y++) {
+    for (let x = 0; x < size; x++) {
+      const column = mirrored ? size - 1 - inside(x - right) : inside(x - right);
+      const from = 3 * (inside(y - down) * size + column);
+      changed.set(input.subarray(from, from + 3), 3 * (y * size + x));
+    }
+  }
+  return changed;
 }
 
 /** @param {DetectorConfig["thresholds"]} thresholds @param {number} probability @returns {Verdict} */
@@ -96,15 +128,17 @@ export class Detector {
   }
 
   /** Judge faces of a photo, in their order.
-   * @param {Picture} photo @param {Face[]} faces */
-  async judgeFaces(photo, faces) {
+   * @param {Picture} photo @param {Face[]} faces
+   * @param {boolean} [secondLook] take one where the scores want it; not for the frames of a clip,
+   *   whose scores are averaged */
+  async judgeFaces(photo, faces, secondLook = true) {
     const judgements = [];
     for (const face of faces) {
       let crop = cropFace(photo, face, this.config.crop_margin);
       if (crop.width < MIN_SIDE) crop = resized(crop, MIN_SIDE, MIN_SIDE);
       const landmarks = cropLandmarks(photo, face, this.config.crop_margin);
       const reason = findReason(photo, face);
-      judgements.push(await this.#judgeCrop(crop, face, landmarks, reason));
+      judgements.push(await this.#judgeCrop(crop, face, landmarks, reason, secondLook && !reason));
     }
     return judgements;
   }
@@ -112,16 +146,19 @@ export class Detector {
   /** Judge the centred square of a photo, whatever it shows.
    * @param {Picture} photo */
   async judgeWhole(photo) {
-    return this.#judgeCrop(centredSquare(photo), null, null, null);
+    return this.#judgeCrop(centredSquare(photo), null, null, null, true);
   }
 
   /** @param {Picture} crop @param {Face | null} face @param {Point[] | null} landmarks
-   * @param {Reason | null} reason @returns {Promise<Judgement>} */
-  async #judgeCrop(crop, face, landmarks, reason) {
+   * @param {Reason | null} reason @param {boolean} secondLook @returns {Promise<Judgement>} */
+  async #judgeCrop(crop, face, landmarks, reason, secondLook) {
     const { input_size: size, calibration, thresholds, score_bins: bins = [] } = this.config;
     const input = Float32Array.from(squareOfSide(crop, size).data);
     const { probabilities, heatmap } = await this.#network.run(input, size, size);
-    const probability = calibrated(calibration, probabilities[1]);
+    let probability = calibrated(calibration, probabilities[1]);
+    if (secondLook && isBorderline(this.config, probability)) {
+      probability = await this.#meanOfLooks(input, probability);
+    }
     const shown = crop.width > SHOWN_SIDE ? resized(crop, SHOWN_SIDE, SHOWN_SIDE, 2) : crop;
     return {
       face,
@@ -133,6 +170,19 @@ export class Detector {
       meaning: bins.findLast((one) => probability >= one.low) ?? null,
       heat: { values: scaledToOne(heatmap), side: Math.sqrt(heatmap.length) },
     };
+  }
+
+  /** Return the probability whose log-odds are the mean over all looks, the first among them.
+   * @param {Float32Array} input @param {number} first */
+  async #meanOfLooks(input, first) {
+    const { input_size: size, calibration, second_look: again } = this.config;
+    const looks = again?.looks ?? [];
+    let sum = logOdds(first);
+    for (const look of looks) {
+      const { probabilities } = await this.#network.run(changedInput(input, size, look), size, size);
+      sum += logOdds(calibrated(calibration, probabilities[1]));
+    }
+    return 1 / (1 + Math.exp(-sum / (looks.length + 1)));
   }
 }
 

@@ -147,7 +147,7 @@ export class Judge {
     if (clip.before && isCut(clip.before, grey)) clip.people.changeScene();
     clip.before = grey;
     const faces = await this.finder.find(photo, true);
-    clip.people.add(seconds, await this.detector.judgeFaces(photo, faces.slice(0, MAX_FACES)));
+    clip.people.add(seconds, await this.detector.judgeFaces(photo, faces.slice(0, MAX_FACES), false));
     clip.looks++;
   }
 

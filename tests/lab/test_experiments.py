@@ -7,11 +7,13 @@ from training.config import CONFIG, RECIPES, TrainConfig
 from training.errors import UserError
 from training.lab import experiments
 from training.lab.experiments import RESULTS, read_experiments, run_experiment
+from training.measure.left_out import EXPERIMENT
 
 
 @pytest.mark.parametrize(("name", "experiment"), read_experiments().items())
 def test_every_experiment_can_be_run_and_has_figures(name, experiment):
-    assert (RESULTS / f"{name}.json").is_file()
+    # Of the one that the report tells of, it says where it was not run.
+    assert (RESULTS / f"{name}.json").is_file() or name == EXPERIMENT
     assert experiment["recipe"] in RECIPES
     known = {field.name for field in fields(TrainConfig)} | {"recipe", "seeds"}
     for settings in experiment["runs"].values():

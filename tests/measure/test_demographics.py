@@ -53,3 +53,8 @@ def test_nearly_equal_shares_are_not_told_apart():
     assert found["x"]["tests"]["called_fake"]["p"] > 0.05
     assert by_whom({}, [], answers([])) == {}
     assert whom_table({}) == whom_sentences({}) == ""
+
+
+def test_photos_that_training_saw_compare_nobody():
+    told = whom_sentences({"by_whom": {}, "by_whom_trained_on": 1019})
+    assert told.startswith("Not measured: all 1019 photos that tell whom they show")

@@ -100,7 +100,9 @@ def test_broken_promises_are_loud(model, data, tmp_path, caplog):
     (sentence,) = [one for one in figures["promises_broken"] if one.startswith("mine: 30 of 30")]
     training.measure.evaluate.log_metrics(figures, model)
     assert sentence in [one.message for one in caplog.records if one.levelname == "WARNING"]
-    assert f"**Promise broken.** {sentence}" in (model / "report.md").read_text()
+    report = (model / "report.md").read_text()
+    assert "**Not calibrated: its thresholds promise more than they keep.**" in report
+    assert sentence in report
 
 
 def test_the_report_of_a_run_is_of_its_export(tmp_path):

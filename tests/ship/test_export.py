@@ -48,7 +48,8 @@ def test_folder_is_complete_and_loads(exported, run):
 
 
 def test_served_model_agrees_with_keras(exported, spread, tmp_path):
-    config = dataclasses.replace(Detector(exported).config, calibration=Calibration())
+    config = Detector(exported).config
+    config = dataclasses.replace(config, calibration=Calibration(), second_look=None)
     bare = shutil.copytree(exported, tmp_path / "bare")
     config.save(bare)
     both = with_heatmap(keras.models.load_model(spread / "deepfake_cnn.keras"))
@@ -70,12 +71,17 @@ def test_score_has_a_meaning(exported, data):
     assert np.mean(judged[~fake] >= detector.config.thresholds["fake"]) <= 0.02
     assert np.mean(judged[fake] < detector.config.thresholds["real"]) <= 0.05
     assert sum(one.photos for one in detector.config.score_bins) == len(photos)
+    rarer = min(len({photo.group for photo in photos if photo.is_fake == one}) for one in (0, 1))
+    assert detector.config.max_likelihood_ratio == rarer
+    assert detector.config.second_look.margin >= 0
 
 
 def test_figures_are_those_of_the_served_file(exported, data, tmp_path):
     detector = Detector(exported)
     figures = json.loads((exported / "metrics.json").read_text())
     assert detector.config.metrics["test"]["roc_auc"] == figures["roc_auc"]
+    assert detector.config.promise["broken"] == figures["promises_broken"]
+    assert detector.config.is_calibrated == (not figures["promises_broken"])
     assert "note" not in detector.config.metrics["test"]  # groups were kept whole
     again = evaluate(exported, data, "test", tmp_path / "again", samples=20)
     assert again == figures
@@ -119,9 +125,9 @@ def test_gate_counts_sources_by_the_root_of_their_size(data):
 
 def test_mistakes_of_each_source_are_told_with_their_bound(caplog):
     truth, names = np.array([0] * 20 + [1] * 30), ["web"] * 20 + ["t2i"] * 30
-    probabilities = np.concatenate([np.full(19, 0.3), [0.9], np.full(28, 0.9), [0.1, 0.2]])
+    verdicts = ["inconclusive"] * 19 + ["fake"] * 29 + ["real", "real"]
     with caplog.at_level(logging.INFO):
-        _log_mistakes(truth, probabilities, names, {"fake": 0.8, "real": 0.3})
+        _log_mistakes(truth, np.array(verdicts), names)
     assert caplog.messages == [
         "t2i: 2 of 30 fake called real (up to 22.1 %).",
         "web: 1 of 20 real called fake (up to 24.9 %).",

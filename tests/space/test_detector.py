@@ -23,10 +23,12 @@ from space.contract import (
     Calibration,
     DetectorConfig,
     DetectorError,
+    Look,
     ScoreBin,
+    SecondLook,
 )
 from space.crops import crop_face
-from space.detector import BATCH, BUNDLED, Detector, load_bundled
+from space.detector import BATCH, BUNDLED, Detector, changed_input, load_bundled
 from space.faces import Face
 from space.photos import PhotoError, open_photo
 from tests.drawing import draw_face
@@ -37,7 +39,97 @@ NAME = "someone/detector"
 
 @pytest.fixture(scope="module")
 def detector() -> Detector:
-    return load_bundled()
+    """The bundled model without second looks, which have tests of their own."""
+    detector = load_bundled()
+    detector.config = dataclasses.replace(detector.config, second_look=None)
+    return detector
+
+
+@pytest.fixture
+def left_side(detector, monkeypatch) -> Detector:
+    """A detector that takes the brightness of the left half for the probability, and counts its
+    looks."""
+    looks = []
+
+    def judge(pixels):
+        looks.append(len(pixels))
+        fake = pixels[:, :, : pixels.shape[2] // 2].mean(axis=(1, 2, 3)) / 255
+        return np.stack([1 - fake, fake], axis=1), np.zeros((len(pixels), 10, 10), np.float32)
+
+    again = SecondLook(0.5, [Look(True, 0, 0), Look(False, 0, 3)])
+    config = dataclasses.replace(
+        detector.config,
+        thresholds={"real": 0.2, "fake": 0.8},
+        calibration=Calibration(),
+        second_look=again,
+    )
+    monkeypatch.setattr(detector, "config", config)
+    monkeypatch.setattr(detector, "_judge", judge)
+    monkeypatch.setattr(detector, "looks", looks, raising=False)
+    return detector
+
+
+def halves(left: int, right: int) -> Image.Image:
+    """Return a grey picture whose halves are so bright."""
+    pixels = np.full((160, 160, 3), right, np.uint8)
+    pixels[:, :80] = left
+    return Image.fromarray(pixels)
+
+
+def test_a_verdict_that_a_mirror_would_flip_is_none(left_side):
+    near, far, other = left_side.predict([halves(210, 120), halves(250, 120), halves(60, 30)])
+    odds = [210 / 45, 120 / 135, 210 / 45]  # the first look, mirrored, moved down
+    expected = 1 / (1 + 1 / math.prod(odds) ** (1 / 3))
+    assert near.probability == pytest.approx(expected, abs=1e-3)
+    assert near.verdict == "inconclusive"
+    assert (far.probability, far.verdict) == (pytest.approx(250 / 255, abs=1e-3), "fake")
+    assert left_side.config.is_borderline(60 / 255)
+    assert other.verdict == "real"
+    assert left_side.looks == [3, 4]  # both borderline ones together, in one call
+
+
+def test_faces_with_a_reason_and_frames_of_clips_are_looked_at_once(left_side):
+    face = Face((20.0, 20.0, 120.0, 120.0), None, 0.9)
+    crop = dataclasses.replace(left_side.crop_faces(halves(210, 120), [face])[0], reason=None)
+    crop = dataclasses.replace(crop, pixels=np.asarray(halves(210, 120), np.float32))
+    left_side.judge_crops([dataclasses.replace(crop, reason="blurred")])
+    left_side.judge_crops([crop], second_look=False)
+    assert left_side.looks == [1, 1]
+    left_side.judge_crops([crop])
+    assert left_side.looks == [1, 1, 1, 2]
+
+
+def test_a_look_mirrors_and_then_moves_and_repeats_the_border():
+    pixels = np.arange(9, dtype=np.float32).reshape(3, 3, 1)
+    assert changed_input(pixels, Look(False, 1, 0))[..., 0].tolist() == [
+        [0, 0, 1], [3, 3, 4], [6, 6, 7],
+    ]  # fmt: skip
+    assert changed_input(pixels, Look(True, -1, 1))[..., 0].tolist() == [
+        [1, 0, 0], [1, 0, 0], [4, 3, 3],
+    ]  # fmt: skip
+
+
+def test_second_look_and_cap_are_read_back_and_checked(model_folder):
+    plain = DetectorConfig.load(model_folder)
+    again = SecondLook(0.4, [Look(True, 2, -2)])
+    config = dataclasses.replace(plain, second_look=again, max_likelihood_ratio=40.0)
+    config.save(model_folder)
+    assert DetectorConfig.load(model_folder) == config
+    for name, value in {
+        "second_look": SecondLook(-1, again.looks),
+        "max_likelihood_ratio": 0.5,
+        "promise": ["kept"],
+    }.items():
+        with pytest.raises(DetectorError):
+            dataclasses.replace(config, **{name: value})
+    with pytest.raises(DetectorError, match="unknown second look"):
+        dataclasses.replace(config, second_look=SecondLook(0.1, [Look(True, 2, 1000)]))
+    older = json.loads((model_folder / CONFIG_FILE).read_text())
+    for name in ("second_look", "max_likelihood_ratio", "promise"):
+        del older[name]
+    (model_folder / CONFIG_FILE).write_text(json.dumps(older))
+    bare = DetectorConfig.load(model_folder)
+    assert (bare.second_look, bare.max_likelihood_ratio, bare.is_calibrated) == (None, None, True)
 
 
 @pytest.fixture

@@ -86,7 +86,8 @@ class MarkedFaceDetector:
             for face, crop in zip(faces, crops, strict=True)
         ]
 
-    def judge_crops(self, crops: list[FaceCrop]) -> list[Judgement]:
+    def judge_crops(self, crops: list[FaceCrop], *, second_look: bool) -> list[Judgement]:
+        assert not second_look  # the frames of a clip are averaged already
         self.calls.append(len(crops))
         return [self._judge(one.pixels, one.face, one.crop) for one in crops]
 

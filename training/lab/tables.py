@@ -24,7 +24,9 @@ from training.lab.compare import comparison_table, leave_out_table
 from training.lab.experiments import RESULTS
 from training.measure.audit.audit import audit_table
 from training.measure.explain import explanation_table
+from training.measure.failures import failures
 from training.measure.footprint import footprint_table
+from training.measure.left_out import left_out_table
 from training.measure.report import (
     TITLES,
     formats_table,
@@ -37,10 +39,12 @@ from training.measure.report import (
 from training.measure.stress import stress_sources_table, stress_table
 from training.measure.tier_tables import (
     accusations_table,
+    caveats,
     found_table,
     stability_table,
     strengths_table,
     tiers_table,
+    whom_sentences,
     whom_table,
 )
 
@@ -135,6 +139,14 @@ def _of_report(make: Callable[[Mapping], str]) -> Callable[[], str]:
     return lambda: make(_read(MODEL / "metrics.json")) or NOT_MEASURED
 
 
+def _tiers_with_caveats(figures: Mapping) -> str:
+    return "\n\n".join(filter(None, (tiers_table(figures), " ".join(caveats(figures)))))
+
+
+def _failures_list(figures: Mapping) -> str:
+    return "\n".join(f"- {sentence}" for sentence in failures(figures))
+
+
 def _footprint_table(figures: Mapping) -> str:
     return footprint_table(figures["footprint"]) if "footprint" in figures else ""
 
@@ -144,12 +156,14 @@ def _of_part(part: str, make: Callable[[Mapping], str]) -> Callable[[], str]:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "tiers": _of_report(tiers_table),
+    "tiers": _of_report(_tiers_with_caveats),
     "accusations": _of_report(accusations_table),
     "found": _of_report(found_table),
     "strengths": _of_report(strengths_table),
     "stability": _of_report(stability_table),
-    "whom": _of_report(whom_table),
+    "whom": _of_report(lambda figures: whom_table(figures) or whom_sentences(figures)),
+    "left_out": _of_report(left_out_table),
+    "failures": _of_report(_failures_list),
     "footprint": _of_report(_footprint_table),
     "metrics": _metrics_table,
     "protocol": _protocol_table,

@@ -21,7 +21,9 @@ from training.folders import write_json
 from training.measure.answers import ORIGINAL
 from training.measure.figures import THRESHOLD, compute_metrics
 from training.measure.foreign import read_elsewhere
+from training.measure.left_out import read_left_out
 from training.measure.metrics import SAMPLES
+from training.measure.promise import promise_of
 from training.measure.rates import show_rate
 from training.measure.report import write_report
 from training.measure.scores import open_model, scores
@@ -97,6 +99,8 @@ def evaluate(
         figures |= served_figures(
             model, opened, photos, answers, others, elsewhere, full=full, samples=samples
         )
+        if full:
+            figures["left_out"] = read_left_out(figures["data_fingerprint"])
     _write(figures, photos, judged, Path(output or model))
     if full and split == "test" and (Path(model) / CONFIG_FILE).is_file():
         _tell(Path(model), figures)
@@ -135,7 +139,7 @@ def _tell(folder: Path, figures: Mapping) -> None:
     config = DetectorConfig.load(folder)
     kept = {key: value for key, value in config.metrics.get("test", {}).items() if key == "note"}
     metrics = config.metrics | {"test": summarise(figures) | kept}
-    replace(config, metrics=metrics).save(folder)
+    replace(config, metrics=metrics, promise=promise_of(figures)).save(folder)
 
 
 def evaluate_folds(
@@ -224,8 +228,11 @@ def log_metrics(figures: dict, output: str | Path) -> None:
             TIERS[tier],
             show_rate(of["real_called_fake"]),
         )
-    for sentence in figures.get("promises_broken", ()):
+    broken = figures.get("promises_broken", ())
+    for sentence in broken:
         log.warning("%s", in_red(sentence))
+    if broken:
+        log.warning("%s", in_red("So this model is not called calibrated."))
 
 
 def in_red(text: str) -> str:

@@ -20,13 +20,14 @@ from training.measure.metrics import estimate
 CLIP = 1e-6  # as in the calibration: no photo is evidence without bounds
 
 
-def log_likelihood_ratios(probabilities: np.ndarray) -> np.ndarray:
+def log_likelihood_ratios(probabilities: np.ndarray, most: float | None = None) -> np.ndarray:
     """Return log10 of the likelihood ratios, fake against real.
 
     Args:
         probabilities: of fake, at a prior of one half, any shape.
+        most: the largest ratio that the model gives, and 1 / the smallest.
     """
-    return logit(np.clip(probabilities, CLIP, 1 - CLIP)) / np.log(10)
+    return logit(_bounded(probabilities, most)) / np.log(10)
 
 
 def cllr(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> float:
@@ -73,7 +74,12 @@ def minimum_cllr(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> 
 
 
 def evidence_figures(
-    truth: np.ndarray, probabilities: np.ndarray, groups: Sequence[str], *, samples: int
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    groups: Sequence[str],
+    *,
+    most: float | None = None,
+    samples: int,
 ) -> dict:
     """Measure log-likelihood ratios.
 
@@ -81,6 +87,7 @@ def evidence_figures(
         truth: labels `[photos]`, 1 = fake.
         probabilities: of fake, at a prior of one half, `[photos]`.
         groups: the group of each photo.
+        most: the largest likelihood ratio that the model gives.
         samples: number of bootstrap samples.
 
     Returns:
@@ -88,6 +95,8 @@ def evidence_figures(
         `high`), and `strengths`: for `real` and `fake` photos, how many have evidence of each
         strength, by the words of `space.contract.STRENGTHS` and what it speaks for.
     """
+
+    probabilities = _bounded(probabilities, most)
 
     def statistics(weights: np.ndarray) -> dict[str, float]:
         return {
@@ -117,6 +126,12 @@ def strength_names() -> list[str]:
 def _count_strengths(probabilities: np.ndarray) -> dict[str, int]:
     counts = Counter(strength_of_evidence(float(one)) for one in probabilities)
     return {name: counts[name] for name in strength_names() if counts[name]}
+
+
+def _bounded(probabilities: np.ndarray, most: float | None) -> np.ndarray:
+    """Return probabilities whose odds lie between 1 / `most` and `most`."""
+    least = CLIP if most is None else max(CLIP, 1 / (1 + most))
+    return np.clip(probabilities, least, 1 - least)
 
 
 def _bits(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> float:

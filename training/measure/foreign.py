@@ -13,7 +13,7 @@ from training.data.kaggle import find_photos
 from training.data.rows import PARTS, REPORT, Photo
 from training.errors import UserError
 from training.measure.demographics import apparent_traits
-from training.measure.tiers import ORDINARY, SEEN, UNSEEN
+from training.measure.tiers import ORDINARY, UNSEEN
 from training.score.inputs import ENDINGS
 
 GROUPS = "groups.csv"  # in a folder of real photos: columns `file`, `group`, and what is known
@@ -48,8 +48,8 @@ def read_elsewhere(
     Args:
         foreign: `NAME=FOLDER` of each, see `read_foreign`.
         bona_fide: the same, see `read_bona_fide`.
-        others: that the model was made with. Photos of the same source and name are left out; real
-            ones that tell whom they show stay as `SEEN`, to compare people.
+        others: that the model was made with. Photos of the same source and name are left out: what
+            a network says of photos that it learned from tells nothing of others.
 
     Raises:
         UserError: a folder is not what it should be, or holds no other photos.
@@ -72,15 +72,13 @@ def _foreign_rows(given: str, used: Collection[tuple[str, str]]) -> list[_Row | 
 
 
 def _bona_fide_rows(given: str, used: Collection[tuple[str, str]]) -> list[_Row | None]:
-    """Return the same of ordinary photos; one that was used stays to compare people."""
+    """Return the same of ordinary photos."""
     photos, traits = read_bona_fide(given)
-    rows: list[_Row | None] = []
-    for index, photo in enumerate(photos):
-        told = {name: values[index] for name, values in traits.items()}
-        seen = _name(photo) in used
-        left_out = seen and not any(told.values())
-        rows.append(None if left_out else (photo, SEEN if seen else ORDINARY, told))
-    return rows
+    told = [{name: of[index] for name, of in traits.items()} for index in range(len(photos))]
+    return [
+        None if _name(photo) in used else (photo, ORDINARY, known)
+        for photo, known in zip(photos, told, strict=True)
+    ]
 
 
 def _kept(given: str, rows: Sequence[_Row | None]) -> list[_Row]:

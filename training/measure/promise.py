@@ -13,14 +13,23 @@ PROMISED = {
 }
 
 
+def promise_of(figures: Mapping) -> dict:
+    """Return what `detector.json` says of the promise: `kept`, and `broken`, a sentence each.
+
+    Args:
+        figures: what `training.measure.served.served_figures` found on the test split.
+    """
+    broken = list(figures.get("promises_broken", ()))
+    return {"kept": not broken, "broken": broken}
+
+
 def broken_promises(tiers: Mapping[str, Mapping]) -> list[str]:
     """Return a sentence for each source whose share of mistakes lies above what the thresholds
     promise by more than chance: the exact lower bound does.
 
     Args:
         tiers: what `training.measure.tiers.tier_figures` found. Nothing was promised about fakes of
-        kinds
-            that the model never saw.
+            kinds that the model never saw.
     """
     return [
         f"{source}: {of['hits']} of {of['photos']} {what} (at least {100 * of['low']:.1f} %), "

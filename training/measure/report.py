@@ -13,11 +13,14 @@ from sklearn.metrics import ConfusionMatrixDisplay, RocCurveDisplay, roc_curve
 from space.photos import open_photo
 from training.data.rows import LABELS, Photo
 from training.data.sources import lookup
+from training.measure.failures import failures
 from training.measure.footprint import footprint_table
+from training.measure.left_out import left_out_table
 from training.measure.markdown import markdown_table, show
 from training.measure.metrics import estimate
 from training.measure.tier_tables import (
     accusations_table,
+    caveats,
     found_table,
     reasons_sentences,
     stability_table,
@@ -270,12 +273,23 @@ def _served_parts(figures: Mapping) -> str:
         ("## Real photos called fake", accusations_table(figures)),
         ("## Fakes found", found_table(figures)),
         ("## How foreign the photos are", tiers_table(figures), reasons_sentences(figures)),
+        ("## Kinds it never saw, left out in turn", _left_out(figures)),
+        ("## Where it fails", "\n".join(f"- {one}" for one in failures(figures))),
         ("## Strength of evidence", strengths_table(figures)),
         ("## Stability", stability_table(figures)),
-        ("## By whom", whom_table(figures), whom_sentences(figures)),
+        ("## By whom", *_whom(figures)),
         ("## Footprint", footprint_table(figures["footprint"]) if "footprint" in figures else ""),
     )
-    broken = [f"- **Promise broken.** {text}" for text in figures.get("promises_broken", ())]
-    texts = ["\n".join(broken)] if broken else []
+    said = [f"- {sentence}" for sentence in caveats(figures)]
+    texts = ["\n".join(said)] if said else []
     texts += ["\n\n".join(filter(None, part)) for part in parts if part[1]]
     return "\n\n".join(texts) + "\n\n" if texts else ""
+
+
+def _left_out(figures: Mapping) -> str:
+    return left_out_table(figures) if "left_out" in figures else ""
+
+
+def _whom(figures: Mapping) -> list[str]:
+    """Return table and sentences, or that nobody could be compared; empty where nobody is known."""
+    return [text for text in (whom_table(figures), whom_sentences(figures)) if text] or [""]

@@ -16,7 +16,7 @@ from training.measure.footprint import measure_footprint
 from training.measure.foreign import Elsewhere
 from training.measure.promise import broken_promises
 from training.measure.stability import stability_figures
-from training.measure.tiers import ORDINARY, SEEN, assign_tiers, tier_figures
+from training.measure.tiers import ORDINARY, assign_tiers, tier_figures
 
 STABILITY_PHOTOS = 600  # at most, drawn by lot: each is judged once more for every change
 SEED = 0
@@ -69,9 +69,9 @@ def served_figures(
     Returns:
         What JSON can hold: `tiers` (see `training.measure.tiers.tier_figures`; each source says by
         `trained_on` whether training saw other photos of it); `promises_broken`, a sentence each;
-        `by_whom` (see `training.measure.demographics.by_whom`) and `by_whom_trained_on`, how
-        many of its photos training saw; and, where `full`, `stability`, `stability_photos` (how
-        many) and `footprint`.
+        `by_whom` (see `training.measure.demographics.by_whom`), of ordinary photos that the model
+        was not made with, and `by_whom_trained_on`, how many others tell whom they show; and, where
+        `full`, `stability`, `stability_photos` (how many) and `footprint`.
 
     Raises:
         UserError: a folder's photos cannot be read, or show no faces.
@@ -81,11 +81,12 @@ def served_figures(
     everyone = [*photos, *elsewhere.photos]
     tiers = assign_tiers(photos, others, detector.config.sources) + elsewhere.tiers
     joined = {name: _join(answers[name], foreign.get(name)) for name in answers}
-    by_tier = tier_figures(everyone, tiers, joined, samples=samples)
+    most = detector.config.max_likelihood_ratio
+    by_tier = tier_figures(everyone, tiers, joined, most=most, samples=samples)
     for of in by_tier.values():
         for source, own in of["by_source"].items():
             own["trained_on"] = source in detector.config.sources
-    shown = np.flatnonzero(np.isin(tiers, (ORDINARY, SEEN)))
+    shown = np.flatnonzero(np.array(tiers) == ORDINARY)
     traits = _traits(photos, elsewhere)
     figures = {
         "tiers": by_tier,
@@ -95,11 +96,10 @@ def served_figures(
             [everyone[index].group for index in shown],
             joined[ORIGINAL].of(shown),
         ),
-        "by_whom_trained_on": tiers.count(SEEN),
+        "by_whom_trained_on": sum(bool(apparent_traits(photo.path.name)) for photo in others),
     }
     if full:
-        new = [photo for photo, tier in zip(everyone, tiers, strict=True) if tier != SEEN]
-        figures |= _stability(detector, new)
+        figures |= _stability(detector, everyone)
         figures["footprint"] = measure_footprint(model)
     return figures
 
@@ -153,7 +153,7 @@ def _stability(detector: Detector, photos: Sequence[Photo]) -> dict:
     own = [photos[index] for index in drawn]
     answers = ask(detector, own, HARMLESS, what="hardly changed photos")
     return {
-        "stability": stability_figures(own, answers),
+        "stability": stability_figures(own, answers, detector.config.max_likelihood_ratio),
         "stability_photos": len(own),
         "stability_seed": SEED,
     }

@@ -12,12 +12,15 @@ from training.measure.evidence import log_likelihood_ratios
 from training.measure.rates import rate
 
 
-def stability_figures(photos: Sequence[Photo], answers: Mapping[str, Answers]) -> dict[str, dict]:
+def stability_figures(
+    photos: Sequence[Photo], answers: Mapping[str, Answers], most: float | None = None
+) -> dict[str, dict]:
     """Compare the answers about photos before and after harmless changes.
 
     Args:
         photos: the photos.
         answers: about them, by the name of the change, and as they are.
+        most: the largest likelihood ratio that the model gives.
 
     Returns:
         What JSON can hold, by the name of the change, of the photos in which a face was found
@@ -32,15 +35,15 @@ def stability_figures(photos: Sequence[Photo], answers: Mapping[str, Answers]) -
     figures = {}
     for name, some in answers.items():
         if name != ORIGINAL:
-            figures[name] = _compare(before, some.of(found), groups)
+            figures[name] = _compare(before, some.of(found), groups, most)
     return figures
 
 
-def _compare(before: Answers, after: Answers, groups: Sequence[str]) -> dict:
+def _compare(before: Answers, after: Answers, groups: Sequence[str], most: float | None) -> dict:
     flipped = before.verdicts != after.verdicts
     decided = (before.verdicts != "inconclusive") & (after.verdicts != "inconclusive")
     both = after.has_face
-    ratios = [log_likelihood_ratios(some.probabilities[both]) for some in (before, after)]
+    ratios = [log_likelihood_ratios(some.probabilities[both], most) for some in (before, after)]
     moved = np.abs(ratios[1] - ratios[0])
     return {
         "flipped": rate(flipped, groups),

@@ -60,6 +60,23 @@ def tiers_table(figures: Mapping) -> str:
     return markdown_table(("figure (95 % bounds)", *(TIERS[tier] for tier in tiers)), rows)
 
 
+def caveats(figures: Mapping) -> list[str]:
+    """Return what has to be said before any figure: which promises are broken, and about which
+    photos the score is no evidence, a sentence each."""
+    found = []
+    if broken := figures.get("promises_broken"):
+        told = " ".join(broken)
+        found.append(f"**Not calibrated: its thresholds promise more than they keep.** {told}")
+    for tier, of in figures.get("tiers", {}).items():
+        cost = of.get("cllr", {}).get("value")
+        if cost is not None and cost >= 1:
+            found.append(
+                f"**No evidence about {TIERS[tier]}.** There the likelihood ratios cost {cost:.2f} "
+                "bits, and saying nothing costs 1."
+            )
+    return found
+
+
 def strengths_table(figures: Mapping) -> str:
     """Return how many photos of each tier and label have evidence of which strength as a Markdown
     table; empty where it was not measured."""
@@ -124,10 +141,11 @@ def whom_sentences(figures: Mapping) -> str:
         for trait, told in figures.get("by_whom", {}).items()
         for name, of in told["tests"].items()
     ]
-    if sentences and figures.get("by_whom_trained_on"):
-        sentences.append(
-            f"{figures['by_whom_trained_on']} of these photos were trained on, so that the shares "
-            "themselves are too good: only the differences count."
+    used = figures.get("by_whom_trained_on")
+    if not sentences and used:
+        return (
+            f"Not measured: all {used} photos that tell whom they show went into the making of the "
+            "model, and what it says of them tells nothing of others."
         )
     return " ".join(sentences)
 

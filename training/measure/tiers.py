@@ -19,7 +19,6 @@ from training.measure.metrics import SAMPLES, equal_error_rate, estimate, weight
 from training.measure.rates import rate
 
 TRAINED, UNSEEN, ORDINARY = "trained_kinds", "unseen_kinds", "ordinary_photos"
-SEEN = "trained_on"  # no tier: real photos that training saw, which tell no more than differences
 TIERS = {
     TRAINED: "kinds it was trained on",
     UNSEEN: "kinds it never saw",
@@ -56,6 +55,7 @@ def tier_figures(
     tiers: Sequence[str],
     answers: Mapping[str, Answers],
     *,
+    most: float | None = None,
     samples: int = SAMPLES,
 ) -> dict[str, dict]:
     """Measure each tier.
@@ -64,6 +64,7 @@ def tier_figures(
         photos: all photos.
         tiers: of each photo, a key of `TIERS`; those of others are left out.
         answers: about the photos as they are, and after changes, by their names.
+        most: the largest likelihood ratio that the model gives.
         samples: bootstrap samples of the intervals.
 
     Returns:
@@ -77,7 +78,7 @@ def tier_figures(
         if len(members):
             own = [photos[index] for index in members]
             of_tier = {name: some.of(members) for name, some in answers.items()}
-            found[tier] = _figures(own, of_tier[ORIGINAL], samples) | {
+            found[tier] = _figures(own, of_tier[ORIGINAL], most, samples) | {
                 "by_source": _by_source(own, of_tier),
                 "changed": _changed(own, of_tier),
             }
@@ -89,7 +90,7 @@ def _kind(photo: Photo) -> tuple[str, str]:
     return photo.source, photo.path.stem.partition("-")[0]
 
 
-def _figures(photos: Sequence[Photo], answers: Answers, samples: int) -> dict:
+def _figures(photos: Sequence[Photo], answers: Answers, most: float | None, samples: int) -> dict:
     """Return the rates, the reasons against verdicts, how well fakes are ranked, and the evidence.
 
     `roc_auc`, `equal_error_rate`, `cllr`, `minimum_cllr` and `strengths` are of the photos in which
@@ -108,7 +109,7 @@ def _figures(photos: Sequence[Photo], answers: Answers, samples: int) -> dict:
     found = _rates(photos, answers)
     if len(judged):
         found |= estimate(statistics, groups, samples=samples)
-        found |= evidence_figures(truth, probabilities, groups, samples=samples)
+        found |= evidence_figures(truth, probabilities, groups, most=most, samples=samples)
     return found
 
 

@@ -22,7 +22,9 @@ from training.config import read_config
 from training.data.sources import Source, lookup
 from training.errors import UserError
 from training.measure.calibrate import MAX_FAKE_CALLED_REAL, MAX_REAL_CALLED_FAKE
+from training.measure.failures import failures
 from training.measure.footprint import footprint_table
+from training.measure.left_out import left_out_table
 from training.measure.pointing import PRIOR, SERVED
 from training.measure.rates import show_rate
 from training.measure.report import (
@@ -38,6 +40,7 @@ from training.measure.report import (
 from training.measure.stress import stress_table
 from training.measure.tier_tables import (
     accusations_table,
+    caveats,
     found_table,
     reasons_sentences,
     stability_table,
@@ -221,7 +224,9 @@ def _served(figures: Mapping) -> dict[str, object]:
         "whom_table": whom_table(figures),
         "whom": whom_sentences(figures),
         "footprint_table": footprint_table(footprint) if footprint else "",
-        "promises_broken": figures.get("promises_broken", []),
+        "left_out_table": left_out_table(figures),
+        "failures": failures(figures),
+        "caveats": caveats(figures),
         "prior": f"{100 * contract.PRIOR:.0f} %",
         "strengths": [(f"{least:,}", word) for least, word in contract.STRENGTHS[1:]],
     }
@@ -273,6 +278,9 @@ def _model(config: DetectorConfig) -> dict[str, object]:
         "max_real_called_fake": f"{100 * MAX_REAL_CALLED_FAKE:.0f} %",
         "max_fake_called_real": f"{100 * MAX_FAKE_CALLED_REAL:.0f} %",
         "calibration": config.calibration,
+        "is_calibrated": config.is_calibrated,
+        "second_look": config.second_look,
+        "max_likelihood_ratio": config.max_likelihood_ratio,
         "trained_on": config.trained_on,
         "variant": config.variant,
         "split_note": config.metrics["test"].get("note")

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -19,17 +20,22 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from space.contract import MODEL_FILE, Calibration, DetectorConfig
+from space.contract import MODEL_FILE, Calibration, DetectorConfig, SecondLook
 from space.detector import Detector
 from training.data.rows import CROP_MARGIN, LABELS, Photo, draw_inputs, read_report, read_split
 from training.data.sources import describe_training
 from training.errors import UserError
 from training.fit.train import package_versions
 from training.folders import check_replaceable, replaced_folder, write_json
-from training.measure.calibrate import bound, calibrate, choose_thresholds, describe_scores
+from training.measure.answers import ORIGINAL
+from training.measure.calibrate import bound, describe_scores
 from training.measure.evaluate import evaluate, log_metrics, summarise
+from training.measure.figures import apply_thresholds
 from training.measure.metrics import SAMPLES, mean_auc
+from training.measure.promise import promise_of
 from training.measure.scores import scores
+from training.measure.second_look import LOOKS, give_meaning
+from training.measure.served import judge_split
 from training.run import EXPORT_REPORT, Run
 from training.ship.quantize import GraphQuantizer
 from training.ship.saliency import with_heatmap
@@ -68,8 +74,9 @@ def export(run: Path, data: Path, output: Path, *, samples: int = SAMPLES) -> Pa
     It holds `detector.tflite`, `detector.json`, the other formats in `variants/`,
     `export_report.json` (all formats with their figures), and the figures of the served file on
     the test split. The formats are compared on the faces that `prepare` found, as Keras sees them;
-    calibration, thresholds and figures are of faces found anew, as on the page. A run of whole
-    photos is measured on these.
+    calibration, thresholds, second looks and figures are of faces found anew, as on the page. A run
+    of whole photos is measured on these. A model whose test photos do not keep what its thresholds
+    promise is written all the same; its description says that it is not calibrated.
 
     Args:
         run: folder of a finished run.
@@ -101,7 +108,7 @@ def export(run: Path, data: Path, output: Path, *, samples: int = SAMPLES) -> Pa
     with replaced_folder(output, EXPORT_REPORT) as folder:
         _write_model(folder, contents.pop(chosen.name), chosen.name, description)
         _write_others(folder / VARIANTS, contents)
-        _give_meaning(folder, photos)
+        report["second_look_share"] = _give_meaning(folder, photos)
         figures = _measure_served(folder, data, samples)
         write_json(folder / EXPORT_REPORT, report)
     log_metrics(figures, output)
@@ -214,40 +221,50 @@ def _measure(folders: list[Path], photos: list[Photo], keras_auc: float) -> list
     ]
 
 
-def _give_meaning(folder: Path, photos: list[Photo]) -> None:
-    """Calibrate the chosen file on the validation photos and choose its thresholds there."""
+def _give_meaning(folder: Path, photos: list[Photo]) -> float:
+    """Calibrate the chosen file on the validation photos, choose its thresholds there, and which
+    scores take a second look; return the share of the photos that do."""
     detector = Detector(folder)
-    judged = scores(detector, photos, as_served=True)
+    bare = detector.config
+    first = judge_split(detector, photos, "validation", full=False)[ORIGINAL]
+    detector.config = replace(bare, second_look=SecondLook(math.inf, list(LOOKS)))
+    mean = judge_split(detector, photos, "validation, looked at again", full=False)[ORIGINAL]
     truth = np.array([photo.is_fake for photo in photos], dtype=int)
-    sources = [photo.source for photo in photos]
-    calibration = calibrate(truth, judged, [photo.group for photo in photos], sources)
-    probabilities = np.array([calibration.apply(score) for score in judged])
-    thresholds = choose_thresholds(truth, probabilities, sources)
+    groups, sources = zip(*((photo.group, photo.source) for photo in photos), strict=True)
+    meaning = give_meaning(truth, first.probabilities, mean.probabilities, groups, sources)
+    thresholds, probabilities = meaning.thresholds, meaning.probabilities
     replace(
-        detector.config,
-        calibration=calibration,
+        bare,
+        calibration=meaning.calibration,
         thresholds=thresholds,
         score_bins=describe_scores(truth, probabilities, sources),
+        second_look=meaning.second_look,
+        max_likelihood_ratio=_rarer_groups(photos),
     ).save(folder)
+    share = float(meaning.looked_again.mean())
     log.info(
-        "Calibration: %s. Fake from %.3f, real below %.3f.",
-        calibration.method,
+        "Calibration: %s. Fake from %.3f, real below %.3f. Within %.2f of them in log-odds, where "
+        "%.0f %% of the photos are, a second look.",
+        meaning.calibration.method,
         thresholds["fake"],
         thresholds["real"],
+        meaning.second_look.margin,
+        100 * share,
     )
-    _log_mistakes(truth, probabilities, sources, thresholds)
+    verdicts = np.where(first.reasons == "", apply_thresholds(probabilities, thresholds), "")
+    _log_mistakes(truth, verdicts, sources)
+    return share
 
 
-def _log_mistakes(
-    truth: np.ndarray,
-    probabilities: np.ndarray,
-    sources: Sequence[str],
-    thresholds: Mapping[str, float],
-) -> None:
+def _rarer_groups(photos: Sequence[Photo]) -> float:
+    """Return how many groups there are of the label that has fewer."""
+    groups = [{photo.group for photo in photos if photo.label == label} for label in LABELS]
+    return float(max(1, min(map(len, groups))))
+
+
+def _log_mistakes(truth: np.ndarray, verdicts: np.ndarray, sources: Sequence[str]) -> None:
     """Log of each source how many real photos are called fake and fakes real, and the bounds."""
-    wrong = np.where(
-        truth == 0, probabilities >= thresholds["fake"], probabilities < thresholds["real"]
-    )
+    wrong = verdicts == np.where(truth == 0, "fake", "real")
     names = np.asarray(sources)
     for name in np.unique(names):
         for label, mistaken in enumerate(("real called fake", "fake called real")):
@@ -260,7 +277,8 @@ def _log_mistakes(
 
 
 def _measure_served(folder: Path, data: Path, samples: int) -> dict:
-    """Measure the chosen file, write the figures into its description; return those of the test."""
+    """Measure the chosen file, write the figures into its description, and whether they keep the
+    promise of its thresholds; return those of the test."""
     detector = Detector(folder)
     summary = {}
     for split in ("validation", "test"):
@@ -268,7 +286,7 @@ def _measure_served(folder: Path, data: Path, samples: int) -> dict:
         summary[split] = summarise(figures)
         if read_report(data)["group_by"] == "files":
             summary[split]["note"] = NOTE
-    replace(detector.config, metrics=summary).save(folder)
+    replace(detector.config, metrics=summary, promise=promise_of(figures)).save(folder)
     return figures
 
 

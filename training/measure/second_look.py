@@ -1,0 +1,119 @@
+"""Choose what a score means and which scores take a second look, on the validation photos.
+
+Scores near to a threshold are those whose verdict a harmless change flips: these alone are worth
+several looks. Which they are depends on the thresholds, and these on the scores that are served, so
+that both are chosen in turn until they agree.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import logit
+
+from space.contract import Calibration, Look, SecondLook
+from training.measure.calibrate import CLIP, calibrate, choose_thresholds
+from training.measure.figures import apply_thresholds
+
+LOOKS = (Look(True, 0, 0), Look(True, -3, 3))  # further ones steady the mean little
+MAX_FLIPPED = 0.01  # of the photos beyond the margin, by all looks
+MAX_SHARE = 0.15  # of the photos take a second look: the average one costs 1.3 looks at most
+ROUNDS = 10
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What the scores of a model mean.
+
+    Attributes:
+        calibration: how the network's output becomes a probability.
+        thresholds: of the verdicts.
+        second_look: which scores take one.
+        probabilities: that are served of the validation photos, `[photos]`.
+        looked_again: whether each took a second look, `bool` `[photos]`.
+    """
+
+    calibration: Calibration
+    thresholds: dict[str, float]
+    second_look: SecondLook
+    probabilities: np.ndarray
+    looked_again: np.ndarray
+
+
+def give_meaning(
+    truth: np.ndarray,
+    first: np.ndarray,
+    mean: np.ndarray,
+    groups: Sequence[str],
+    sources: Sequence[str],
+) -> Meaning:
+    """Choose calibration, thresholds and margin for scores as they are served.
+
+    Args:
+        truth: labels `[photos]`, 1 = fake.
+        first: the network's probabilities of fake `[photos]` at the first look.
+        mean: those whose log-odds are the mean over all looks.
+        groups: the group of each photo.
+        sources: the source of each photo.
+    """
+    served = first
+    for _ in range(ROUNDS):
+        calibration = calibrate(truth, served, groups, sources)
+        at_first, at_mean = _apply(calibration, first), _apply(calibration, mean)
+        thresholds = choose_thresholds(truth, _apply(calibration, served), sources)
+        margin, looked_again = _who_looks_again(at_first, at_mean, thresholds)
+        before, served = served, np.where(looked_again, mean, first)
+        if np.array_equal(before, served):
+            break
+    else:  # they do not agree, as of few photos: thresholds that hold whichever score is served
+        worst = np.where(truth == 0, np.maximum(at_first, at_mean), np.minimum(at_first, at_mean))
+        thresholds = choose_thresholds(truth, worst, sources)
+        margin, looked_again = _who_looks_again(at_first, at_mean, thresholds)
+    return Meaning(
+        calibration,
+        thresholds,
+        SecondLook(margin, list(LOOKS)),
+        probabilities=np.where(looked_again, at_mean, at_first),
+        looked_again=looked_again,
+    )
+
+
+def choose_margin(first: np.ndarray, mean: np.ndarray, thresholds: Mapping[str, float]) -> float:
+    """Return the least distance from a threshold, in log-odds, beyond which the mean of all looks
+    flips no more verdicts than `MAX_FLIPPED` of the photos; or, if that is nearer, the one within
+    which `MAX_SHARE` of them lie.
+
+    Args:
+        first: calibrated probabilities of fake `[photos]` at the first look.
+        mean: those of all looks together.
+        thresholds: of the verdicts.
+    """
+    distances = _distances(first, thresholds)
+    flipped = apply_thresholds(first, thresholds) != apply_thresholds(mean, thresholds)
+    farthest = np.sort(distances[flipped])[::-1]
+    spared = int(MAX_FLIPPED * len(first))
+    wanted = float(farthest[spared]) if spared < len(farthest) else 0.0
+    margin = min(wanted, float(np.quantile(distances, MAX_SHARE)))
+    return math.ceil(1e4 * margin) / 1e4  # a photo on the very edge is within, whoever computes it
+
+
+def _who_looks_again(
+    first: np.ndarray, mean: np.ndarray, thresholds: Mapping[str, float]
+) -> tuple[float, np.ndarray]:
+    """Return the margin, and which photos `[photos]` lie within it."""
+    margin = choose_margin(first, mean, thresholds)
+    return margin, _distances(first, thresholds) <= margin
+
+
+def _apply(calibration: Calibration, scores: np.ndarray) -> np.ndarray:
+    return np.array([calibration.apply(float(score)) for score in scores])
+
+
+def _distances(probabilities: np.ndarray, thresholds: Mapping[str, float]) -> np.ndarray:
+    """Return how far each probability is from the nearest threshold, in log-odds."""
+    at = logit(np.clip(list(thresholds.values()), CLIP, 1 - CLIP))
+    scores = logit(np.clip(probabilities, CLIP, 1 - CLIP))
+    return np.abs(scores[:, None] - at).min(axis=1)
