@@ -40,7 +40,7 @@ export class Runtime {
     const litert = await import(new URL("core.js", folder).href);
     const relaxed = await litert.supportsFeature("relaxedSimd");
     const name = relaxed ? "litert_wasm_internal" : "litert_wasm_compat_internal";
-    const wasmBinary = await unpacked(new URL(`${name}.wasm.gz`, folder));
+    const { buffer: wasmBinary } = await unpacked(new URL(`${name}.wasm.gz`, folder));
     const settings = { wasmBinary, print() {}, printErr() {} }; // it reports its start as an error
     Object.assign(globalThis, { Module: settings });
     await litert.loadLiteRt(new URL(`${name}.js`, folder).href);
@@ -99,12 +99,14 @@ export class Network {
  * Fetch a gzipped file and unpack it. Some servers have unpacked it on the way already.
  *
  * @param {URL} address
+ * @returns {Promise<Uint8Array<ArrayBuffer>>}
+ * @throws {Error} it cannot be had
  */
-async function unpacked(address) {
+export async function unpacked(address) {
   const content = await fetched(address);
-  if (content[0] !== 0x1f || content[1] !== 0x8b) return content.buffer;
+  if (content[0] !== 0x1f || content[1] !== 0x8b) return content;
   const stream = new Blob([content]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Response(stream).arrayBuffer();
+  return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
 /**

@@ -31,6 +31,7 @@ from training.measure.evaluate import evaluate, log_metrics, summarise
 from training.measure.metrics import SAMPLES, mean_auc
 from training.measure.scores import scores
 from training.run import EXPORT_REPORT, Run
+from training.ship.face_finder import add_face_finder
 from training.ship.quantize import GraphQuantizer
 from training.ship.saliency import with_heatmap
 from training.ship.timing import time_in_turn
@@ -66,10 +67,10 @@ def export(run: Path, data: Path, output: Path, *, samples: int = SAMPLES) -> Pa
     """Write a model folder that `space.detector.Detector` loads, and return it.
 
     It holds `detector.tflite`, `detector.json`, the other formats in `variants/`,
-    `export_report.json` (all formats with their figures), and the figures of the served file on
-    the test split. The formats are compared on the faces that `prepare` found, as Keras sees them;
-    calibration, thresholds and figures are of faces found anew, as on the page. A run of whole
-    photos is measured on these.
+    `export_report.json` (all formats with their figures), the figures of the served file on the
+    test split, and the face finder for LiteRT where YuNet's file can be had. The formats are
+    compared on the faces that `prepare` found, as Keras sees them; calibration, thresholds and
+    figures are of faces found anew, as on the page. A run of whole photos is measured on these.
 
     Args:
         run: folder of a finished run.
@@ -101,6 +102,7 @@ def export(run: Path, data: Path, output: Path, *, samples: int = SAMPLES) -> Pa
     with replaced_folder(output, EXPORT_REPORT) as folder:
         _write_model(folder, contents.pop(chosen.name), chosen.name, description)
         _write_others(folder / VARIANTS, contents)
+        add_face_finder(folder)
         _give_meaning(folder, photos)
         figures = _measure_served(folder, data, samples)
         write_json(folder / EXPORT_REPORT, report)
