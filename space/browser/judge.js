@@ -86,8 +86,8 @@ export class Judge {
     const [runtime, config, content, faces, { sizes }] = await Promise.all([
       Runtime.load(),
       json(new URL("detector.json", folder)),
-      unpacked(new URL("detector.tflite.gz", folder)),
-      unpacked(new URL("face_finder.tflite.gz", folder)),
+      unpacked(new URL("detector.tflite.zst", folder)),
+      unpacked(new URL("face_finder.tflite.zst", folder)),
       json(new URL("face_finder.json", folder)),
     ]);
     const yunet = new YuNet(runtime, { content: faces, numbers: sizes });

@@ -1,7 +1,6 @@
 """The page that judges in the visitor's own browser, as people meet it in Chromium, and against
 Python on the same photos."""
 
-import gzip
 import hashlib
 import json
 import os
@@ -13,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -64,6 +64,7 @@ def folder(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip(f"needs YuNet's file, {YUNET}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FACE_DETECTOR", str(YUNET))
+        patch.setattr("training.ship.web.LEVEL", 1)  # the best takes half a minute
         return web(tmp_path_factory.mktemp("web") / "page", packages=packages)
 
 
@@ -71,8 +72,9 @@ def folder(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def model(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundled model with the face finder that the page was made with."""
     model = shutil.copytree(BUNDLED, tmp_path_factory.mktemp("model") / "model")
-    packed = (folder / f"model/{FINDER_FILE}.gz").read_bytes()
-    (model / FINDER_FILE).write_bytes(gzip.decompress(packed))
+    packed = folder / f"model/{FINDER_FILE}.zst"
+    with pyarrow.input_stream(packed, compression="zstd") as unpacked:
+        (model / FINDER_FILE).write_bytes(unpacked.read())
     shutil.copyfile(folder / "model" / FINDER_CONFIG_FILE, model / FINDER_CONFIG_FILE)
     return model
 
@@ -238,7 +240,7 @@ def test_yunet_sees_the_same_rows(page, cases):
         DIGEST
         + """const { Runtime, unpacked } = await load("runtime.js");
         const { YuNet } = await load("yunet.js");
-        const content = await unpacked(new URL("model/face_finder.tflite.gz", location));
+        const content = await unpacked(new URL("model/face_finder.tflite.zst", location));
         const { sizes: numbers } = await (await fetch("model/face_finder.json")).json();
         const yunet = new YuNet(await Runtime.load(), { content, numbers });
         const found = [];
@@ -594,7 +596,7 @@ def test_memory_stays_flat_over_many_photos(browser, host):
         """const { Runtime, unpacked } = await load("runtime.js");
         const { YuNet } = await load("yunet.js");
         const runtime = await Runtime.load();
-        const content = await unpacked(new URL("model/face_finder.tflite.gz", location));
+        const content = await unpacked(new URL("model/face_finder.tflite.zst", location));
         const { sizes: numbers } = await (await fetch("model/face_finder.json")).json();
         const yunet = new YuNet(runtime, { content, numbers });
         const memory = [];
@@ -647,7 +649,7 @@ def test_folder_holds_what_it_lists_and_no_address_of_another_host(folder):
     cases = {name for name in files if name.startswith("cases/")}
     assert set(listed["first"]) | set(listed["later"]) == files - cases
     assert "index.html" in listed["first"]
-    assert "model/detector.tflite.gz" in listed["later"]
+    assert "model/detector.tflite.zst" in listed["later"]
     assert "sdk: static" in (folder / "README.md").read_text()
     for name in ("index.html", "style.css", "main.js", "judge.js", "runtime.js"):
         text = (folder / name).read_text().replace("http://www.w3.org/2000/svg", "")
@@ -663,6 +665,7 @@ def test_page_is_pushed_as_a_static_space(packages, model, tmp_path):
         "import sys; from pathlib import Path; from huggingface_hub import HfApi\n"
         "import training.ship.web; from training.ship.push import _push_one, static_space_upload\n"
         "training.ship.web.install_packages = lambda folder: Path(sys.argv[2])\n"
+        "training.ship.web.LEVEL = 1\n"
         "names = ('someone/page', 'someone/detector')\n"
         "_push_one(HfApi(), static_space_upload(Path(sys.argv[1]), *names, None))"
     )
@@ -688,7 +691,12 @@ def test_page_is_pushed_as_a_static_space(packages, model, tmp_path):
     for name, content in served.items():
         if name != "README.md":
             assert (tmp_path / "run/web" / name).read_bytes() == content
-    assert {"index.html", "files.js", "model/detector.tflite.gz", "litert/core.js"} <= served.keys()
+    assert {
+        "index.html",
+        "files.js",
+        "model/detector.tflite.zst",
+        "litert/core.js",
+    } <= served.keys()
 
 
 def test_network_for_one_photo_answers_as_the_exported_one():

@@ -7,7 +7,6 @@ as a LiteRT graph. Nothing of it asks another server for anything.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import logging
@@ -15,6 +14,8 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+
+import pyarrow
 
 from space.contract import CONFIG_FILE, FINDER_CONFIG_FILE, FINDER_FILE, MODEL_FILE
 from space.detector import BUNDLED, Detector
@@ -31,6 +32,8 @@ PACKAGES = ("package.json", "package-lock.json")
 FILE_LIST = "files.js"  # by which a page is known that this made
 RUNTIMES = ("litert_wasm_internal", "litert_wasm_compat_internal")  # with relaxed SIMD, and without
 LIBRARY, HELPERS = "@litertjs/core", "@litertjs/wasm-utils"
+UNPACKER = "fzstd"
+LEVEL = 19  # of Zstandard; with more, unpacking needs more memory
 EXAMPLES = SPACE / "examples"
 SELF_TEST = "portrait.jpg"
 ONE_PHOTO = 1  # in a batch: the browser's runtime takes no batch of any size
@@ -128,6 +131,7 @@ def _copy_runtime(folder: Path, packages: Path | None) -> None:
         (folder / "core.js").write_text(_unmapped(bound), encoding="utf-8")
         code = (helpers / "dist/index.js").read_text(encoding="utf-8")
         (folder / "wasm-utils.js").write_text(_unmapped(code), encoding="utf-8")
+        shutil.copyfile(packages / UNPACKER / "esm/index.mjs", folder / f"{UNPACKER}.js")
         for name in RUNTIMES:
             shutil.copyfile(library / f"wasm/{name}.js", folder / f"{name}.js")
             _write_packed(folder / f"{name}.wasm", (library / f"wasm/{name}.wasm").read_bytes())
@@ -153,8 +157,9 @@ def _write_networks(folder: Path, model: Path, detector: Detector) -> None:
 
 
 def _write_packed(path: Path, content: bytes) -> None:
-    """Write a file as `NAME.gz`; the same content gives the same file."""
-    path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(content, 9, mtime=0))
+    """Write a file as `NAME.zst`; the same content gives the same file."""
+    packed = pyarrow.Codec("zstd", compression_level=LEVEL).compress(content, asbytes=True)
+    path.with_name(f"{path.name}.zst").write_bytes(packed)
 
 
 def _write_self_test(path: Path, detector: Detector, finder: YuNet) -> None:
