@@ -60,15 +60,17 @@ def load_service() -> Service:
 
     Raises:
         DetectorError: the bundled model cannot be loaded either.
-        FaceFinderError: the face detector that the environment names cannot be loaded.
+        FaceFinderError: the face finder that the environment names, or that lies beside the model,
+            cannot be loaded.
     """
-    finder = load_face_finder()
+    notice = ""
     try:
-        return Service(load_detector(), finder)
+        detector = load_detector()
     except DetectorError as error:
         if not os.environ.get("MODEL_ID"):
             raise
-        return Service(load_bundled(), finder, notice=str(error))
+        detector, notice = load_bundled(), str(error)
+    return Service(detector, load_face_finder(detector.folder), notice=notice)
 
 
 def find_examples() -> list[Path]:

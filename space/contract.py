@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 CONFIG_FILE, MODEL_FILE = "detector.json", "detector.tflite"
+# The face finder YuNet as a LiteRT graph, which a model folder may hold, and what it was made from.
+FINDER_FILE, FINDER_CONFIG_FILE = "face_finder.tflite", "face_finder.json"
 FORMAT_VERSION = 1
 # Why a face gets no verdict, whatever its probability; programs are told the keys, people the
 # sentences. A face has the first that holds, in this order. `quality.py` finds them in a photo; the

@@ -65,6 +65,7 @@ class Detector:
 
     Attributes:
         config: its description.
+        folder: holds its files.
         name: says which model it is, for people.
     """
 
@@ -82,7 +83,7 @@ class Detector:
         Raises:
             DetectorError: a file is missing or damaged.
         """
-        folder = Path(folder)
+        self.folder = folder = Path(folder)
         self.config = DetectorConfig.load(folder)
         self.name = name or folder.resolve().name
         threads = threads or min(4, os.cpu_count() or 1)

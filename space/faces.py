@@ -1,7 +1,7 @@
 """Find the faces of a photo: `load_face_finder().find(open_photo("photo.jpg"))`.
 
 Faces are found by YuNet, or where its file cannot be had by OpenCV's Haar cascade (Viola and Jones
-2001). OpenCV is imported when a finder is loaded.
+2001). OpenCV is imported when a finder is loaded, as it turns and smooths pictures for both.
 """
 
 from __future__ import annotations
@@ -14,12 +14,18 @@ from PIL import Image
 
 if __package__:
     from .finder import Face, FaceFinder, FaceFinderError
-    from .yunet import YuNet, fetch_yunet
+    from .yunet import YuNet
+    from .yunet_files import converted_yunet, fetch_yunet
 else:
     from finder import Face, FaceFinder, FaceFinderError
-    from yunet import YuNet, fetch_yunet
+    from yunet import YuNet
+    from yunet_files import converted_yunet, fetch_yunet
 
 __all__ = ["Face", "FaceFinder", "FaceFinderError", "HaarCascade", "load_face_finder"]
+
+HERE = Path(__file__).parent
+# Where a converted YuNet may lie: a model repository holds this code and one, a Space the second.
+MODEL_FOLDERS = (HERE, HERE / "model")
 
 # The Haar cascade. Of OpenCV's frontal ones, this has the best recall among those that hardly ever
 # see faces where there are none. It needs some room around a face: of tightly cropped faces, it
@@ -85,14 +91,21 @@ class HaarCascade(FaceFinder):
         return candidates
 
 
-def load_face_finder() -> FaceFinder:
+def load_face_finder(model: Path | None = None, *, threads: int | None = None) -> FaceFinder:
     """Load the best face finder that can be had.
 
-    That is the YuNet file which the environment names as `FACE_DETECTOR`; else the one of the
-    Hugging Face Hub, from its cache or after a download; else the Haar cascade.
+    That is the YuNet file which the environment names as `FACE_DETECTOR`, ONNX or `.tflite`; else
+    the `.tflite` file in the model's folder, the folder of this code or the bundled model's; else
+    the ONNX file of the Hugging Face Hub, from its cache or after a download; else the Haar
+    cascade.
+
+    Args:
+        model: folder of the model in use.
+        threads: that LiteRT may use; by default one a core, at most 4.
 
     Raises:
-        FaceFinderError: `FACE_DETECTOR` is missing or no YuNet network, or there is no OpenCV.
+        FaceFinderError: the file of `FACE_DETECTOR` or of a model folder is missing or no YuNet
+            network, or there is no OpenCV.
     """
     try:
         import cv2  # noqa: F401
@@ -102,7 +115,12 @@ def load_face_finder() -> FaceFinder:
         ) from error
     path = os.environ.get("FACE_DETECTOR")
     if path:
-        return YuNet(Path(path), f"Face finder in use: YuNet, from {Path(path).name}.")
+        notice = f"Face finder in use: YuNet, from {Path(path).name}."
+        return YuNet(Path(path), notice, threads)
+    for folder in (*([model] if model else []), *MODEL_FOLDERS):
+        converted = converted_yunet(folder)
+        if converted:
+            return YuNet(converted, "Face finder in use: YuNet, run by LiteRT.", threads)
     try:
         return YuNet(fetch_yunet(), "Face finder in use: YuNet.")
     except FaceFinderError as error:

@@ -9,9 +9,23 @@ from pathlib import Path
 import numpy as np
 
 if __package__:
-    from .contract import CONFIG_FILE, MODEL_FILE, DetectorConfig, DetectorError
+    from .contract import (
+        CONFIG_FILE,
+        FINDER_CONFIG_FILE,
+        FINDER_FILE,
+        MODEL_FILE,
+        DetectorConfig,
+        DetectorError,
+    )
 else:
-    from contract import CONFIG_FILE, MODEL_FILE, DetectorConfig, DetectorError
+    from contract import (
+        CONFIG_FILE,
+        FINDER_CONFIG_FILE,
+        FINDER_FILE,
+        MODEL_FILE,
+        DetectorConfig,
+        DetectorError,
+    )
 
 ANY_NUMBER = -1  # in the shape of a graph's input
 
@@ -60,22 +74,23 @@ def load_graph(
 def download(model_id: str, revision: str | None) -> tuple[Path, str]:
     """Fetch a Hub repository's model folder; return it with the name that says which commit it
     is."""
-    # Both files of one commit, whatever is pushed meanwhile; without a network it fails at once,
+    # All files of one commit, whatever is pushed meanwhile; without a network it fails at once,
     # where downloads of single files are tried for half a minute.
     import httpx2
     from huggingface_hub import snapshot_download
 
     at = f" at {revision}" if revision else ""
+    needed, finder = (CONFIG_FILE, MODEL_FILE), (FINDER_FILE, FINDER_CONFIG_FILE)
     try:
         folder = Path(
-            snapshot_download(model_id, revision=revision, allow_patterns=[CONFIG_FILE, MODEL_FILE])
+            snapshot_download(model_id, revision=revision, allow_patterns=[*needed, *finder])
         )
     except (OSError, ValueError, httpx2.HTTPError) as error:
         raise DetectorError(
             f"The model {model_id}{at} is no folder here, and on the Hugging Face Hub it "
             f"{_reason(error)}."
         ) from error
-    for name in (CONFIG_FILE, MODEL_FILE):
+    for name in needed:
         if not (folder / name).is_file():
             raise DetectorError(
                 f"The repository {model_id}{at} holds no {name}, or it was not downloaded when "

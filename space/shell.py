@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
             if options.model
             else load_detector()
         )
-        finder = None if options.whole_picture else load_face_finder()
+        finder = None if options.whole_picture else load_face_finder(detector.folder)
     except (DetectorError, FaceFinderError) as error:
         print(error, file=sys.stderr)
         return 2

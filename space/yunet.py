@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -16,41 +14,25 @@ if __package__:
         SURE_SCORE,
         Face,
         FaceFinder,
-        FaceFinderError,
         brightened,
         distinct,
         wrapped,
     )
     from .photos import RESAMPLING
+    from .yunet_networks import Networks
 else:
     from finder import (
         SEARCH_GAP,
         SURE_SCORE,
         Face,
         FaceFinder,
-        FaceFinderError,
         brightened,
         distinct,
         wrapped,
     )
     from photos import RESAMPLING
+    from yunet_networks import Networks
 
-if TYPE_CHECKING:
-    import cv2
-
-# The one file of the Hub that is fetched, and the contents that are taken for it: the network as
-# published in March 2023, and the same network exported anew by OpenCV in May 2026.
-YUNET_REPOSITORY = "opencv/face_detection_yunet"
-YUNET_REVISION = "3cc26e7f1014a5ee5d74a42acee58bafc9d0a310"
-YUNET_FILE = "face_detection_yunet_2023mar.onnx"
-YUNET_SHA256 = (
-    "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
-    "ebafce4e3c118d6554634be5c27ab333b4c047a9a8c3faf1d7cf93101c22f0f0",
-)
-YUNET_OUTPUTS = {f"{kind}_{step}" for kind in ("cls", "obj", "bbox", "kps") for step in (8, 16, 32)}
-HUB_TIMEOUT = 5  # s to wait for the Hub before the cascade takes over
-
-CANDIDATE_SCORE = 0.3  # YuNet's, to earn a second look
 # YuNet's at the second look. The faces of all 1,741 photos of the dataset pass it, and something in
 # 7 of 248 pictures without faces (29 photos; these turned, enlarged and cut; scrambled ones and
 # noise). At 0.7 it would be 15 pictures; at 0.85 none, but 13 % fewer of the faces behind
@@ -61,8 +43,6 @@ FACE_SCORE = 0.8
 # YuNet's landmarks follow a tilted head: of 15 degrees they show 3 on faces of 100 px, 11 on 200.
 LOOK_FACE = 240  # px, longer side of the face's box
 LOOK_SIDE = 384  # px
-SIZE_STEP = 64  # px: pictures are filled up with black to multiples of that, so that fewer differ
-KEPT_SIDE, KEPT_NETWORKS = 640, 12  # px; see `YuNet._network`
 TURN_GAIN = 0.03  # by which a turned look must beat the upright one
 GLANCE = 0.5  # scale of the picture that tells whether it may
 LOOK_TILT = 10.0  # degrees: a head that is tilted by more is looked at again, levelled,
@@ -79,72 +59,24 @@ class YuNet(FaceFinder):
 
     name = "YuNet"
 
-    def __init__(self, path: Path, notice: str) -> None:
+    def __init__(self, path: Path, notice: str, threads: int | None = None) -> None:
         """Load the network.
 
         Args:
-            path: the ONNX file.
+            path: the ONNX file, which OpenCV runs, or a `.tflite` file, which LiteRT runs.
             notice: see `FaceFinder`.
+            threads: that LiteRT may use; by default one a core, at most 4.
 
         Raises:
             FaceFinderError: the file is missing or holds no YuNet network.
         """
-        import cv2
-
         super().__init__(notice)
-        advice = "name YuNet's ONNX file."
-        try:
-            self._content = np.frombuffer(path.read_bytes(), np.uint8)
-        except OSError as error:
-            raise FaceFinderError(
-                f"The face finder {path} cannot be read ({error.strerror}): {advice}"
-            ) from error
-        self._networks: dict[tuple[int, int], cv2.FaceDetectorYN] = {}
-        try:
-            # OpenCV takes any network for YuNet, and crashes in its first use.
-            outputs = set(cv2.dnn.readNetFromONNX(self._content).getUnconnectedOutLayersNames())
-            if not outputs >= YUNET_OUTPUTS:
-                raise FaceFinderError(f"The face finder {path} is another network: {advice}")
-            self._rows(np.zeros((LOOK_SIDE, LOOK_SIDE, 3), np.uint8))
-        except cv2.error as error:
-            raise FaceFinderError(
-                f"The face finder {path} is no YuNet network: {advice}"
-            ) from error
+        self._networks = Networks(path, threads)
 
     def _rows(self, picture: np.ndarray) -> np.ndarray:
         """Return `float32` `[faces, 15]` for an RGB picture: box, landmarks, score."""
-        import cv2
-
-        bgr = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2BGR)
-        below, beside = (-side % SIZE_STEP for side in picture.shape[:2])
-        if below or beside:
-            bgr = cv2.copyMakeBorder(bgr, 0, below, 0, beside, cv2.BORDER_CONSTANT)
         with self._lock:
-            rows = self._network(bgr.shape[1], bgr.shape[0]).detect(bgr)[1]
-        return np.zeros((0, 15), np.float32) if rows is None else rows
-
-    def _network(self, width: int, height: int) -> cv2.FaceDetectorYN:
-        """Return the network for pictures of a size.
-
-        Those for small pictures are kept, as OpenCV needs longer to set a network up for another
-        size than to look for faces.
-        """
-        import cv2
-
-        size = (width, height)
-        key = size if max(size) <= KEPT_SIDE else (0, 0)
-        network = self._networks.pop(key, None)
-        if network is None:
-            nothing = np.zeros(0, np.uint8)
-            network = cv2.FaceDetectorYN.create(
-                "onnx", self._content, nothing, size, CANDIDATE_SCORE
-            )
-        elif network.getInputSize() != size:
-            network.setInputSize(size)
-        self._networks[key] = network  # at the end, as the one used last
-        if len(self._networks) > KEPT_NETWORKS:
-            del self._networks[next(iter(self._networks))]
-        return network
+            return self._networks.rows(picture)
 
     def _detect(self, picture: np.ndarray) -> list[Face]:
         return [
@@ -202,36 +134,6 @@ class YuNet(FaceFinder):
             width, height = height, width
         box = tuple(float(v) for v in (x - width / 2, y - height / 2, width, height))
         return Face(box, landmarks, float(row[14]))
-
-
-def fetch_yunet() -> Path:
-    """Return the YuNet file of the Hub, from its cache or after a download.
-
-    Raises:
-        FaceFinderError: it cannot be had, or is another file than expected.
-    """
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    name = {"filename": YUNET_FILE, "revision": YUNET_REVISION}
-    try:
-        try:
-            path = hf_hub_download(YUNET_REPOSITORY, **name, local_files_only=True)
-        except LocalEntryNotFoundError:
-            # Without an answer to this, the download would wait and retry for half a minute.
-            get_hf_file_metadata(hf_hub_url(YUNET_REPOSITORY, **name), timeout=HUB_TIMEOUT)
-            path = hf_hub_download(YUNET_REPOSITORY, **name)
-    except Exception as error:  # HTTP errors share no class, and whatever it was, the cascade works
-        raise FaceFinderError(
-            f"YuNet could not be fetched from the Hugging Face Hub ({type(error).__name__}): check "
-            "the network, or set FACE_DETECTOR to a copy of its ONNX file."
-        ) from error
-    if hashlib.sha256(Path(path).read_bytes()).hexdigest() not in YUNET_SHA256:
-        raise FaceFinderError(
-            f"{path} is not the YuNet file that was expected (sha256 differs): delete it, to fetch "
-            "it again."
-        )
-    return Path(path)
 
 
 class _View:

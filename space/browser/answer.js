@@ -7,7 +7,7 @@
  */
 import { clock, dataUrl, drawing, element, percent } from "./dom.js";
 import { logOdds } from "./detector.js";
-import { MIN_FACE } from "./faces.js";
+import { MAX_FACES, MIN_FACE } from "./faces.js";
 import { REASONS } from "./quality.js";
 
 /** @type {Record<Verdict, string>} */
@@ -78,8 +78,11 @@ export async function photoAnswer(answer, config) {
  * @param {number} seconds length of the clip
  * @param {DetectorConfig} config
  */
-export async function clipAnswer({ people, others, looks }, seconds, config) {
-  const words = people.map(({ verdict }) => VERDICTS[verdict].toLowerCase());
+export async function clipAnswer({ people, others, looks, most }, seconds, config) {
+  const words = people.map(({ verdict, reason }) => {
+    const why = reason ? ` (${reason.replaceAll("_", " ")})` : "";
+    return VERDICTS[verdict].toLowerCase() + why;
+  });
   const more = others ? `; ${others} more seen too little or too small` : "";
   const told =
     words.length === 1 ? words[0] : words.map((word, index) => `person ${index + 1} ${word}`).join(", ");
@@ -88,6 +91,10 @@ export async function clipAnswer({ people, others, looks }, seconds, config) {
   const frames = `${looks} frames of ${clock(seconds)} minutes were looked at.`;
   const section = element("div", { class: "judged" }, element("h2", { class: "headline" }, headline));
   section.append(element("p", {}, frames));
+  if (most > MAX_FACES) {
+    const crowded = `Of up to ${most} faces in a frame, the ${MAX_FACES} largest were judged.`;
+    section.append(element("p", {}, crowded));
+  }
   for (const person of people) section.append(await personCard(person, seconds, config));
   return section;
 }

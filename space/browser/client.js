@@ -60,15 +60,16 @@ export class Client {
     return this.#ask("photo", [file, whole]);
   }
 
-  /** Begin with a clip. @returns {Promise<void>} */
-  startClip() {
-    return this.#ask("startClip");
+  /** Begin with a clip. @param {number} seconds its length @returns {Promise<void>} */
+  startClip(seconds) {
+    return this.#ask("startClip", [seconds]);
   }
 
-  /** Judge a frame, which is gone afterwards. @param {ImageBitmap} frame @param {number} seconds
-   * @returns {Promise<void>} */
-  frame(frame, seconds) {
-    return this.#ask("frame", [frame, seconds], [frame]);
+  /** Look at a frame, which is gone afterwards, where it is due or follows a cut.
+   * @param {ImageBitmap | null} frame `null` for the one that was looked at last
+   * @param {number} seconds @param {boolean} isDue @returns {Promise<void>} */
+  frame(frame, seconds, isDue) {
+    return this.#ask("frame", [frame, seconds, isDue], frame ? [frame] : []);
   }
 
   /** Return what the frames amount to. @returns {Promise<ClipAnswer>} */

@@ -5,6 +5,9 @@
 const LOOKS_A_SECOND = 2;
 const MIN_LOOKS = 8;
 const MAX_LOOKS = 60;
+const PEEK_SECONDS = 0.2; // distance of the frames that are compared to find cuts, in short clips
+const MAX_PEEKS = 300; // in a long clip they are farther apart
+const STAYS = 1 / LOOKS_A_SECOND; // s after which a frame that is still there is looked at again
 const MAX_SECONDS = 300;
 const MAX_WAIT = 20_000; // ms for the player to do one thing
 const FRAME_WAIT = 300; // ms for a frame to be shown after the player went to it
@@ -60,17 +63,29 @@ export class Clip {
     }
   }
 
-  /** Go through frames at even distances.
-   * @returns {AsyncGenerator<{frame: ImageBitmap, seconds: number}>} */
+  /**
+   * Go through frames: those at even distances, which are due to be looked at, and between them those
+   * that tell where cuts are. Without a frame, the one before is still shown and due once more.
+   *
+   * @returns {AsyncGenerator<{frame: ImageBitmap | null, seconds: number, isDue: boolean}>}
+   */
   async *frames() {
     const wanted = Math.round(LOOKS_A_SECOND * this.seconds);
     const looks = Math.min(Math.max(wanted, MIN_LOOKS), MAX_LOOKS);
-    let before = -1;
-    for (let look = 0; look < looks; look++) {
-      const seconds = await this.#goTo((look * this.seconds) / looks);
-      if (seconds <= before) continue; // a clip of fewer frames
-      before = seconds;
-      yield { frame: await createImageBitmap(this.#video), seconds };
+    const peek = Math.max(PEEK_SECONDS, this.seconds / MAX_PEEKS);
+    const parts = Math.ceil(this.seconds / looks / peek); // of the way from one look to the next
+    let [shown, looked] = [-1, -1];
+    for (let part = 0; part < looks * parts; part++) {
+      const time = (part * this.seconds) / (looks * parts);
+      const isDue = part % parts === 0;
+      const seconds = await this.#goTo(time);
+      if (seconds > shown || (isDue && seconds !== looked)) {
+        yield { frame: await createImageBitmap(this.#video), seconds, isDue };
+        shown = seconds;
+        if (isDue) looked = seconds;
+      } else if (isDue && time - shown > STAYS) {
+        yield { frame: null, seconds: time, isDue };
+      }
     }
   }
 

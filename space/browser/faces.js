@@ -33,6 +33,7 @@ const GLANCE = 0.5;
 const LOOK_TILT = 10;
 const LOOKS = 3;
 const BRIGHTENING_BLUR = 3; // px
+export const MAX_FACES = 10; // judged in a frame of a clip
 export const MIN_FACE = 64; // px: a smaller face is judged, but too small to trust
 
 /** Longer side of a face's box in px.

@@ -29,7 +29,17 @@
  * @property {FaceAnswer[]} faces
  *
  * @typedef {Omit<Person, "suspicious"> & {moments: {seconds: number, face: FaceAnswer}[]}} PersonAnswer
- * @typedef {{people: PersonAnswer[], others: number, looks: number}} ClipAnswer
+ * @typedef {{people: PersonAnswer[], others: number, looks: number, most: number}} ClipAnswer
+ *
+ * @typedef {object} ClipState the clip so far
+ * @property {People} people
+ * @property {number} seconds length of the clip
+ * @property {Float64Array | null} before grey levels of the frame before
+ * @property {number} looks
+ * @property {number} most faces in a frame
+ * @property {number} cutLooks of these, right after cuts and not due
+ * @property {number} looked time of the frame that was looked at last
+ * @property {Judgement[]} judgements of it
  *
  * @typedef {object} SelfTest what Python says about a picture
  * @property {string} picture its file
@@ -38,17 +48,18 @@
  */
 import { faceSquare } from "./crops.js";
 import { Detector } from "./detector.js";
-import { FaceFinder, sideOf } from "./faces.js";
+import { FaceFinder, MAX_FACES, sideOf } from "./faces.js";
 import { describeHeat, heatLayer } from "./heat.js";
 import { People, correlation, greyLevels } from "./people.js";
 import { isAnimated, openPhoto, pixelsOf, toFile, toImageData } from "./photos.js";
 import { resized, roundHalfEven } from "./pictures.js";
-import { Runtime, fetched } from "./runtime.js";
+import { Runtime, fetched, unpacked } from "./runtime.js";
 import { YuNet, intersectionOverUnion } from "./yunet.js";
 
 const PHOTO_SIDE = 1024; // px of a photo that is shown
 const ANIMATION = "Only the first of the file's pictures was looked at.";
-const MAX_FACES = 10; // judged in a frame
+const COARSE_PIXELS = 3_000_000; // of a frame; up to here the finder's coarser copies show enough
+const MAX_CUT_LOOKS = 40; // looks right after cuts come on top of those that are due
 // A cut: the pictures hardly correlate and most of their area changed.
 const CUT = { width: 32, height: 18, correlation: 0.5, levels: 15, share: 0.4 };
 const SELF_TEST = { overlap: 0.99, probability: 0.05 }; // how far from Python's answer is right
@@ -59,7 +70,7 @@ export class SelfTestError extends Error {
 }
 
 export class Judge {
-  /** @type {{people: People, before: Float64Array | null, looks: number} | null} */
+  /** @type {ClipState | null} */
   #clip = null;
 
   /** @param {Detector} detector @param {FaceFinder} finder */
@@ -72,14 +83,14 @@ export class Judge {
    * @throws {Error} something cannot be loaded */
   static async load() {
     const folder = new URL("./model/", import.meta.url);
-    const [runtime, config, content, faces, numbers] = await Promise.all([
+    const [runtime, config, content, faces, { sizes }] = await Promise.all([
       Runtime.load(),
       json(new URL("detector.json", folder)),
-      fetched(new URL("detector.tflite", folder)),
-      fetched(new URL("faces.tflite", folder)),
-      json(new URL("faces.json", folder)),
+      unpacked(new URL("detector.tflite.zst", folder)),
+      unpacked(new URL("face_finder.tflite.zst", folder)),
+      json(new URL("face_finder.json", folder)),
     ]);
-    const yunet = new YuNet(runtime, { content: faces, numbers });
+    const yunet = new YuNet(runtime, { content: faces, numbers: sizes });
     return new Judge(new Detector(config, await runtime.compile(content)), new FaceFinder(yunet));
   }
 
@@ -128,34 +139,54 @@ export class Judge {
     };
   }
 
-  /** Begin with a clip, and forget the one before. */
-  startClip() {
-    this.#clip = { people: new People(this.detector.config), before: null, looks: 0 };
+  /** Begin with a clip, and forget the one before.
+   * @param {number} seconds its length */
+  startClip(seconds) {
+    const people = new People(this.detector.config);
+    this.#clip = { people, seconds, before: null, looks: 0, most: 0, cutLooks: 0, looked: -1, judgements: [] };
   }
 
   /**
-   * Look for faces in a frame of the clip.
+   * Look for faces in a frame of the clip, if it is due or follows a cut.
    *
    * @param {ImageBitmap} bitmap
    * @param {number} seconds
+   * @param {boolean} isDue
    */
-  async frame(bitmap, seconds) {
-    if (!this.#clip) throw new Error("No clip was started.");
-    const clip = this.#clip;
+  async frame(bitmap, seconds, isDue) {
+    const clip = this.#started();
     const photo = taken(bitmap);
     const grey = greyLevels(photo, CUT.width, CUT.height);
-    if (clip.before && isCut(clip.before, grey)) clip.people.changeScene();
+    const followsCut = clip.before !== null && isCut(clip.before, grey);
     clip.before = grey;
-    const faces = await this.finder.find(photo, true);
-    clip.people.add(seconds, await this.detector.judgeFaces(photo, faces.slice(0, MAX_FACES), false));
+    if (followsCut) clip.people.changeScene();
+    if (seconds === clip.looked || !(isDue || (followsCut && mayLook(clip, seconds)))) return;
+    if (!isDue) clip.cutLooks++;
+    const isSmall = photo.width * photo.height <= COARSE_PIXELS;
+    const faces = await this.finder.find(photo, isSmall);
+    clip.most = Math.max(clip.most, faces.length);
+    clip.judgements = await this.detector.judgeFaces(photo, faces.slice(0, MAX_FACES), false);
+    clip.looked = seconds;
+    this.repeatFrame(seconds);
+  }
+
+  /** Count the frame that was looked at last: what stays on the screen for long counts for as long.
+   * @param {number} seconds */
+  repeatFrame(seconds) {
+    const clip = this.#started();
+    clip.people.add(seconds, clip.judgements);
     clip.looks++;
+  }
+
+  #started() {
+    if (!this.#clip) throw new Error("No clip was started.");
+    return this.#clip;
   }
 
   /** Return the answer about the clip.
    * @returns {Promise<ClipAnswer>} */
   async endClip() {
-    if (!this.#clip) throw new Error("No clip was started.");
-    const { people: known, looks } = this.#clip;
+    const { people: known, looks, most } = this.#started();
     this.#clip = null;
     const { people, others } = known.ranked();
     const answers = [];
@@ -166,7 +197,7 @@ export class Judge {
       }
       answers.push({ ...person, moments });
     }
-    return { people: answers, others, looks };
+    return { people: answers, others, looks, most };
   }
 
   /** @param {Picture | null} photo @param {Judgement} judgement @returns {Promise<FaceAnswer>} */
@@ -210,6 +241,12 @@ function thumbnail(photo) {
     Math.max(1, roundHalfEven(side * factor)),
   );
   return resized(photo, width, height, 2);
+}
+
+/** Whether there are looks left for cuts; those early in the clip must not use up all.
+ * @param {ClipState} clip @param {number} seconds */
+function mayLook({ cutLooks, seconds: length }, seconds) {
+  return cutLooks < 1 + MAX_CUT_LOOKS * Math.min(1, seconds / length);
 }
 
 /** @param {Float64Array} before @param {Float64Array} after grey levels */

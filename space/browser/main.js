@@ -169,16 +169,16 @@ async function judgeClip(file, signal) {
   say(`Opening ${file.name}.`);
   const clip = await Clip.open(file);
   try {
-    await client.startClip();
+    await client.startClip(clip.seconds);
     const progress = element("progress", { max: "1", value: "0", "aria-label": "Share of the clip" });
     show(element("h2", { class: "headline" }, file.name), element("p", { class: "tools" }, progress, stopButton()));
-    for await (const { frame, seconds } of clip.frames()) {
+    for await (const { frame, seconds, isDue } of clip.frames()) {
       if (signal.aborted) {
-        frame.close();
+        frame?.close();
         break;
       }
       say(`Judging ${file.name}: ${seconds.toFixed(0)} of ${clip.seconds.toFixed(0)} s.`);
-      await client.frame(frame, seconds);
+      await client.frame(frame, seconds, isDue);
       progress.value = seconds / clip.seconds;
     }
     const answer = await client.endClip();
@@ -254,9 +254,13 @@ function takeFiles() {
     judgeFiles([...(event.dataTransfer?.files ?? [])]);
   });
   for (const button of byId("examples").querySelectorAll("button")) {
-    const { file = "" } = button.dataset;
+    const { file: address = "" } = button.dataset;
     button.addEventListener("click", () =>
-      run(async () => judgePhoto(await (await fetch(file)).blob(), file.split("/").at(-1) ?? file)),
+      run(async (signal) => {
+        const blob = await (await fetch(address)).blob();
+        const file = new File([blob], address.split("/").at(-1) ?? address, { type: blob.type });
+        await (isClip(file) ? judgeClip(file, signal) : judgePhoto(file, file.name));
+      }),
     );
   }
 }

@@ -38,6 +38,7 @@ const MAX_LOG_ODDS = 3;
 const SUSPICIOUS = 3; // moments,
 const APART = 1; // s between them,
 const CANDIDATES = 8; // and those from which they are chosen
+const WEAK_SHARE = 0.95; // of the usual confidence of the finder in a clip; below, a face may be none
 const GREY_SIDE = 16;
 const COLOUR_SIDE = 64;
 
@@ -221,9 +222,13 @@ class Track {
     return this.moments.every(isTooSmall);
   }
 
-  /** Whether it is more likely a mistake of the finder: seen only once, and marked. */
-  get isDoubtful() {
-    return this.moments.length === 1 && isMarked(this.moments[0]);
+  /** Whether it is more likely a mistake of the finder: seen only once, and then marked or with less
+   * than this confidence.
+   * @param {number} confidence */
+  isDoubtful(confidence) {
+    if (this.moments.length > 1) return false;
+    const { face } = this.moments[0].judgement;
+    return isMarked(this.moments[0]) || (face !== null && face.confidence < confidence);
   }
 
   /** Return how far a place is from where the person should be at a time, in face sizes.
@@ -243,6 +248,13 @@ class Track {
     const size = Math.min(last[2], place[2]);
     return Math.min(away(share) / size, away(0) / size + STOPPED);
   }
+}
+
+/** @param {number[]} values */
+function median(values) {
+  const sorted = values.toSorted((one, other) => one - other);
+  const middle = (sorted.length - 1) / 2;
+  return (sorted[Math.floor(middle)] + sorted[Math.ceil(middle)]) / 2;
 }
 
 /** @param {Judgement} judgement @returns {Place} */
@@ -326,19 +338,36 @@ export class People {
       const gone = this.#tracks.filter((track) => track.look < this.#look);
       const least = gone.reduce((one, other) => (other.presence < one.presence ? other : one));
       this.#tracks.splice(this.#tracks.indexOf(least), 1);
-      this.#forgotten += Number(!least.isDoubtful);
+      this.#forgotten += Number(!least.isDoubtful(this.#weakConfidence()));
     }
     const track = new Track();
     this.#tracks.push(track);
     return track;
   }
 
+  /** In how many looks a person must be seen to get a verdict. */
+  get #needed() {
+    return this.#look < FEW_LOOKS ? NEEDED_OF_FEW : NEEDED_LOOKS;
+  }
+
+  /** Return the finder's confidence below which a face may be none, beside people who are seen often;
+   * 0 where there are none. */
+  #weakConfidence() {
+    const often = this.#tracks
+      .filter(({ moments }) => moments.length >= this.#needed)
+      .flatMap(({ moments }) => moments.map(({ judgement }) => judgement.face?.confidence ?? 0));
+    return often.length ? WEAK_SHARE * median(often) : 0;
+  }
+
   /** Return those who are seen most and largest, in the order of appearance, and how many others
-   * were told apart. */
+   * were told apart. Who was seen too little for a verdict is among the first only where there are
+   * no others. */
   ranked() {
     const orAll = (/** @type {Track[]} */ some, /** @type {Track[]} */ all) => (some.length ? some : all);
-    const known = orAll(this.#tracks.filter((track) => !track.isDoubtful), this.#tracks);
-    const large = orAll(known.filter((track) => !track.isSmall), known);
+    const weak = this.#weakConfidence();
+    const known = orAll(this.#tracks.filter((track) => !track.isDoubtful(weak)), this.#tracks);
+    const often = orAll(known.filter(({ moments }) => moments.length >= this.#needed), known);
+    const large = orAll(often.filter((track) => !track.isSmall), often);
     const shown = large
       .toSorted((one, other) => other.presence - one.presence)
       .slice(0, MAX_PEOPLE)
@@ -352,8 +381,7 @@ export class People {
   /** @param {Track} track @param {number} number @returns {Person} */
   #person(track, number) {
     const probability = aggregate(track.moments, this.#config);
-    const needed = this.#look < FEW_LOOKS ? NEEDED_OF_FEW : NEEDED_LOOKS;
-    const isSeen = track.moments.length >= needed;
+    const isSeen = track.moments.length >= this.#needed;
     const reason = isSeen ? commonReason(track.moments) : "seen_too_little";
     return {
       number,

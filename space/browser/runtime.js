@@ -11,13 +11,14 @@ const SIMD_PROBE = new Uint8Array([
   253, 98, 11,
 ]);
 
+const ZSTANDARD = [0x28, 0xb5, 0x2f, 0xfd]; // the first bytes of a packed file
+
 /** Return what this browser lacks, in words; "" where it has all. */
 export function missingFeature() {
   if (typeof WebAssembly !== "object") return "WebAssembly (it may be switched off or blocked)";
   if (!WebAssembly.validate(SIMD_PROBE)) return "WebAssembly with SIMD";
   if (typeof Worker === "undefined") return "web workers";
   if (typeof OffscreenCanvas === "undefined") return "OffscreenCanvas";
-  if (typeof DecompressionStream === "undefined") return "DecompressionStream";
   return typeof createImageBitmap === "undefined" ? "createImageBitmap" : "";
 }
 
@@ -40,7 +41,7 @@ export class Runtime {
     const litert = await import(new URL("core.js", folder).href);
     const relaxed = await litert.supportsFeature("relaxedSimd");
     const name = relaxed ? "litert_wasm_internal" : "litert_wasm_compat_internal";
-    const wasmBinary = await unpacked(new URL(`${name}.wasm.gz`, folder));
+    const { buffer: wasmBinary } = await unpacked(new URL(`${name}.wasm.zst`, folder));
     const settings = { wasmBinary, print() {}, printErr() {} }; // it reports its start as an error
     Object.assign(globalThis, { Module: settings });
     await litert.loadLiteRt(new URL(`${name}.js`, folder).href);
@@ -96,15 +97,19 @@ export class Network {
 }
 
 /**
- * Fetch a gzipped file and unpack it. Some servers have unpacked it on the way already.
+ * Fetch a file that is packed by Zstandard, and unpack it. Packed so, the runtime is a quarter smaller
+ * than by gzip, which browsers unpack themselves. Some servers have unpacked it on the way already.
  *
  * @param {URL} address
+ * @returns {Promise<Uint8Array<ArrayBuffer>>}
+ * @throws {Error} it cannot be had
  */
-async function unpacked(address) {
+export async function unpacked(address) {
   const content = await fetched(address);
-  if (content[0] !== 0x1f || content[1] !== 0x8b) return content.buffer;
-  const stream = new Blob([content]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Response(stream).arrayBuffer();
+  if (!ZSTANDARD.every((byte, index) => content[index] === byte)) return content;
+  /** @type {typeof import("fzstd")} */
+  const { decompress } = await import(new URL("./litert/fzstd.js", import.meta.url).href);
+  return decompress(content).slice(); // as it lies in a larger buffer
 }
 
 /**

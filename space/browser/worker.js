@@ -12,8 +12,9 @@ const verbs = {
   load: async (judge) => judge.detector.config,
   test: (judge) => judge.testItself(),
   photo: (judge, file, whole) => judge.photo(file, whole),
-  startClip: (judge) => judge.startClip(),
-  frame: (judge, bitmap, seconds) => judge.frame(bitmap, seconds),
+  startClip: (judge, seconds) => judge.startClip(seconds),
+  frame: (judge, bitmap, seconds, isDue) =>
+    bitmap ? judge.frame(bitmap, seconds, isDue) : judge.repeatFrame(seconds),
   endClip: (judge) => judge.endClip(),
 };
 

@@ -15,13 +15,15 @@ from pathlib import Path
 import pytest
 
 import training.ship.push
+from space.contract import FINDER_CONFIG_FILE, FINDER_FILE
 from space.detector import Detector
 from space.faces import load_face_finder
 from tests.drawing import draw_face
 from tests.hub_server import SIGNATURE, Hub, serve_hub, short_waits
 from tests.serving import ask_page, serve_page, shown_text
+from training.__main__ import main
 from training.errors import UserError
-from training.ship.uploads import CODE_FILES, dataset_upload, model_upload, space_upload
+from training.ship.uploads import CODE_FILES, Upload, dataset_upload, model_upload, space_upload
 
 PROJECT = Path(__file__).parents[2]
 MODEL, SPACE, DATASET = "someone/detector", "someone/page", "someone/faces"
@@ -282,29 +284,33 @@ def test_photos_load_as_a_dataset(pushed, data, tmp_path):
     assert result.stdout.splitlines()[-1] == str(expected)
 
 
-@pytest.mark.slow
-def test_page_for_the_browser_is_pushed_as_a_static_space(hub, trained):
-    from tests.ship.test_web import YUNET
+def test_page_for_the_browser_is_pushed_where_it_is_asked_for(monkeypatch, tmp_path, capsys):
+    """What is in it is tested with the page, in `test_web.py`."""
+    page = Upload("space", STATIC_SPACE, {"index.html": b""}, frozenset(), None, "static")
+    asked = []
+    for name, answer in (
+        ("model_upload", Upload("model", MODEL, {}, frozenset(), None)),
+        ("static_space_upload", page),
+    ):
+        monkeypatch.setattr(
+            training.ship.push, name, lambda *given, a=answer: asked.append(given) or a
+        )
+    names = ["--model-id", MODEL, "--static-space-id", STATIC_SPACE]
+    assert main(["push", str(tmp_path), *names, "--dry-run"]) == 0
+    assert asked[0][-1] == STATIC_SPACE  # for the card
+    assert asked[1] == (tmp_path, STATIC_SPACE, MODEL, None)
+    assert f"space {STATIC_SPACE} (new ones" in capsys.readouterr().out
 
-    if shutil.which("npm") is None or not YUNET.is_file():
-        pytest.skip("needs npm and YuNet's file")
-    flags = ("--model-id", MODEL, "--static-space-id", STATIC_SPACE)
-    result = push(hub, trained, *flags, FACE_DETECTOR=str(YUNET))
-    if "npm cannot install" in result.stderr:
-        pytest.skip("needs what npm installs")
-    assert result.returncode == 0, result.stderr
-    space = hub.repositories["space", STATIC_SPACE]
-    assert space.sdk == "static"
-    assert "sdk: static" in space.files["README.md"].decode()
-    assert f"- {MODEL}" in space.files["README.md"].decode()
-    config = (trained / "export/detector.json").read_bytes()
-    assert space.files["model/detector.json"] == config
-    assert {"index.html", "files.js", "model/detector.tflite", "model/faces.tflite"} <= set(
-        space.files
-    )
-    card = hub.repositories["model", MODEL].files["README.md"].decode()
-    assert f"https://huggingface.co/spaces/{STATIC_SPACE}" in card
-    assert space.variables == {}  # it serves what was pushed, and asks nobody
+
+def test_space_gets_the_face_finder_of_the_export(tmp_path):
+    export = tmp_path / "export"
+    export.mkdir()
+    before = space_upload(tmp_path, SPACE, MODEL, None, None, None).files
+    for name in (FINDER_FILE, FINDER_CONFIG_FILE):
+        (export / name).write_text(name)
+    after = space_upload(tmp_path, SPACE, MODEL, None, None, None).files
+    added = {f"model/{name}": export / name for name in (FINDER_FILE, FINDER_CONFIG_FILE)}
+    assert {path: after[path] for path in after.keys() - before.keys()} == added
 
 
 def test_another_push_changes_nothing_or_takes_the_place_of_the_old_one(hub, trained):
@@ -417,13 +423,15 @@ def test_dry_run_needs_no_network_and_no_token(hub, trained, data):
     uploads = [
         dataset_upload(trained, data, DATASET, private=True),
         model_upload(trained, MODEL, SPACE, DATASET, None, None),
-        space_upload(SPACE, MODEL, DATASET, None, None),
+        space_upload(trained, SPACE, MODEL, DATASET, None, None),
     ]
     lines = result.stdout.splitlines()
     assert len(lines) == len(uploads) + sum(len(upload.files) for upload in uploads)
     size = (trained / "export/detector.tflite").stat().st_size / 1e3
     assert f"  {size:10,.1f} kB  detector.tflite" in lines
     assert f"huggingface.co/spaces/{SPACE}" in (trained / "model_card.md").read_text()
+    card = model_upload(trained, MODEL, None, None, None, None, STATIC_SPACE).files["README.md"]
+    assert f"https://huggingface.co/spaces/{STATIC_SPACE}" in card.decode()
 
 
 @pytest.mark.parametrize(

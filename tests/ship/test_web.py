@@ -7,24 +7,31 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from space.contract import Calibration, Look, SecondLook
+from space import faces
+from space.contract import FINDER_CONFIG_FILE, FINDER_FILE, Calibration, Look, SecondLook
 from space.detector import BUNDLED, load_bundled
+from space.faces import load_face_finder
+from space.video import judge_video
 from space.yunet import YuNet
+from space.yunet_networks import Networks
 from tests.conftest import SHARED
 from tests.hub_server import Hub, serve_hub
 from tests.serving import SPACE
 from tests.web_cases import make_cases, saved
 from tests.web_serving import StaticHost, serve_folder
 from training.errors import UserError
+from training.lab import benchmark_browser
 from training.ship.web import PAGE, install_packages, web, with_batch_of_one
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -58,7 +65,19 @@ def folder(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip(f"needs YuNet's file, {YUNET}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FACE_DETECTOR", str(YUNET))
+        patch.setattr("training.ship.web.LEVEL", 1)  # the best takes half a minute
         return web(tmp_path_factory.mktemp("web") / "page", packages=packages)
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled model with the face finder that the page was made with."""
+    model = shutil.copytree(BUNDLED, tmp_path_factory.mktemp("model") / "model")
+    packed = folder / f"model/{FINDER_FILE}.zst"
+    with pyarrow.input_stream(packed, compression="zstd") as unpacked:
+        (model / FINDER_FILE).write_bytes(unpacked.read())
+    shutil.copyfile(folder / "model" / FINDER_CONFIG_FILE, model / FINDER_CONFIG_FILE)
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -115,11 +134,22 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     path = tmp_path_factory.mktemp("film") / "film.webm"
     portrait = cv2.imread(str(PORTRAIT))
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"VP80"), 10, (480, 320))
+    frames = []
     for number in range(30):
         frame = np.full((320, 480, 3), 150, np.uint8)
         left = 20 + 4 * number
         frame[10:310, left : left + 300] = portrait
+        frames.append(frame)
+    return write_film(path, frames)
+
+
+def write_film(path: Path, frames: Sequence[np.ndarray]) -> Path:
+    """Write BGR frames as a clip, ten a second."""
+    import cv2
+
+    height, width, _ = frames[0].shape
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"VP80"), 10, (width, height))
+    for frame in frames:
         writer.write(frame)
     writer.release()
     return path
@@ -209,10 +239,10 @@ def test_yunet_sees_the_same_rows(page, cases):
     got = in_page(
         page,
         DIGEST
-        + """const { Runtime, fetched } = await load("runtime.js");
+        + """const { Runtime, unpacked } = await load("runtime.js");
         const { YuNet } = await load("yunet.js");
-        const content = await fetched(new URL("model/faces.tflite", location));
-        const numbers = await (await fetch("model/faces.json")).json();
+        const content = await unpacked(new URL("model/face_finder.tflite.zst", location));
+        const { sizes: numbers } = await (await fetch("model/face_finder.json")).json();
         const yunet = new YuNet(await Runtime.load(), { content, numbers });
         const found = [];
         for (const one of argument) found.push(await yunet.rows(await pixels(one.file, one)));
@@ -226,6 +256,30 @@ def test_yunet_sees_the_same_rows(page, cases):
             assert overlap(row["box"], wanted["box"]) > 0.999
             assert np.allclose(row["landmarks"], wanted["landmarks"], atol=0.05)
             assert row["score"] == pytest.approx(wanted["score"], abs=1e-3)
+
+
+@pytest.mark.slow
+def test_litert_sees_the_same_rows_as_opencv(model):
+    portrait = Image.open(PORTRAIT).convert("RGB")
+    networks = [Networks(path) for path in (YUNET, model / FINDER_FILE)]
+    for size in ((300, 300), (384, 384), (500, 260), (1300, 1300)):
+        picture = np.asarray(portrait.resize(size))
+        wanted, found = (network.rows(picture) for network in networks)
+        assert len(wanted) == len(found) > 0
+        for row, other in zip(found, wanted, strict=True):
+            assert overlap(row[:4], other[:4]) > 0.999
+            assert np.allclose(row, other, atol=0.05)
+
+
+@pytest.mark.slow
+def test_a_folder_with_the_finder_needs_no_other_and_serves_threads(model, monkeypatch):
+    monkeypatch.setattr(faces, "fetch_yunet", lambda: pytest.fail("fetched"))
+    finder = load_face_finder(model)
+    photos = [Image.open(PORTRAIT).convert("RGB").resize((side, side)) for side in (240, 300, 500)]
+    alone = [finder.find(photo)[0].box for photo in photos]
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(finder.find, photos * 4))
+    assert [one.box for (one,) in found] == alone * 4
 
 
 @pytest.mark.slow
@@ -422,6 +476,38 @@ def test_clip_gets_a_verdict_for_each_person_with_times(page, film):
     assert len(set(frames)) == 8
 
 
+@pytest.mark.slow
+@needs_chromium
+def test_clip_is_looked_at_after_cuts_as_by_python(page, folder, model):
+    """Between two looks, another person is shown for two frames."""
+    path = folder / "cases/cut.webm"
+    path.parent.mkdir(exist_ok=True)
+    scenes = [
+        np.asarray(Image.open(one).convert("RGB").resize((320, 320)))[..., ::-1]
+        for one in (PORTRAIT, GENERATED)
+    ]
+    write_film(path, [scenes[number in (9, 10)] for number in range(30)])
+    wanted = judge_video(path, load_bundled(), load_face_finder(model))
+    got = in_page(
+        page,
+        """const { Client } = await load("client.js"); const { Clip } = await load("clip.js");
+        const client = new Client(); await client.load();
+        const clip = await Clip.open(await (await fetch("cases/cut.webm")).blob());
+        await client.startClip(clip.seconds);
+        const due = [];
+        for await (const { frame, seconds, isDue } of clip.frames()) {
+            due.push(isDue); await client.frame(frame, seconds, isDue);
+        }
+        clip.close();
+        const { people, others, looks } = await client.endClip();
+        return { due, people: people.length, others, looks };""",
+    )
+    assert sum(got["due"]) == 8
+    assert len(got["due"]) == 16
+    assert got["looks"] == wanted.frames_looked_at == 9
+    assert (got["people"], got["others"]) == (len(wanted.people), wanted.others)
+
+
 BAD_FILES = {
     "empty.jpg": (b"", "not a readable photo"),
     "text.png": (b"no photo", "not a readable photo"),
@@ -559,11 +645,11 @@ def test_memory_stays_flat_over_many_photos(browser, host):
     page = open_page(browser, host.address)  # of its own: a page loads the runtime once
     found = in_page(
         page,
-        """const { Runtime, fetched } = await load("runtime.js");
+        """const { Runtime, unpacked } = await load("runtime.js");
         const { YuNet } = await load("yunet.js");
         const runtime = await Runtime.load();
-        const content = await fetched(new URL("model/faces.tflite", location));
-        const numbers = await (await fetch("model/faces.json")).json();
+        const content = await unpacked(new URL("model/face_finder.tflite.zst", location));
+        const { sizes: numbers } = await (await fetch("model/face_finder.json")).json();
         const yunet = new YuNet(runtime, { content, numbers });
         const memory = [];
         for (let number = 0; number < 80; number++) {  // of twenty sizes
@@ -575,6 +661,19 @@ def test_memory_stays_flat_over_many_photos(browser, host):
     )
     assert found["kept"] <= 12
     assert found["memory"][79] == found["memory"][39]
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_download_times_and_memory_are_measured(folder, monkeypatch):
+    monkeypatch.setattr(benchmark_browser, "SETTLING", 1)
+    figures = benchmark_browser.measure_page(folder, photos=3)
+    listed = json.loads((folder / "files.js").read_text().split("=", 1)[1].strip().rstrip(";"))
+    # Of the two runtimes one is fetched; what nobody asks for are texts and an example.
+    assert figures["download_megabytes"] == pytest.approx(listed["megabytes"], abs=0.15)
+    assert figures["first_answer_seconds"].keys() == {"cold", "warm"}
+    assert figures["further_photo_milliseconds"]["median"] > 0
+    assert 50 < figures["memory_megabytes"][3] < 2000
 
 
 @pytest.mark.slow
@@ -602,7 +701,7 @@ def test_folder_holds_what_it_lists_and_no_address_of_another_host(folder):
     cases = {name for name in files if name.startswith("cases/")}
     assert set(listed["first"]) | set(listed["later"]) == files - cases
     assert "index.html" in listed["first"]
-    assert "model/detector.tflite" in listed["later"]
+    assert "model/detector.tflite.zst" in listed["later"]
     assert "sdk: static" in (folder / "README.md").read_text()
     for name in ("index.html", "style.css", "main.js", "judge.js", "runtime.js"):
         text = (folder / name).read_text().replace("http://www.w3.org/2000/svg", "")
@@ -612,14 +711,13 @@ def test_folder_holds_what_it_lists_and_no_address_of_another_host(folder):
 
 
 @pytest.mark.slow
-def test_page_is_pushed_as_a_static_space(packages, tmp_path):
-    if not YUNET.is_file():
-        pytest.skip(f"needs YuNet's file, {YUNET}")
-    shutil.copytree(BUNDLED, tmp_path / "run/export")
+def test_page_is_pushed_as_a_static_space(packages, model, tmp_path):
+    shutil.copytree(model, tmp_path / "run/export")
     code = (
         "import sys; from pathlib import Path; from huggingface_hub import HfApi\n"
         "import training.ship.web; from training.ship.push import _push_one, static_space_upload\n"
         "training.ship.web.install_packages = lambda folder: Path(sys.argv[2])\n"
+        "training.ship.web.LEVEL = 1\n"
         "names = ('someone/page', 'someone/detector')\n"
         "_push_one(HfApi(), static_space_upload(Path(sys.argv[1]), *names, None))"
     )
@@ -628,7 +726,7 @@ def test_page_is_pushed_as_a_static_space(packages, tmp_path):
         environment = hub.environment("hf_owner", tmp_path / "home")
         result = subprocess.run(
             [sys.executable, "-c", code, tmp_path / "run", packages],
-            env=os.environ | environment | {"FACE_DETECTOR": str(YUNET)},
+            env=os.environ | environment,
             cwd=SPACE.parent,
             capture_output=True,
             text=True,
@@ -645,7 +743,12 @@ def test_page_is_pushed_as_a_static_space(packages, tmp_path):
     for name, content in served.items():
         if name != "README.md":
             assert (tmp_path / "run/web" / name).read_bytes() == content
-    assert {"index.html", "files.js", "model/detector.tflite", "litert/core.js"} <= served.keys()
+    assert {
+        "index.html",
+        "files.js",
+        "model/detector.tflite.zst",
+        "litert/core.js",
+    } <= served.keys()
 
 
 def test_network_for_one_photo_answers_as_the_exported_one():

@@ -23,7 +23,7 @@ from space.photos import (
     printable,
     resize_square,
 )
-from space.yunet import YUNET_FILE, YUNET_REPOSITORY, YUNET_REVISION
+from space.yunet_files import YUNET_FILE, YUNET_REPOSITORY, YUNET_REVISION
 from tests.conftest import SHARED
 from tests.drawing import draw_face
 from tests.hub_server import Hub, serve_hub

@@ -243,14 +243,17 @@ def _fill(
     }
 
 
-def load_finder() -> FaceFinder:
+def load_finder(model: Path | None = None) -> FaceFinder:
     """Load what finds faces, for a verb; log which it is.
+
+    Args:
+        model: folder of the model that judges them, which may hold a finder.
 
     Raises:
         UserError: it cannot be loaded.
     """
     try:
-        finder = load_face_finder()
+        finder = load_face_finder(model)
     except FaceFinderError as error:
         raise UserError(str(error)) from error
     log.info(finder.notice)

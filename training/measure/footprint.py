@@ -27,7 +27,8 @@ PROGRAM = """
 import resource, sys
 from detector import Detector
 from faces import load_face_finder
-Detector.from_pretrained(sys.argv[1]).judge(sys.argv[2], load_face_finder())
+detector = Detector.from_pretrained(sys.argv[1])
+detector.judge(sys.argv[2], load_face_finder(detector.folder))
 unit = 1 if sys.platform == "darwin" else 1024
 print(unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
@@ -49,7 +50,7 @@ def measure_footprint(model: str | Path, *, runs: int = RUNS) -> dict:
         UserError: the process of its own failed.
     """
     folder = Path(model) if Path(model).is_dir() else download(str(model), None)[0]
-    detector, finder = Detector(folder), load_finder()
+    detector, finder = Detector(folder), load_finder(folder)
     portrait = open_photo(PORTRAIT)
     crops = detector.crop_faces(portrait, finder.find(portrait))
     network, photo = time_in_turn(

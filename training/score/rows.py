@@ -151,7 +151,7 @@ def _load(model: str | None, *, whole_picture: bool) -> tuple[Detector, FaceFind
     one = {"threads": 1}  # the other cores have processes of their own
     try:
         detector = Detector.from_pretrained(model, **one) if model else load_bundled(**one)
-        return detector, None if whole_picture else load_face_finder()
+        return detector, None if whole_picture else load_face_finder(detector.folder, **one)
     except (DetectorError, FaceFinderError) as error:
         raise UserError(str(error)) from error
 

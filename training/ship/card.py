@@ -154,6 +154,7 @@ def _values(run: Path, export: Path, model_id: str, dataset_id: str | None) -> d
         **_model(config),
         **_measured_too(export, figures, config),
         **_training(run),
+        "has_face_finder": (export / contract.FINDER_FILE).is_file(),
     }
 
 

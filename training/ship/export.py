@@ -37,6 +37,7 @@ from training.measure.scores import scores
 from training.measure.second_look import LOOKS, give_meaning
 from training.measure.served import judge_split
 from training.run import EXPORT_REPORT, Run
+from training.ship.face_finder import add_face_finder
 from training.ship.quantize import GraphQuantizer
 from training.ship.saliency import with_heatmap
 from training.ship.timing import time_in_turn
@@ -72,11 +73,12 @@ def export(run: Path, data: Path, output: Path, *, samples: int = SAMPLES) -> Pa
     """Write a model folder that `space.detector.Detector` loads, and return it.
 
     It holds `detector.tflite`, `detector.json`, the other formats in `variants/`,
-    `export_report.json` (all formats with their figures), and the figures of the served file on
-    the test split. The formats are compared on the faces that `prepare` found, as Keras sees them;
-    calibration, thresholds, second looks and figures are of faces found anew, as on the page. A run
-    of whole photos is measured on these. A model whose test photos do not keep what its thresholds
-    promise is written all the same; its description says that it is not calibrated.
+    `export_report.json` (all formats with their figures), the figures of the served file on the
+    test split, and the face finder for LiteRT where YuNet's file can be had. The formats are
+    compared on the faces that `prepare` found, as Keras sees them; calibration, thresholds, second
+    looks and figures are of faces found anew, as on the page. A run of whole photos is measured on
+    these. A model whose test photos do not keep what its thresholds promise is written all the
+    same; its description says that it is not calibrated.
 
     Args:
         run: folder of a finished run.
@@ -108,6 +110,7 @@ def export(run: Path, data: Path, output: Path, *, samples: int = SAMPLES) -> Pa
     with replaced_folder(output, EXPORT_REPORT) as folder:
         _write_model(folder, contents.pop(chosen.name), chosen.name, description)
         _write_others(folder / VARIANTS, contents)
+        add_face_finder(folder)
         report["second_look_share"] = _give_meaning(folder, photos)
         figures = _measure_served(folder, data, samples)
         write_json(folder / EXPORT_REPORT, report)

@@ -30,6 +30,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import validate_repo_id
 
 from training.errors import UserError
+from training.ship.face_finder import add_face_finder
 from training.ship.uploads import (
     Upload,
     dataset_upload,
@@ -82,11 +83,13 @@ def push(
     """
     _check_flags(model_id, space_id, static_space_id, dataset_id, tag, public_dataset, examples)
     visibility = True if private else None
+    if (run / "export").is_dir() and not dry_run:
+        add_face_finder(run / "export")  # of a run that was exported without YuNet's file
     uploads = [model_upload(run, model_id, space_id, dataset_id, tag, visibility, static_space_id)]
     if dataset_id is not None:
         uploads.insert(0, dataset_upload(run, data, dataset_id, private=not public_dataset))
     if space_id is not None:
-        uploads.append(space_upload(space_id, model_id, dataset_id, examples, visibility))
+        uploads.append(space_upload(run, space_id, model_id, dataset_id, examples, visibility))
     if static_space_id is not None:
         uploads.append(static_space_upload(run, static_space_id, model_id, visibility))
     if dry_run:

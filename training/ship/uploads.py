@@ -11,7 +11,7 @@ from pathlib import Path
 
 from huggingface_hub import RepoCard
 
-from space.contract import CONFIG_FILE, MODEL_FILE
+from space.contract import CONFIG_FILE, FINDER_CONFIG_FILE, FINDER_FILE, MODEL_FILE
 from space.photos import PhotoError, open_photo
 from training.config import CONFIG, SPLITS, read_config
 from training.errors import UserError
@@ -54,6 +54,8 @@ CODE_FILES = (
     "video.py",
     "xmp.py",
     "yunet.py",
+    "yunet_files.py",
+    "yunet_networks.py",
 )
 DATA_FILES = ("README.md", "prepare_report.json", "source_pairs.csv")
 ENDPOINT_PACKAGES = ("ai-edge-litert", "numpy", "pillow")  # of those that the page needs
@@ -135,9 +137,14 @@ def model_upload(
 
 
 def space_upload(
-    name: str, model_id: str, dataset_id: str | None, examples: Path | None, private: bool | None
+    run: Path,
+    name: str,
+    model_id: str,
+    dataset_id: str | None,
+    examples: Path | None,
+    private: bool | None,
 ) -> Upload:
-    """Collect the Space.
+    """Collect the Space, with the face finder of the run's export beside the bundled model.
 
     Raises:
         UserError: the examples are no folder of photos.
@@ -145,6 +152,8 @@ def space_upload(
     files: dict[str, Path | bytes] = {
         path.relative_to(SPACE).as_posix(): path for path in _files(SPACE)
     }
+    finder = (run / "export" / file for file in (FINDER_FILE, FINDER_CONFIG_FILE))
+    files |= {f"model/{path.name}": path for path in finder if path.is_file()}
     card = RepoCard.load(SPACE / "README.md")
     card.data["models"] = [model_id]
     if dataset_id:

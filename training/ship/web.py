@@ -7,24 +7,23 @@ as a LiteRT graph. Nothing of it asks another server for anything.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import logging
-import os
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
-from space.contract import CONFIG_FILE, MODEL_FILE
+import pyarrow
+
+from space.contract import CONFIG_FILE, FINDER_CONFIG_FILE, FINDER_FILE, MODEL_FILE
 from space.detector import BUNDLED, Detector
-from space.faces import FaceFinderError
-from space.yunet import YuNet, fetch_yunet
+from space.yunet import YuNet
 from training.errors import UserError
 from training.folders import check_replaceable, replaced_folder
 from training.measure.scores import load_detector
-from training.ship.yunet_graph import check_against_opencv, convert_yunet
+from training.ship.face_finder import copy_face_finder
 
 SPACE = BUNDLED.parent
 PAGE = SPACE / "browser"
@@ -33,6 +32,8 @@ PACKAGES = ("package.json", "package-lock.json")
 FILE_LIST = "files.js"  # by which a page is known that this made
 RUNTIMES = ("litert_wasm_internal", "litert_wasm_compat_internal")  # with relaxed SIMD, and without
 LIBRARY, HELPERS = "@litertjs/core", "@litertjs/wasm-utils"
+UNPACKER = "fzstd"
+LEVEL = 19  # of Zstandard; with more, unpacking needs more memory
 EXAMPLES = SPACE / "examples"
 SELF_TEST = "portrait.jpg"
 ONE_PHOTO = 1  # in a batch: the browser's runtime takes no batch of any size
@@ -57,15 +58,13 @@ def web(output: Path, *, model: Path | None = None, packages: Path | None = None
     check_replaceable(output, FILE_LIST)
     model = model or BUNDLED
     detector = load_detector(model)
-    faces = _find_yunet()
     with replaced_folder(output, FILE_LIST) as folder:
         for pattern in PAGE_FILES:
             for path in PAGE.glob(pattern):
                 shutil.copyfile(path, folder / path.name)
         shutil.copytree(EXAMPLES, folder / "examples")
         _copy_runtime(folder / "litert", packages)
-        _write_networks(folder / "model", model, faces)
-        _write_self_test(folder, detector, faces)
+        _write_networks(folder / "model", model, detector)
         megabytes = _write_list(folder)
     log.info(
         "%s: written. A visitor downloads %.1f MB, less where the host compresses text. To try it: "
@@ -119,16 +118,6 @@ def with_batch_of_one(graph: bytes) -> bytes:
     return bytes(content)
 
 
-def _find_yunet() -> Path:
-    path = os.environ.get("FACE_DETECTOR")
-    if path:
-        return Path(path)
-    try:
-        return fetch_yunet()
-    except FaceFinderError as error:
-        raise UserError(str(error)) from error
-
-
 def _copy_runtime(folder: Path, packages: Path | None) -> None:
     """Copy the runtime, its modules bound by relative names, as browsers resolve no others."""
     with tempfile.TemporaryDirectory() as temporary:
@@ -142,10 +131,10 @@ def _copy_runtime(folder: Path, packages: Path | None) -> None:
         (folder / "core.js").write_text(_unmapped(bound), encoding="utf-8")
         code = (helpers / "dist/index.js").read_text(encoding="utf-8")
         (folder / "wasm-utils.js").write_text(_unmapped(code), encoding="utf-8")
+        shutil.copyfile(packages / UNPACKER / "esm/index.mjs", folder / f"{UNPACKER}.js")
         for name in RUNTIMES:
             shutil.copyfile(library / f"wasm/{name}.js", folder / f"{name}.js")
-            content = (library / f"wasm/{name}.wasm").read_bytes()
-            (folder / f"{name}.wasm.gz").write_bytes(gzip.compress(content, 9, mtime=0))
+            _write_packed(folder / f"{name}.wasm", (library / f"wasm/{name}.wasm").read_bytes())
 
 
 def _unmapped(code: str) -> str:
@@ -154,28 +143,37 @@ def _unmapped(code: str) -> str:
     return "".join(line for line in lines if not line.startswith("//# sourceMappingURL="))
 
 
-def _write_networks(folder: Path, model: Path, faces: Path) -> None:
+def _write_networks(folder: Path, model: Path, detector: Detector) -> None:
+    """Write both networks packed, as few hosts would pack them on the way."""
     folder.mkdir()
+    with tempfile.TemporaryDirectory() as temporary:
+        copy_face_finder(model, Path(temporary))
+        finder = Path(temporary, FINDER_FILE)
+        _write_packed(folder / FINDER_FILE, finder.read_bytes())
+        shutil.copyfile(Path(temporary, FINDER_CONFIG_FILE), folder / FINDER_CONFIG_FILE)
+        _write_self_test(folder / "selftest.json", detector, YuNet(finder, ""))
     shutil.copyfile(model / CONFIG_FILE, folder / CONFIG_FILE)
-    (folder / MODEL_FILE).write_bytes(with_batch_of_one((model / MODEL_FILE).read_bytes()))
-    graph = convert_yunet(faces)
-    check_against_opencv(graph, faces)
-    (folder / "faces.tflite").write_bytes(graph.content)
-    (folder / "faces.json").write_text(json.dumps(graph.numbers), encoding="utf-8")
+    _write_packed(folder / MODEL_FILE, with_batch_of_one((model / MODEL_FILE).read_bytes()))
 
 
-def _write_self_test(folder: Path, detector: Detector, faces: Path) -> None:
+def _write_packed(path: Path, content: bytes) -> None:
+    """Write a file as `NAME.zst`; the same content gives the same file."""
+    packed = pyarrow.Codec("zstd", compression_level=LEVEL).compress(content, asbytes=True)
+    path.with_name(f"{path.name}.zst").write_bytes(packed)
+
+
+def _write_self_test(path: Path, detector: Detector, finder: YuNet) -> None:
     """Write what Python says about the picture by which the page tests itself at its start."""
-    judgements = detector.judge(EXAMPLES / SELF_TEST, YuNet(faces, ""))
+    judgements = detector.judge(EXAMPLES / SELF_TEST, finder)
     if len(judgements) != 1:
-        raise UserError(f"{faces} finds {len(judgements)} faces in {SELF_TEST}: name YuNet's file.")
+        raise UserError(f"YuNet finds {len(judgements)} faces in {SELF_TEST}: name YuNet's file.")
     (judgement,) = judgements
     answer = {
         "picture": f"./examples/{SELF_TEST}",
         "box": judgement.face.box,
         "probability": judgement.prediction.probability,
     }
-    (folder / "model/selftest.json").write_text(json.dumps(answer), encoding="utf-8")
+    path.write_text(json.dumps(answer), encoding="utf-8")
 
 
 def _write_list(folder: Path) -> float:

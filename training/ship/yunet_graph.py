@@ -1,9 +1,9 @@
-"""The face finder YuNet as a LiteRT graph, for programs that have no OpenCV.
+"""The face finder YuNet as a LiteRT graph of any size.
 
-OpenCV runs YuNet's ONNX file at any size. A LiteRT graph has one size, so the graph comes with the
-numbers in its file that depend on the size: whoever writes others there gets the graph for another
-one, with the same weights. That is how the page in the browser searches pictures of any size with
-one file of a quarter of a megabyte.
+LiteRT resizes the graph to its input, as no operation in it holds a size. The browser's runtime
+cannot, so the graph comes with the numbers in its file that depend on the size: whoever writes
+others there gets the graph for another one, with the same weights. That is how the page in the
+browser searches pictures of any size with one file of a quarter of a megabyte.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from space.yunet_networks import OUTPUTS
 from training.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ CHECKED = (3, 7)  # a size of which no number was used
 # No number that depends on the size is larger; the converter's fingerprint is, which nobody reads.
 LARGEST = 2**24
 TOLERANCE = 1e-3  # between two runtimes, of values up to 10 or so
-STRIDES = (8, 16, 32)
-OUTPUTS = tuple(f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in STRIDES)
 
 
 @dataclass(frozen=True)
@@ -167,11 +166,14 @@ def _convolution(node: onnx.NodeProto, given: Sequence) -> tf.Tensor:
 
 
 def _enlarged(node: onnx.NodeProto, given: Sequence) -> tf.Tensor:
+    """Return the picture at twice its size, nearest neighbours; of operations that know no size,
+    where TensorFlow's own would write one into the graph."""
     import tensorflow as tf
 
     picture, _, scales = given
-    size = [int(side * scale) for side, scale in zip(picture.shape[1:3], scales[2:], strict=True)]
-    return tf.compat.v1.image.resize_nearest_neighbor(picture, size)
+    if list(scales) != [1, 1, 2, 2]:
+        raise UserError(f"The network has a Resize by {list(scales)}: name YuNet's ONNX file.")
+    return tf.nn.depth_to_space(tf.concat([picture] * 4, axis=3), 2)
 
 
 def _pooled(node: onnx.NodeProto, given: Sequence) -> tf.Tensor:
@@ -227,12 +229,13 @@ def check_against_opencv(graph: ResizableGraph, path: Path) -> None:
         picture = random.integers(0, 256, (height * STEP, width * STEP, 3)).astype(np.float32)
         network.setInput(cv2.dnn.blobFromImage(picture))
         wanted = dict(zip(OUTPUTS, network.forward(OUTPUTS), strict=True))
-        interpreter = Interpreter(model_content=graph.resized(height, width))
-        got = interpreter.get_signature_runner()(image=picture[None])
-        for name in OUTPUTS:
-            difference = float(np.abs(got[name] - wanted[name].reshape(got[name].shape)).max())
-            if not difference <= TOLERANCE:
-                raise UserError(
-                    f"{path} as a LiteRT graph differs from OpenCV by {difference:.4f} in {name}: "
-                    "this version of TensorFlow cannot convert it."
-                )
+        # Resized by the numbers, as in the browser, and by LiteRT itself.
+        for content in (graph.resized(height, width), graph.content):
+            got = Interpreter(model_content=content).get_signature_runner()(image=picture[None])
+            for name in OUTPUTS:
+                difference = np.abs(got[name] - wanted[name].reshape(got[name].shape)).max()
+                if not difference <= TOLERANCE:
+                    raise UserError(
+                        f"{path} as a LiteRT graph differs from OpenCV by {difference:.4f} in "
+                        f"{name}: this version of TensorFlow cannot convert it."
+                    )

@@ -1,0 +1,194 @@
+"""Measure the page in the visitor's browser: `python -m training.lab.benchmark_browser PAGE`.
+
+`PAGE` is a folder that `python -m training web PAGE` wrote. Chromium opens it from a server on this
+machine, empty and then with what it kept, and judges photos of one megapixel one after the other.
+Printed are the download, the times, and the resident memory of the page's process, as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from training.lab.benchmark_growth import resident_memory
+from training.lab.benchmark_photo import PORTRAIT
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, CDPSession, Page
+
+PHOTOS, EVERY = 200, 20  # judged; memory is read after so many of them
+SIZE = (1155, 866)  # px: a megapixel
+FACE_SIDES = (500, 860)  # px of the portrait in it, smallest and largest
+SETTLING = 20  # photos after which memory and times count
+WAIT = 300_000  # ms
+# Promises the milliseconds from the choice of a file to the page's answer.
+WATCH = """() => {
+    const status = document.getElementById("status");
+    let start = 0;
+    addEventListener("change", () => { start = performance.now(); }, { capture: true, once: true });
+    window.answer = new Promise((resolve, reject) => {
+        const observer = new MutationObserver(() => {
+            if (status.classList.contains("error")) reject(new Error(status.textContent));
+            else if (!/face/i.test(status.textContent)) return;
+            observer.disconnect();
+            resolve(performance.now() - start);
+        });
+        observer.observe(status, { childList: true, attributes: true });
+    });
+}"""
+
+
+def measure_page(folder: Path, photos: int = PHOTOS) -> dict[str, object]:
+    """Measure a page.
+
+    Args:
+        folder: of the page.
+        photos: that are judged, more than `SETTLING`.
+
+    Returns:
+        What JSON can hold: `download_megabytes` (of all files that were asked for until the first
+        answer, as they lie in the folder), `first_answer_seconds` (`cold`, and `warm`: from a
+        visit before; from opening the page to the answer about the first photo),
+        `further_photo_milliseconds` (median and largest), and `memory_megabytes` by the number of
+        photos judged.
+
+    Raises:
+        FileNotFoundError: there is no Chromium.
+    """
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        raise FileNotFoundError("Chromium is not installed: apt-get install chromium")
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
+        paths = write_photos(Path(temporary), photos)
+        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        with _served(folder) as (address, asked):
+            context = browser.new_context()
+            cold = _first_answer(context, address, paths[0])
+            downloaded = sum(asked.values())
+            context.pages[0].evaluate("() => navigator.serviceWorker.ready.then(() => null)")
+            context.pages[0].close()
+            warm = _first_answer(context, address, paths[0])
+            times, memory = _judge_all(browser, context.pages[0], paths)
+        browser.close()
+    settled = times[SETTLING:]
+    return {
+        "download_megabytes": round(downloaded / 1e6, 2),
+        "first_answer_seconds": {"cold": round(cold, 2), "warm": round(warm, 2)},
+        "further_photo_milliseconds": {
+            "median": round(statistics.median(settled), 1),
+            "largest": round(max(settled), 1),
+        },
+        "memory_megabytes": memory,
+    }
+
+
+def write_photos(folder: Path, number: int) -> list[Path]:
+    """Write photos of a megapixel with one face each, all different; return them."""
+    random = np.random.default_rng(0)
+    portrait = Image.open(PORTRAIT).convert("RGB")
+    paths = [folder / f"{index}.jpg" for index in range(number)]
+    for path in paths:
+        side = int(random.integers(*FACE_SIDES))
+        photo = Image.new("RGB", SIZE, tuple(random.integers(60, 200, 3).tolist()))
+        left, top = (int(random.integers(0, room - side + 1)) for room in SIZE)
+        photo.paste(portrait.resize((side, side), Image.Resampling.BICUBIC), (left, top))
+        photo.save(path, quality=90)
+    return paths
+
+
+def _first_answer(context: BrowserContext, address: str, photo: Path) -> float:
+    """Open the page and have a photo judged; return the seconds that both take."""
+    page = context.new_page()
+    page.set_default_timeout(WAIT)
+    start = time.monotonic()
+    page.goto(address)
+    page.locator("body.ready").wait_for()
+    _choose(page, photo)
+    return time.monotonic() - start
+
+
+def _choose(page: Page, photo: Path) -> float:
+    """Have a photo judged; return the milliseconds from choosing it to the answer."""
+    page.evaluate(WATCH)
+    page.locator("#files").set_input_files(photo)
+    return page.evaluate("() => window.answer")
+
+
+def _judge_all(browser: Browser, page: Page, paths: list[Path]) -> tuple[list[float], dict]:
+    """Have photos judged; return the milliseconds of each, and the memory by their number."""
+    session = browser.new_browser_cdp_session()
+    times, memory = [], {}
+    for number, path in enumerate(paths, start=1):
+        times.append(_choose(page, path))
+        if number % EVERY == 0 or number == len(paths):
+            memory[number] = round(_page_memory(session), 1)
+    return times, memory
+
+
+def _page_memory(session: CDPSession) -> float:
+    """Return the resident memory in MB of the largest process that shows a page."""
+    processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
+    pages = [one["id"] for one in processes if one["type"] == "renderer"]
+    return max(resident_memory(pid, peak=False) for pid in pages)
+
+
+@contextmanager
+def _served(folder: Path) -> Iterator[tuple[str, dict[str, int]]]:
+    """Serve a folder; yield its address, and the bytes of each file that was asked for."""
+    asked: dict[str, int] = {}
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_request(self, code: object = "-", size: object = "-") -> None:
+            path = Path(self.translate_path(self.path))
+            path = path / "index.html" if path.is_dir() else path
+            if path.is_file():
+                asked[str(path)] = path.stat().st_size
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/", asked
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def main() -> int:
+    """Measure, and print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("page", type=Path, help="folder that `python -m training web` wrote")
+    parser.add_argument("--photos", type=int, default=PHOTOS, help="that are judged")
+    options = parser.parse_args()
+    if not (options.page / "index.html").is_file():
+        print(f"{options.page} holds no page: `python -m training web {options.page}` makes one.")
+        return 2
+    if options.photos <= SETTLING:
+        print(f"--photos {options.photos} is too few: the first {SETTLING} do not count.")
+        return 2
+    print(json.dumps(measure_page(options.page, options.photos), indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
