@@ -371,6 +371,28 @@ def test_key_frames_do_where_they_come_as_often_as_looks(tmp_path):
     assert judged.note == ""
 
 
+def test_looks_are_the_same_where_other_frames_are_left_out(tmp_path, monkeypatch):
+    frames = [picture({"ann": (20 + n % 40, 30)}) for n in range(160)]
+    options = {"preset": "superfast", "x264-params": "keyint=24:scenecut=0:bframes=3"}
+    stamps = [0.25 * n + 0.01 * (n % 7) for n in range(160)]
+    path = write_clip(
+        tmp_path / "clip.mp4", frames, stamps=stamps, codec="libx264", options=options
+    )
+
+    def looks() -> tuple[list[float], list[bytes], int]:
+        finder, counter = MarkedFaceFinder(), []
+        judged = judge(path, finder, progress=lambda *step: counter.append(step))
+        times = [one.seconds for one in judged.people[0].moments]
+        return times, [photo.tobytes() for photo in finder.photos], len(counter)
+
+    times, photos, told = looks()
+    monkeypatch.setattr("space.packets.Outline.uses", lambda *arguments: ())
+    every_time, every_photo, every_told = looks()
+    assert (times, photos) == (every_time, every_photo)
+    assert len(times) == 60
+    assert told < every_told - 20
+
+
 def test_cut_between_key_frames_is_noticed_where_others_are_left_out(tmp_path):
     shots = [picture({"ann": (100, 60)}, room=1), picture({"bob": (100, 60)}, room=2)]
     frames = [shots[n // 155 % 2] for n in range(620)]
