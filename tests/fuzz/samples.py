@@ -57,7 +57,9 @@ def _png() -> list[bytes]:
     grey = Image.fromarray(np.asarray(draw_face(1, PHOTO_SIDE).convert("L"), np.uint16) * 257)
     file = io.BytesIO()
     grey.save(file, "PNG")
-    return [_photo("PNG"), _photo("PNG", mode="P"), _photo("PNG", mode="LA"), file.getvalue()]
+    # Where nothing is packed, damage reaches the pixels and their filters.
+    plain = [_photo("PNG", mode=mode, compress_level=0) for mode in ("RGB", "P")]
+    return [_photo("PNG"), _photo("PNG", mode="LA"), file.getvalue(), *plain]
 
 
 def _webp() -> list[bytes]:
