@@ -22,7 +22,8 @@ NEITHER = "Nothing judged"  # of photos without a face, and of those that cannot
 # What a spreadsheet may take for the start of a formula: also after a tab or a line break, and the
 # full-width forms, which some fold to the plain ones.
 FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001
-COLUMNS = ("", "File", "Face", "Answer", "Probability of fake")
+SORTED = "Probability of fake"
+COLUMNS = ("", "File", "Face", "Answer", SORTED, "The file says")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Row:
         judgement: about the face.
         problem: why there is none.
         note: what else is to be said about the photo.
+        says: what its file says of itself, in a few words.
     """
 
     file: str
@@ -44,6 +46,7 @@ class Row:
     judgement: Judgement | None = None
     problem: str = ""
     note: str = ""
+    says: str = ""
 
     @property
     def verdict(self) -> str:
@@ -57,13 +60,14 @@ class Row:
         return urgency(self.verdict, self.judgement.reason, self.judgement.prediction.probability)
 
 
-def batch_answer(rows: Sequence[Row], done: int, total: int) -> str:
+def batch_answer(rows: Sequence[Row], done: int, total: int, model: str) -> str:
     """Return the answer about several photos.
 
     Args:
         rows: of the photos that are judged so far.
         done: how many these are.
         total: how many there will be.
+        model: name of what judged them.
     """
     title = f"{done} of {total} photos judged" if done < total else _headline(rows, total)
     progress = (
@@ -86,7 +90,8 @@ def batch_answer(rows: Sequence[Row], done: int, total: int) -> str:
         f'<section class="answer"><h2 class="headline" tabindex="-1">{escape(title)}</h2>{progress}'
         f'<p class="caution">{NO_PROOF}</p><fieldset class="filters"><legend>Show</legend>{filters}'
         f'</fieldset><div class="scroll" tabindex="0" role="region" aria-label="Judged photos">'
-        f'<table class="rows"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        f'<table class="rows"><caption>Judged by: {escape(model)}. Boxes: left, top, width, height '
+        f"in px.</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
         "</section>"
     )
 
@@ -124,7 +129,7 @@ def _filter(value: str, text: str, *, checked: bool = False) -> str:
 def _column(name: str) -> str:
     if not name:
         return "<td></td>"
-    sorted_now = ' aria-sort="descending"' if name == COLUMNS[-1] else ""
+    sorted_now = ' aria-sort="descending"' if name == SORTED else ""
     return f'<th scope="col"{sorted_now}><button type="button" data-sort>{name}</button></th>'
 
 
@@ -133,12 +138,19 @@ def _row(row: Row) -> str:
     if row.judgement is None:
         return (
             f'<tr data-verdict="none"><td></td><th scope="row">{file}</th><td></td>'
-            f"<td>{escape(row.problem)}</td><td></td></tr>"
+            f"<td>{escape(row.problem)}</td><td></td><td>{escape(row.says)}</td></tr>"
         )
     prediction, reason = row.judgement.prediction, row.judgement.reason
     thumb = f'<img src="{data_url(row.judgement.crop, THUMB_SIDE)}" alt="">'
     return (
         f'<tr data-verdict="{row.verdict}"><td>{thumb}</td><th scope="row">{file}</th>'
-        f"<td>{row.number} of {row.faces}</td><td>{badge(row.verdict)}"
-        f"{explain_reason(reason) if reason else ''}</td><td>{prediction.probability:.3f}</td></tr>"
+        f"<td>{row.number} of {row.faces}{_box(row.judgement)}</td><td>{badge(row.verdict)}"
+        f"{explain_reason(reason) if reason else ''}</td><td>{prediction.probability:.3f}</td>"
+        f"<td>{escape(row.says)}</td></tr>"
     )
+
+
+def _box(judgement: Judgement) -> str:
+    if judgement.face is None:
+        return ""
+    return f"<p>{', '.join(f'{value:.0f}' for value in judgement.face.box)}</p>"

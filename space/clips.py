@@ -11,7 +11,7 @@ import math
 import mmap
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -24,9 +24,11 @@ from av.stream import Disposition
 
 if __package__:
     from .frames import ClipFrame, Converter, deinterlaced
+    from .packets import Outline, Use
     from .photos import MIN_SIDE
 else:
     from frames import ClipFrame, Converter, deinterlaced
+    from packets import Outline, Use
     from photos import MIN_SIDE
 
 # What is taken. The page shows the first two.
@@ -169,36 +171,40 @@ class Clip:
         """Return the time in s at which a player is there."""
         return float(stamp * time_base) - self._start
 
-    def measured_length(self, tell: Callable[[float], object]) -> float:
-        """Go through the file once without decoding it; return how long its picture plays in s.
+    def outline(self, tell: Callable[[float], object]) -> Outline:
+        """Go through the file once without decoding it; return what it holds of the picture.
 
         Args:
-            tell: is told the length so far, from time to time.
+            tell: is told the length so far in s, from time to time.
 
         Raises:
             VideoError: it is longer than can be judged.
             VideoCancelled: whoever started it wants it to stop.
         """
-        seconds = 0.0
+        outline = Outline()
         for packet in self._packets():
-            usual = seconds + self.gap
+            stamp = math.nan
             if packet.pts is not None and packet.time_base:
-                end = self._played(packet.pts + (packet.duration or 0), packet.time_base)
-                seconds = max(seconds, end if packet.duration else end + self.gap)
+                stamp = self._played(packet.pts, packet.time_base)
+                length = float((packet.duration or 0) * packet.time_base) or self.gap
+                outline.seconds = max(outline.seconds, stamp + length)
             else:
-                seconds = usual
-            if seconds > MAX_SECONDS:
+                outline.seconds += self.gap
+            outline.stamps.append(stamp)
+            outline.keys.append(packet.is_keyframe)
+            outline.hidden.append(packet.is_discard)
+            if outline.seconds > MAX_SECONDS:
                 raise _too_long(f"goes on after {clock(MAX_SECONDS)}")
             if self._read % 30 == 1:
-                tell(seconds)
-        return seconds
+                tell(outline.seconds)
+        return outline
 
-    def frames(self, apart: float = 0.0) -> Iterator[ClipFrame]:
+    def frames(self, uses: Sequence[Use] = ()) -> Iterator[ClipFrame]:
         """Decode the clip.
 
         Args:
-            apart: in s. Where key frames come at least as often, they alone are decoded, which
-                takes a fraction of the time.
+            uses: what to do with each packet of the picture: see `Outline.uses`. All are decoded by
+                default.
 
         Yields:
             The frames in the order in which they are shown; their times always grow.
@@ -208,9 +214,9 @@ class Clip:
             VideoCancelled: whoever started it wants it to stop.
         """
         if self._track.codec_context.field_order in INTERLACED:
-            apart = 0.0  # lines of the frames beside a frame are needed to deinterlace it
+            uses = ()  # lines of the frames beside a frame are needed to deinterlace it
         seconds = -self.gap
-        for number, frame in enumerate(deinterlaced(self._decoded(apart), self._track.time_base)):
+        for number, frame in enumerate(deinterlaced(self._decoded(uses), self._track.time_base)):
             time_base = frame.time_base or self._track.time_base
             if frame.pts is not None and time_base:
                 stamp = self._played(frame.pts, time_base)
@@ -248,41 +254,26 @@ class Clip:
                 yield packet
         raise _too_long(f"has more than {MAX_FRAMES:,} frames")
 
-    def _decoded(self, apart: float) -> Iterator[av.VideoFrame]:
-        """Decode the picture; leave out what lies between key frames that are no farther `apart`
-        in s, where they can be decoded alone."""
-        group: list[av.Packet] = []  # a key frame and what follows it, if that may be left out
-        for packet in self._packets():
-            if packet.is_keyframe:
-                alone = self._decode_alone(group)
-                yield from alone or self._decode(group)
-                if not alone and len(group) > 1 and not group[0].is_discard:
-                    apart = 0.0
-                group = [packet]
-            elif group:
-                group.append(packet)
-            else:
-                yield from self._decode([packet])
-            if group and self._lasts(group) >= apart:
-                yield from self._decode(group)
-                group = []
-        yield from self._decode([*group, None])
-
-    def _lasts(self, group: list[av.Packet]) -> float:
-        """Return the time in s between the first packet of a group and the last."""
-        first, last = group[0].dts, group[-1].dts
-        if first is None or last is None or not self._track.time_base:
-            return math.inf
-        return float((last - first) * self._track.time_base)
-
-    def _decode_alone(self, group: list[av.Packet]) -> list[av.VideoFrame]:
-        """Return the key frame of a group that goes on after it, and forget all references to
-        other frames."""
-        if len(group) < 2 or group[0].is_discard:
-            return []
-        frames = list(self._decode([group[0], None]))
-        self._track.codec_context.flush_buffers()
-        return frames
+    def _decoded(self, uses: Sequence[Use]) -> Iterator[av.VideoFrame]:
+        """Decode the picture, as far as it is wanted and key frames can be decoded alone."""
+        decoder = self._track.codec_context
+        for number, packet in enumerate(self._packets()):
+            use = uses[number] if number < len(uses) else Use.SHOW
+            if use in (Use.ENTRY, Use.ALONE):
+                yield from self._decode([None])
+                decoder.flush_buffers()
+                alone = list(self._decode([packet, None]))
+                decoder.flush_buffers()  # forgets all references to other frames
+                if use is Use.ALONE and alone:
+                    yield from alone
+                    continue
+                if not alone:
+                    uses = ()
+            elif use is Use.LEAVE:
+                continue
+            decoder.skip_frame = "NONREF" if use is Use.REFERENCE else "DEFAULT"
+            yield from self._decode([packet])
+        yield from self._decode([None])
 
     def _decode(self, packets: Iterable[av.Packet | None]) -> Iterator[av.VideoFrame]:
         """Yield the sound frames that the decoder makes of packets; `None` asks for the last."""

@@ -12,11 +12,20 @@ from PIL import Image
 
 if __package__ == "space":  # an endpoint loads it as a part of a package that is not there
     from .detector import Detector
+    from .findings import Finding, Kind, Trust
     from .photos import PhotoError
+    from .provenance import Provenance, read
 else:
     from detector import Detector
+    from findings import Finding, Kind, Trust
     from photos import PhotoError
+    from provenance import Provenance, read
 
+DECODED = Finding(
+    Kind.UNREADABLE,
+    "The photo came decoded, so what its file says of itself is unknown: send base64 text.",
+    trust=Trust.UNKNOWN,
+)
 MAX_BYTES = 50_000_000  # of a photo's file, as on the page
 
 
@@ -43,8 +52,9 @@ class EndpointHandler:
                 is fetched: addresses and paths are refused.
 
         Returns:
-            What `Detector.predict` says of the photo, in JSON types (see `Prediction`), or the list
-            of it.
+            What `Detector.predict` says of the photo, in JSON types (see `Prediction`), and its
+            `provenance`, what its file says of itself (see `Finding`), or the list of it. Servers
+            decode what is sent as a picture, and then the file is gone: `provenance` says so.
 
         Raises:
             PhotoError: a photo cannot be judged; the server that runs this answers 400 with the
@@ -56,7 +66,10 @@ class EndpointHandler:
         return self._judge(inputs)
 
     def _judge(self, photo: object) -> dict:
-        return self._detector.predict(_received(photo)).as_dict()
+        received = _received(photo)
+        answer = self._detector.predict(received).as_dict()
+        said = read(received) if isinstance(received, bytes) else Provenance((DECODED,))
+        return answer | {"provenance": said.to_json()}
 
 
 def _received(photo: object) -> bytes | Image.Image:

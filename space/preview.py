@@ -1,20 +1,23 @@
-"""The preview in a photo's EXIF data against the photo: editors often leave the old one in."""
+"""The preview in a photo's file against the photo: editors often leave the old one in."""
 
 from __future__ import annotations
 
 import io
+import math
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, JpegImagePlugin
+from PIL import ExifTags, Image, ImageOps, JpegImagePlugin, TiffImagePlugin
 
 if __package__:
+    from .exif import load_exif
     from .findings import Claim, Finding, Kind
+    from .photos import MAX_PIXELS, MIN_SIDE, open_photo
 else:
+    from exif import load_exif
     from findings import Claim, Finding, Kind
+    from photos import MAX_PIXELS, MIN_SIDE, open_photo
 
-SOURCE = "EXIF"
 MAX_SIDE = 1024  # px of a preview that is looked at
-MAX_PIXELS = 100_000_000  # of a photo
 SHOWN_SIDE = 320  # px, of both where they are shown
 SIDE, BLOCKS = 64, 8  # px in which both are compared, and the squares along a side
 # Grey levels, see `difference`. Previews of 200 web photos of 448 px, made in six ways (nearest px,
@@ -25,48 +28,56 @@ BAR = 32  # grey level up to which what surrounds a preview passes for a black b
 SAME_SHAPE = 0.04  # relative difference of two aspect ratios that rounding explains
 
 
-def read_preview(photo: Image.Image) -> list[Finding]:
-    """Return a finding if the preview in a JPEG file does not match the photo.
+def read_preview(photo: Image.Image, data: bytes | None = None) -> list[Finding]:
+    """Return a finding if the preview in a photo's file does not match the photo.
+
+    It is that of the EXIF data, or the small copy that stands second in a TIFF file.
 
     Args:
-        photo: as it was opened, not yet decoded. It is decoded here at an eighth of its size.
+        photo: as it was opened, not yet decoded. It is decoded here, a JPEG at an eighth of its
+            size, and only where there is a preview.
+        data: its EXIF data; by default those that Pillow tells of.
 
     Returns:
-        The finding, with both pictures; nothing where they agree, or where there is no preview.
+        The finding, with both pictures; nothing where they agree, where there is no preview, or
+        where the photo is transparent in places.
     """
-    small = _preview(photo)
-    if small is None or photo.width * photo.height > MAX_PIXELS:
+    data = data or photo.info.get("exif") or b""
+    fields = load_exif(data)
+    small = _exif_preview(data, fields) or _small_page(photo)
+    is_likely = min(photo.size) >= MIN_SIDE and photo.width * photo.height <= MAX_PIXELS
+    if small is None or not is_likely or photo.has_transparency_data:
         return []
+    turns = _turns(photo, fields)
     photo.draft("RGB", (2 * SIDE, 2 * SIDE))
-    whole = photo.convert("RGB")
-    inner = _without_bars(small, photo.width / photo.height)
-    if inner is None:
+    whole = open_photo(photo)
+    levels, small = min(
+        ((_distance(one, whole), one) for one in (_turned(small, turn) for turn in turns)),
+        key=lambda pair: pair[0],
+    )
+    if levels < DIFFERENT:
+        return []
+    if math.isinf(levels):
         what = "has another shape than the photo, which was cut or turned after it was made"
         value = f"{small.width}x{small.height} px"
-    elif (levels := difference(inner, whole)) >= DIFFERENT:
+    else:
         what = "does not match the photo, which was changed after it was made"
         value = f"{levels:.0f} grey levels apart where they differ most"
-    else:
-        return []
-    turned = photo.getexif().get(ExifTags.Base.Orientation, 1)
     return [
         Finding(
             Kind.PREVIEW,
             f"The preview in the file {what}: compare the two.",
             value,
-            source=SOURCE,
+            source="EXIF" if data else "TIFF",
             claim=Claim.EDITED,
-            pictures=(("preview", _jpeg(small, turned)), ("photo", _jpeg(whole, turned))),
+            pictures=(("preview", _jpeg(small)), ("photo", _jpeg(whole))),
         )
     ]
 
 
-def _preview(photo: Image.Image) -> Image.Image | None:
-    """Return the preview in a JPEG file, RGB; `None` where there is none."""
-    data = photo.info.get("exif")
-    if not isinstance(photo, JpegImagePlugin.JpegImageFile) or not data:
-        return None
-    directory = photo.getexif().get_ifd(ExifTags.IFD.IFD1)
+def _exif_preview(data: bytes, fields: Image.Exif) -> Image.Image | None:
+    """Return the preview in EXIF data, RGB; `None` where there is none."""
+    directory = fields.get_ifd(ExifTags.IFD.IFD1) if data else {}
     start = directory.get(ExifTags.Base.JpegIFOffset)
     length = directory.get(ExifTags.Base.JpegIFByteCount)
     if not isinstance(start, int) or not isinstance(length, int) or length <= 0:
@@ -75,9 +86,47 @@ def _preview(photo: Image.Image) -> Image.Image | None:
     if not data.startswith(b"\xff\xd8"):
         return None
     small = Image.open(io.BytesIO(data), formats=("JPEG",))
-    if max(small.size) > MAX_SIDE or min(small.size) < BLOCKS:
+    return small.convert("RGB") if _is_preview(small) else None
+
+
+def _small_page(photo: Image.Image) -> Image.Image | None:
+    """Return the small copy of a TIFF file's picture, RGB; `None` where there is none."""
+    if not isinstance(photo, TiffImagePlugin.TiffImageFile):
         return None
-    return small.convert("RGB")
+    try:
+        photo.seek(1)
+        is_copy = photo.tag_v2.get(ExifTags.Base.NewSubfileType) == 1
+        return photo.convert("RGB") if is_copy and _is_preview(photo) else None
+    except EOFError:  # there is but one picture
+        return None
+    finally:
+        photo.seek(0)
+
+
+def _is_preview(small: Image.Image) -> bool:
+    return max(small.size) <= MAX_SIDE and min(small.size) >= BLOCKS
+
+
+def _turns(photo: Image.Image, fields: Image.Exif) -> set[int]:
+    """Return the EXIF orientations that a preview may have. In a JPEG file it is the photo's; in
+    others, programs do not agree whether it is turned already."""
+    turn = fields.get(ExifTags.Base.Orientation) or photo.getexif().get(ExifTags.Base.Orientation)
+    if isinstance(photo, JpegImagePlugin.JpegImageFile):
+        return {turn or 1}
+    return {1, turn or 1, photo.info.get("original_orientation") or 1}
+
+
+def _turned(picture: Image.Image, orientation: int) -> Image.Image:
+    picture = picture.copy()
+    picture.info = {}
+    picture.getexif()[ExifTags.Base.Orientation] = orientation
+    return ImageOps.exif_transpose(picture)
+
+
+def _distance(preview: Image.Image, photo: Image.Image) -> float:
+    """Return the `difference` of a preview from the photo; infinite if it has another shape."""
+    inner = _without_bars(preview, photo.width / photo.height)
+    return math.inf if inner is None else difference(inner, photo)
 
 
 def _without_bars(small: Image.Image, aspect: float) -> Image.Image | None:
@@ -128,12 +177,10 @@ def difference(preview: Image.Image, photo: Image.Image) -> float:
     return float(np.sqrt(squares.max()))
 
 
-def _jpeg(picture: Image.Image, orientation: int) -> bytes:
-    """Return a picture as everyone sees it, small, as a JPEG file without notes."""
+def _jpeg(picture: Image.Image) -> bytes:
+    """Return a picture, small, as a JPEG file without notes."""
     picture = picture.copy()
     picture.info = {}  # it may tell the place
-    picture.getexif()[ExifTags.Base.Orientation] = orientation
-    picture = ImageOps.exif_transpose(picture)
     picture.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=85)

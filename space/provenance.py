@@ -27,7 +27,7 @@ if __package__:
     from .notes import PNG_START, XMP_KEY, read_layers, read_notes, read_photoshop, read_png
     from .photos import FORMATS
     from .preview import read_preview
-    from .xmp import read_xmp
+    from .xmp import MAX_EXTENDED, extended_packet, read_xmp
 else:
     from clip_notes import clip_format, clip_xmp, read_clip
     from credentials import NO_CREDENTIALS, has_credentials, read_credentials
@@ -37,7 +37,7 @@ else:
     from notes import PNG_START, XMP_KEY, read_layers, read_notes, read_photoshop, read_png
     from photos import FORMATS
     from preview import read_preview
-    from xmp import read_xmp
+    from xmp import MAX_EXTENDED, extended_packet, read_xmp
 
 MAX_BYTES = 100_000_000  # of a file
 MAX_FINDINGS = 40
@@ -151,6 +151,9 @@ def _tried(what: str, reader: Callable[..., list[Finding]], *arguments: object) 
     """Return what a reader finds, or that this part of the file cannot be read."""
     try:
         return reader(*arguments)
+    except ImportError as error:  # in a model repository, whoever runs it chooses the packages
+        sentence = f"{what} cannot be read without the package {error.name}: install it."
+        return [Finding(Kind.UNREADABLE, sentence, clean(error), Trust.UNKNOWN)]
     except Exception as error:  # decoders raise anything for damaged files
         said = f"{type(error).__name__}: {error}"
         sentence = f"{what} cannot be read: damaged, or not what this program reads."
@@ -175,8 +178,15 @@ def _read_photo(file: BinaryIO) -> list[Finding]:
         resources = photo.info.get("photoshop", {})
         findings += _tried("Photoshop's resources", read_photoshop, resources)
         findings += _tried("The JPEG tables", read_encoding, photo)
-        findings += _tried("The preview", read_preview, photo)  # last, as it decodes the photo
-    return findings
+        findings += _tried("The extended XMP packet", _read_extended, photo)
+    return findings + _tried("The preview", read_preview, photo)  # last, as it decodes the photo
+
+
+def _read_extended(photo: JpegImagePlugin.JpegImageFile) -> list[Finding]:
+    """Return what stands in XMP that did not fit into one segment of a JPEG file."""
+    segments = [content for name, content in photo.applist if name == "APP1"]
+    packet = extended_packet(photo.info.get("xmp", b""), segments)
+    return read_xmp(packet, MAX_EXTENDED) if packet else []
 
 
 def _read_png(file: BinaryIO) -> list[Finding]:
@@ -187,4 +197,8 @@ def _read_png(file: BinaryIO) -> list[Finding]:
         findings += _tried("The XMP packet", read_xmp, packet)
     if data:
         findings += _tried("The EXIF data", lambda: read_exif(load_exif(data)))
+        file.seek(0)
+        findings += _tried(
+            "The preview", lambda: read_preview(Image.open(file, formats=("PNG",)), data)
+        )
     return findings

@@ -10,9 +10,11 @@ from html import escape
 if __package__:
     from .findings import Claim, Finding, Kind, Trust
     from .provenance import Provenance
+    from .verdicts import WORDS
 else:
     from findings import Claim, Finding, Kind, Trust
     from provenance import Provenance
+    from verdicts import WORDS
 
 HEADLINES = {
     Trust.SIGNED: "Signed: {}.",
@@ -71,14 +73,14 @@ def conflict(found: Provenance, verdicts: Collection[str]) -> str:
     if said is None:
         return ""
     if said.claim in AI_CLAIMS and said.trust != Trust.INVALID and "real" in verdicts:
-        verdict = "likely real"
+        verdict = "real"
     elif said.claim == Claim.CAMERA and said.trust in SIGNED and "fake" in verdicts:
-        verdict = "likely fake"
+        verdict = "fake"
     else:
         return ""
     return (
         f"File and model contradict each other: the file says “{said.claim}”, the model says "
-        f"“{verdict}”. Neither overrules the other here."
+        f"“{WORDS[verdict].lower()}”. Neither overrules the other here."
     )
 
 

@@ -171,6 +171,7 @@ class Screens:
     def _photos(self, photos: list[dict], stopped: Event) -> Iterator[Screen]:
         check_list(photos)
         rows, lines, files, shown_at = [], [], {}, monotonic()
+        model = self.service.detector.name
         for number, (judged, judgements, found) in enumerate(
             self.service.judge_each(photos, False), 1
         ):
@@ -181,9 +182,9 @@ class Screens:
             if stopped.is_set():
                 break
             if monotonic() - shown_at > REFRESH and number < len(photos):
-                yield busy(batch_answer(rows, number, len(photos)))
+                yield busy(batch_answer(rows, number, len(photos), model))
                 shown_at = monotonic()
-        shown = batch_answer(rows, number, number)
+        shown = batch_answer(rows, number, number, model)
         csv = download_link("Save as CSV", "judgements.csv", as_csv(lines), "text/csv")
         yield screen(f'{shown}<div class="answer">{csv} {self._save_report(shown, files)}</div>')
 
@@ -246,13 +247,12 @@ def _told(
 
 def _rows(judged: PhotoAnswer, judgements: list[Judgement], found: Provenance | None) -> list[Row]:
     """Return what the table shows of a photo."""
-    said = f"The file says: {found.summary}." if found and found.statement else ""
     name, total = judged["file"], len(judgements)
-    note = " ".join(part for part in (judged["note"], said) if part)
+    about = {"note": judged["note"], "says": found.summary if found else ""}
     if not judgements:
-        return [Row(name, 0, problem=judged["error"] or "No face found.", note=note)]
+        return [Row(name, 0, problem=judged["error"] or "No face found.", **about)]
     ranked = by_urgency(judgements)
-    return [Row(name, total, number, one, note=note) for number, one in enumerate(ranked, start=1)]
+    return [Row(name, total, number, one, **about) for number, one in enumerate(ranked, start=1)]
 
 
 def _lines(judged: PhotoAnswer, found: Provenance | None) -> list[dict[str, object]]:

@@ -83,6 +83,7 @@ class PersonAnswer(TypedDict):
     number: int
     probability: float
     verdict: str
+    reason: str | None
     too_small: bool
     first_seen: float
     last_seen: float

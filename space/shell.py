@@ -22,6 +22,7 @@ else:
     from photos import ENDINGS, PhotoError, animation_note, printable
 
 MATROSKA = (".mkv",)  # which `mimetypes` does not know everywhere
+SOUND = (".aac", ".flac", ".m4a", ".mp3", ".ogg", ".opus", ".wav")  # some have a cover
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -130,7 +131,8 @@ def _is_clip(name: str) -> bool:
 
 def _judge_file(detector: Detector, finder: FaceFinder | None, file: str) -> dict[str, object]:
     """Return the answer about a file, in JSON types; without a finder whole pictures are judged."""
-    judge = _judge_clip if _is_clip(file) and os.path.isfile(file) else _judge_photo
+    is_clip = _is_clip(file) or file.lower().endswith(SOUND)
+    judge = _judge_clip if is_clip and os.path.isfile(file) else _judge_photo
     named = {"file": printable(file), "model": detector.name}
     try:
         return named | judge(detector, finder, file)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -34,6 +34,7 @@ if __package__:
     from .detector import BATCH, Detector
     from .faces import FaceFinder
     from .judgements import FaceCrop
+    from .packets import EARLY, Use
     from .people import People, Person, in_words
 else:
     from appearance import correlation
@@ -50,6 +51,7 @@ else:
     from detector import BATCH, Detector
     from faces import FaceFinder
     from judgements import FaceCrop
+    from packets import EARLY, Use
     from people import People, Person, in_words
 
 __all__ = [
@@ -69,7 +71,6 @@ MIN_LOOKS, MAX_LOOKS = 8, 60
 MAX_CUT_LOOKS = 40  # looks right after cuts come on top
 PEEK_SECONDS = 0.2  # distance of the frames that are compared to find cuts, in short clips
 MAX_PEEKS = 300  # in a long clip they are farther apart
-EARLY = 1e-4  # of a step: times are rounded
 STAYS = 1 / LOOKS_A_SECOND  # s after which a frame that is still there is looked at again
 
 # A cut: the pictures hardly correlate and most of their area changed. On the sample clips, neither
@@ -159,17 +160,28 @@ def judge_video(
     """
     tell = progress or (lambda share, text: None)
     with open_clip(path, cancelled) as clip:
-        # Browsers record without a length.
-        seconds = clip.seconds or clip.measured_length(
-            lambda found: tell(0.0, f"Reading how long the video is: {clock(found)} so far")
-        )
+        plan, uses = _planned(clip, tell)
     with open_clip(path, cancelled) as clip:
-        judgement = _judged(clip, _Plan(seconds), detector, finder, tell)
+        judgement = _judged(clip, plan, uses, detector, finder, tell)
     tell(1.0, "Done")
     return judgement
 
 
 # --- The frames that are looked at ---
+
+
+def _planned(clip: Clip, tell: Callable[[float, str], object]) -> tuple[_Plan, Sequence[Use]]:
+    """Return which frames to look at, and what to do with each packet for that."""
+    plan = _Plan(clip.seconds or 0.0)
+    if clip.seconds and plan.step <= 1 / LOOKS_A_SECOND:
+        return plan, ()  # all frames are wanted, to find cuts
+    outline = clip.outline(
+        lambda found: tell(0.0, f"Reading how long the video is: {clock(found)} so far")
+    )
+    if not clip.seconds:  # browsers record without a length
+        plan = _Plan(outline.seconds)
+    is_sparse = plan.step > 1 / LOOKS_A_SECOND
+    return plan, outline.uses(plan.step, STAYS) if is_sparse else ()
 
 
 class _Plan:
@@ -246,6 +258,7 @@ class _Cuts:
 def _judged(
     clip: Clip,
     plan: _Plan,
+    uses: Sequence[Use],
     detector: Detector,
     finder: FaceFinder,
     tell: Callable[[float, str], object],
@@ -255,8 +268,7 @@ def _judged(
     looks = _Looks(detector, _quick_finder(finder, clip.pixels), people)
     end = 0.0
     shown: ClipFrame | None = None
-    # Where looks are farther apart than usual, key frames will do if there are as many.
-    for frame in clip.frames(apart=plan.step if plan.step > 1 / LOOKS_A_SECOND else 0.0):
+    for frame in clip.frames(uses):
         if shown and frame.seconds - shown.seconds > STAYS:
             looks.repeat(shown, plan.looks_before(frame.seconds))
         shown, end = frame, frame.until

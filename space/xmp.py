@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 if __package__:
@@ -17,6 +19,7 @@ else:
 
 SOURCE = "XMP"
 MAX_BYTES = 1_000_000  # of a packet
+MAX_EXTENDED = 8_000_000  # bytes of what did not fit into a packet of a JPEG file
 MAX_DEPTH = 64  # of its elements
 MAX_STEPS = 200  # of a history that are looked at
 SHOWN_STEPS = 6  # of a history in a sentence
@@ -37,6 +40,10 @@ PROPERTIES = {
     }.items()
     for name in names
 }
+# XMP specification, part 3 (2020), 1.1.3.1: how a packet of a JPEG file names its extension, and
+# how each part of that begins; MD5 sum, length of all, place of this one and its content follow.
+EXTENSION = re.compile(rb"HasExtendedXMP(?:\s*=\s*[\"']|>)\s*([0-9A-F]{32})")
+EXTENSION_START = b"http://ns.adobe.com/xmp/extension/\0"
 LIST_ITEM = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}li"
 
 
@@ -99,16 +106,47 @@ class _Packet:
             self.values[name].append(value)
 
 
-def read_xmp(packet: bytes | str) -> list[Finding]:
+def extended_packet(packet: bytes, segments: Iterable[bytes]) -> bytes | None:
+    """Return the packet that goes on where one in a JPEG file reached its 64 KB; `None` where the
+    file has no other.
+
+    Args:
+        packet: the first one.
+        segments: the file's APP1 segments.
+
+    Raises:
+        XmpError: the other one is too large, or parts of it are missing.
+    """
+    name = EXTENSION.search(packet)
+    if name is None:
+        return None
+    start = EXTENSION_START + name[1]
+    parts = sorted(
+        (int.from_bytes(part[4:8]), int.from_bytes(part[:4]), part[8:])
+        for part in (one[len(start) :] for one in segments if one.startswith(start))
+    )
+    extended = b""
+    for place, _, content in parts:
+        if len(extended) + len(content) > MAX_EXTENDED:
+            raise XmpError(f"it has more than {MAX_EXTENDED // 10**6} MB")
+        if place == len(extended):
+            extended += content
+    if not parts or len(extended) != parts[0][1]:
+        raise XmpError("parts of it are missing")
+    return extended
+
+
+def read_xmp(packet: bytes | str, limit: int = MAX_BYTES) -> list[Finding]:
     """Return what an XMP packet says.
 
     Args:
         packet: the XML, as it stands in the file.
+        limit: bytes that it may have.
 
     Raises:
         XmpError: it is too large, nested too deep, no XML, or declares entities.
     """
-    parsed = _parse(packet.encode() if isinstance(packet, str) else packet)
+    parsed = _parse(packet.encode() if isinstance(packet, str) else packet, limit)
     values = parsed.values
     steps = parsed.steps
     findings = [remote_finding(one) for one in values.get("provenance", [])[:1]]
@@ -128,13 +166,13 @@ def read_xmp(packet: bytes | str) -> list[Finding]:
     return findings + _dates(values)
 
 
-def _parse(packet: bytes) -> _Packet:
+def _parse(packet: bytes, limit: int) -> _Packet:
     # Loaded with the first packet; most photos on the web have lost theirs.
     from defusedxml import DefusedXmlException
     from defusedxml.ElementTree import DefusedXMLParser, ParseError
 
     packet = packet.strip(b"\0 \t\r\n")
-    if len(packet) > MAX_BYTES:
+    if len(packet) > limit:
         raise XmpError(f"it has {len(packet) / 1e6:.1f} MB")
     parser = DefusedXMLParser(target=_Packet(), forbid_dtd=True)
     try:

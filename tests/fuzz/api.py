@@ -68,8 +68,10 @@ class Api:
             said = started.status_code in (400, 422) and started.text
             return "refused" if said else f"status: {started.status_code} {started.text}"
         event = started.json()["event_id"]
-        lines = requests.get(f"{address}/{event}", timeout=PATIENCE).text.splitlines()
-        kind, answer = lines[0], json.loads(lines[1].removeprefix("data: "))
+        lines = requests.get(f"{address}/{event}", timeout=PATIENCE).text.split("\n")
+        # Heartbeats come before, where an answer takes long.
+        kind, data = [line for line in lines if line][-2:]
+        answer = json.loads(data.removeprefix("data: "))
         if kind == "event: error":
             return "refused" if answer["error"] else "silent"
         answers = answer[0] if isinstance(answer[0], list) else answer

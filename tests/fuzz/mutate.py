@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 MOST = 8  # changes of one file
 EDGES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
+PNG_START = b"\x89PNG\r\n\x1a\n"
+AS_DAMAGED = 0.2  # share of PNG files whose checksums stay wrong
 HEADER = 200  # bytes: where half of the changes are made, as most sizes and types stand there
 
 
 def mutated(files: Sequence[bytes], rng: np.random.Generator) -> bytes:
     """Return one of some files with one to eight changes.
+
+    Most PNG files get the checksums of what is in them then, as a decoder looks no further than to
+    the first wrong one.
 
     Args:
         files: of one format.
@@ -23,7 +29,21 @@ def mutated(files: Sequence[bytes], rng: np.random.Generator) -> bytes:
         if len(content) < 4:
             break
         CHANGES[rng.integers(len(CHANGES))](content, files, rng)
-    return bytes(content)
+    return bytes(content) if rng.random() < AS_DAMAGED else with_checksums(bytes(content))
+
+
+def with_checksums(content: bytes) -> bytes:
+    """Return a PNG file with the right checksum in each chunk, and any other file as it is."""
+    if not content.startswith(PNG_START):
+        return content
+    repaired, start = bytearray(content), len(PNG_START)
+    while start + 12 <= len(repaired):
+        end = start + 8 + int.from_bytes(repaired[start : start + 4], "big")
+        if end + 4 > len(repaired):  # it goes on after the end of the file, or says so
+            break
+        repaired[end : end + 4] = zlib.crc32(repaired[start + 4 : end]).to_bytes(4, "big")
+        start = end + 4
+    return bytes(repaired)
 
 
 def _place(content: bytearray, rng: np.random.Generator) -> int:

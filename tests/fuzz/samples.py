@@ -16,10 +16,14 @@ from PIL import Image
 from tests.drawing import draw_face
 
 PHOTO_SIDE = 72  # px
-FRAMES, RATE = 12, 6
+FRAMES, RATE = 24, 6
 # Format of the container, codec, its options.
 CLIPS = {
-    "mp4": [("mp4", "libx264", {"g": "4"}), ("mp4", "mpeg4", {})],
+    "mp4": [
+        ("mp4", "libx264", {"g": "4"}),
+        ("mp4", "libx264", {"g": "12", "bf": "2", "b_strategy": "0"}),
+        ("mp4", "mpeg4", {}),
+    ],
     "webm": [("webm", "libvpx", {"deadline": "realtime"})],
 }
 
@@ -53,7 +57,9 @@ def _png() -> list[bytes]:
     grey = Image.fromarray(np.asarray(draw_face(1, PHOTO_SIDE).convert("L"), np.uint16) * 257)
     file = io.BytesIO()
     grey.save(file, "PNG")
-    return [_photo("PNG"), _photo("PNG", mode="P"), _photo("PNG", mode="LA"), file.getvalue()]
+    # Where nothing is packed, damage reaches the pixels and their filters.
+    plain = [_photo("PNG", mode=mode, compress_level=0) for mode in ("RGB", "P")]
+    return [_photo("PNG"), _photo("PNG", mode="LA"), file.getvalue(), *plain]
 
 
 def _webp() -> list[bytes]:
@@ -82,8 +88,8 @@ def _clip(container: str, codec: str, options: dict[str, str]) -> bytes:
             stream = output.add_stream(codec, rate=RATE, options=options)
             stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
             for number in range(FRAMES):
-                picture = np.full((64, 96, 3), 20 * number, np.uint8)
-                picture[8:56, 4 * number : 4 * number + 40] = 200
+                picture = np.full((64, 96, 3), 10 * number, np.uint8)
+                picture[8:56, 2 * number : 2 * number + 40] = 200
                 output.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
             output.mux(stream.encode())
         return path.read_bytes()

@@ -12,6 +12,7 @@ import pytest
 from tests.fuzz import harness
 from tests.fuzz.api import Api
 from tests.fuzz.harness import Report, Worker, case, run
+from tests.fuzz.mutate import with_checksums
 from tests.fuzz.samples import KINDS, samples
 from tests.serving import serve_page
 
@@ -44,6 +45,16 @@ def test_damaged_files_are_judged_or_refused(worker, kind):
 def test_the_same_seed_damages_alike():
     assert case("png", 1, 2) == case("png", 1, 2)
     assert len({case("png", 1, number) for number in range(20)}) == 20
+
+
+def test_damage_gets_past_the_checksums_of_a_png():
+    cases = [case("png", SEED, number) for number in range(CASES["png"])]
+    whole = [one for one in cases if one == with_checksums(one)]
+    assert len(cases) / 2 < len(whole) < len(cases)
+    chunk = samples("png")[0]
+    assert with_checksums(chunk[:29] + bytes(4) + chunk[33:]) == chunk  # of the header
+    assert with_checksums(chunk[:40]) == chunk[:40]
+    assert with_checksums(b"\xff\xd8" + chunk) == b"\xff\xd8" + chunk
 
 
 def test_through_the_api_every_answer_has_faces_or_words(tmp_path):

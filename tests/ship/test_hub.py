@@ -142,7 +142,9 @@ def test_each_repository_gets_one_commit(pushed, data):
         *CODE_FILES, *others,
     } <= model.files.keys()  # fmt: skip
     packages = model.files["requirements.txt"].decode().split()
-    assert [line.split(">=")[0] for line in packages] == ["ai-edge-litert", "numpy", "pillow"]
+    assert [line.split(">=")[0] for line in packages] == [
+        "ai-edge-litert", "c2pa-python", "defusedxml", "numpy", "pillow",
+    ]  # fmt: skip
     for name in CODE_FILES:
         assert model.files[name] == space.files[name] == (PROJECT / "space" / name).read_bytes()
     assert {"app.py", "requirements.txt", "model/detector.tflite"} <= space.files.keys()

@@ -142,30 +142,51 @@ def test_ten_bits_and_high_dynamic_range(tmp_path):
         assert np.abs(pictures[2].astype(int) - bar(2)).mean() < 5
 
 
+def pictures_of(path: Path, apart: float | None = None) -> dict[float, np.ndarray]:
+    """Return the pictures of a clip by their time, all of them or what looks need."""
+    uses = ()
+    if apart:
+        with open_clip(path) as clip:
+            uses = clip.outline(lambda seconds: None).uses(apart, stays=0.5)
+    with open_clip(path) as clip:
+        return {round(frame.seconds, 2): frame.picture() for frame in clip.frames(uses)}
+
+
+def assert_same(some: dict[float, np.ndarray], every: dict[float, np.ndarray]) -> None:
+    assert all(np.array_equal(picture, every[seconds]) for seconds, picture in some.items())
+
+
 def test_key_frames_alone(tmp_path):
     frames = [bar(number % 20) for number in range(100)]
     path = write_clip(tmp_path / "a.mp4", frames, gop_size=10)
-    with open_clip(path) as clip:
-        every = {round(frame.seconds, 2): frame.picture() for frame in clip.frames()}
-    with open_clip(path) as clip:
-        some = {round(frame.seconds, 2): frame.picture() for frame in clip.frames(apart=0.5)}
+    every, some = pictures_of(path), pictures_of(path, apart=0.5)
     assert len(every) == 100
     assert list(some)[:9] == pytest.approx([0.4 * number for number in range(9)])
     assert len(some) < 20
-    assert all(np.array_equal(picture, every[seconds]) for seconds, picture in some.items())
-    with open_clip(path) as clip:  # the key frames are 0.4 s apart
-        assert len(list(clip.frames(apart=0.3))) == 100
+    assert_same(some, every)
+    assert len(pictures_of(path, apart=0.3)) == 100  # the key frames are 0.4 s apart
 
 
 def test_key_frames_that_need_others_are_not_decoded_alone(tmp_path):
     options = {"preset": "veryfast", "x264-params": "keyint=10:intra-refresh=1"}
     frames = [bar(number % 20) for number in range(50)]
     path = write_clip(tmp_path / "a.mp4", frames, codec="libx264", options=options)
-    with open_clip(path) as clip:
-        every = {round(frame.seconds, 2): frame.picture() for frame in clip.frames()}
-    with open_clip(path) as clip:
-        for frame in clip.frames(apart=1.0):
-            assert np.array_equal(frame.picture(), every[round(frame.seconds, 2)])
+    assert_same(pictures_of(path, apart=1.0), pictures_of(path))
+
+
+@pytest.mark.parametrize("open_gop", [0, 1])
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_frames_that_nobody_looks_at_are_left_out(tmp_path, codec, open_gop):
+    parameters = f"keyint=40:min-keyint=40:scenecut=0:bframes=3:b-adapt=0:open-gop={open_gop}"
+    options = {"preset": "superfast", f"{codec.removeprefix('lib')}-params": parameters}
+    frames = [bar(number % 25) for number in range(120)]
+    path = write_clip(tmp_path / "a.mp4", frames, codec=codec, options=options)
+    every, some = pictures_of(path), pictures_of(path, apart=0.96)
+    assert len(every) == 120
+    assert len(some) < 70
+    assert {0.0, 0.96, 1.92, 2.88, 3.84} <= {*some}
+    assert max(some) == max(every)
+    assert_same(some, every)
 
 
 def test_nothing_else_on_this_machine_is_opened(tmp_path):

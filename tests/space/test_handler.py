@@ -1,9 +1,11 @@
 import base64
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import PngImagePlugin
 
 from space.contract import DetectorError
 from space.detector import BUNDLED, load_bundled
@@ -39,6 +41,17 @@ def test_every_way_to_send_a_photo_gets_the_detectors_answer(handler, photo):
         assert answer["meaning"]["fake_share"] == expected.meaning.fake_share
         assert np.array_equal(np.array(answer["heatmap"], np.float32), expected.heatmap)
     assert json.loads(json.dumps(answers)) == answers
+
+
+def test_a_file_is_asked_what_it_says_of_itself_and_decoded_pixels_are_not(handler):
+    noted = PngImagePlugin.PngInfo()
+    noted.add_text("Software", "GIMP 2.10")
+    file = io.BytesIO()
+    draw_face(1, 300).save(file, "PNG", pnginfo=noted)
+    sent, decoded = handler({"inputs": [file.getvalue(), draw_face(1, 300)]})
+    assert [one["claim"] for one in sent["provenance"]] == ["", "edited"]
+    (why_not,) = decoded["provenance"]
+    assert "what its file says of itself is unknown" in why_not["sentence"]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import json
 import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import av
@@ -294,6 +295,40 @@ def test_a_preview_from_before_the_photo_was_cut_is_a_finding():
     assert upright.height > upright.width
 
 
+def with_exif(photo: Image.Image, format: str, exif: bytes) -> bytes:
+    """Return a file with EXIF data, which may stand behind the picture in a PNG."""
+    if format != "PNG":
+        return as_file(photo, format, exif=exif)
+    content, data = as_file(photo, "PNG"), exif.removeprefix(b"Exif\0\0")
+    chunk = struct.pack(">I", len(data)) + b"eXIf" + data
+    return content[:-12] + chunk + struct.pack(">I", zlib.crc32(chunk[4:])) + content[-12:]
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "HEIF"])
+def test_previews_of_other_formats_are_compared(format, orientation):
+    photo = draw_face(3, 300).crop((0, 0, 300, 240))
+    other = Image.fromarray(np.asarray(photo)[::-1])
+    for shown, findings in ((photo, 0), (other, 1)):
+        small = as_file(shown.resize((160, 128)), "JPEG")
+        content = with_exif(photo, format, preview_exif(small, orientation))
+        assert len(said(read(content), Kind.PREVIEW)) == findings
+
+
+def test_the_small_copy_in_a_tiff_is_compared():
+    photo = draw_face(3, 300)
+    for shown, is_copy, findings in ((photo, 1, 0), (draw_face(9, 300), 1, 1), (photo, 0, 0)):
+        tags = TiffImagePlugin.ImageFileDirectory_v2()
+        tags[Base.NewSubfileType] = is_copy
+        file = io.BytesIO()
+        with TiffImagePlugin.AppendingTiffWriter(file) as pages:
+            photo.save(pages, "TIFF")
+            pages.newFrame()
+            shown.resize((96, 96)).save(pages, "TIFF", tiffinfo=tags)
+            pages.newFrame()
+        assert len(said(read(file.getvalue()), Kind.PREVIEW)) == findings
+
+
 @pytest.mark.parametrize("quality", [20, 50, 75, 90, 95, 100])
 def test_the_quality_at_which_libjpeg_wrote_a_file_is_told(quality):
     content = as_file(draw_face(1), "JPEG", quality=quality, subsampling="4:2:0")
@@ -323,6 +358,40 @@ def test_marks_of_photoshop_in_a_jpeg_are_hints():
     (encoding,) = said(read(odd), Kind.ENCODING)
     assert "cameras and some editors" in encoding.sentence
     assert read(add_segments(odd, ducky, adobe)).statement is None  # a hint states nothing
+
+
+def extended(packet: bytes, name: str, *, missing: bool = False) -> list[bytes]:
+    """Return the segments in which a JPEG file holds XMP of more than 64 KB, in no order."""
+    places = range(0, len(packet), 65_000)
+    parts = [
+        segment(
+            0xE1,
+            b"http://ns.adobe.com/xmp/extension/\0"
+            + name.encode()
+            + struct.pack(">II", len(packet), place)
+            + packet[place : place + 65_000],
+        )
+        for place in places
+    ]
+    return parts[:0:-1] if missing else parts[::-1]
+
+
+def test_xmp_that_goes_on_in_other_segments_of_a_jpeg_is_read():
+    name = "0123456789ABCDEF0123456789ABCDEF"
+    first = xmp(f'xmlns:xmpNote="http://ns.adobe.com/xmp/note/" xmpNote:HasExtendedXMP="{name}"')
+    items = "<rdf:li>xmp.did:1234567890</rdf:li>" * 5000
+    second = xmp(
+        elements=f"<photoshop:DocumentAncestors><rdf:Bag>{items}</rdf:Bag>"
+        "</photoshop:DocumentAncestors>"
+    )
+    photo = as_file(draw_face(1), "JPEG", xmp=first)
+    (editing,) = said(read(add_segments(photo, *extended(second, name))), Kind.EDITING)
+    assert "other documents was pasted" in editing.sentence
+    damaged = read(add_segments(photo, *extended(second, name, missing=True)))
+    (unreadable,) = said(damaged, Kind.UNREADABLE)
+    assert "parts of it are missing" in unreadable.value
+    stranger = add_segments(photo, *extended(second, name[::-1]))
+    assert not said(read(stranger), Kind.EDITING)
 
 
 def photoshop(*resources: tuple[int, bytes]) -> bytes:

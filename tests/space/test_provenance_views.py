@@ -57,6 +57,12 @@ def test_a_contradiction_is_shown_and_not_resolved(claim, trust, verdict, shown)
     assert ("Neither overrules the other" in provenance_html(found, [verdict])) == shown
 
 
+def test_a_contradiction_quotes_the_page_in_its_own_words():
+    assert "the model says “no signs found”" in conflict(saying(Claim.AI, Trust.SIGNED), ["real"])
+    camera = saying(Claim.CAMERA, Trust.SIGNED)
+    assert "the model says “signs of manipulation”" in conflict(camera, ["fake"])
+
+
 def test_the_most_credible_statement_comes_first():
     note = Finding(Kind.GENERATOR, "Note.", claim=Claim.AI)
     signed = Finding(Kind.ORIGIN, "Signed.", trust=Trust.SIGNED, claim=Claim.CAMERA)

@@ -191,7 +191,7 @@ def test_what_a_file_says_of_itself_comes_first_where_it_says_something(
     assert answer.index("made by AI") < answer.index('class="headline')
     assert "made by AI" in in_report(answer)
     several = last(screens.photos([uploaded(path)], VISITOR))
-    assert "The file says: made by AI (written by anybody)." in several
+    assert "<td>made by AI (written by anybody)</td>" in several
     assert in_csv(several)[0]["the file says"] == "made by AI (written by anybody)"
     silent = last(screens.photo(uploaded(PORTRAIT)))
     assert silent.index('class="headline') < silent.index("says nothing of how it was made")

@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from space import shell
+from tests.clips import write_cover
 from tests.serving import SPACE
 
 
@@ -53,6 +55,12 @@ def test_a_clip_has_a_line_for_each_person(clip, capsys):
     assert shell.main([str(clip)]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith(f"{clip}, person 1: ")
+
+
+def test_a_song_is_no_damaged_photo(tmp_path, capsys):
+    song = write_cover(tmp_path / "song.m4a", np.zeros((64, 64, 3), np.uint8), seconds=0.5)
+    assert shell.main(["--json", str(song)]) == 1
+    assert "sound without a picture" in json.loads(capsys.readouterr().out)["error"]
 
 
 def test_a_hidden_file_is_judged_where_it_is_named(folder, capsys):

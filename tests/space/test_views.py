@@ -230,18 +230,21 @@ def test_report_can_be_handed_on(detector):
 
 def test_table_shows_the_most_suspicious_first_and_counts_for_its_filter(detector):
     rows = [
-        Row("wall.png", 0, problem="No face found."),
-        Row("real.jpg", 1, 1, judged(detector, "real")),
+        Row("wall.png", 0, problem="No face found.", says="made by AI (signed)"),
+        Row("real.jpg", 1, 1, judged(detector, "real"), says="unknown"),
         Row("<b>.jpg", 2, 1, judged(detector, "fake")),
         Row("<b>.jpg", 2, 2, judged(detector, "inconclusive", reason="cut")),
     ]
-    shown = batch_answer(rows, 3, 3)
+    shown = batch_answer(rows, 3, 3, "<model>")
     files = re.findall(r'<th scope="row">(.*?)</th>', shown)
     assert files == ["&lt;b&gt;.jpg", "&lt;b&gt;.jpg", "real.jpg", "wall.png"]
     text = words(shown)
     assert text.startswith("Signs of manipulation in 1 of 3 photos")
     assert "All (4) Signs of manipulation (1) Cannot tell (1) No signs found (1)" in text
-    assert words(batch_answer(rows, 3, 9)).startswith("3 of 9 photos judged")
+    assert "Judged by: &lt;model&gt;." in shown
+    assert shown.count("<p>10, 20, 120, 120</p>") == 3
+    assert "made by AI (signed)" in text
+    assert words(batch_answer(rows, 3, 9, "a model")).startswith("3 of 9 photos judged")
 
 
 def test_csv_reads_back_and_holds_no_formulas():

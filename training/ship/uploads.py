@@ -44,6 +44,7 @@ CODE_FILES = (
     "known_tools.py",
     "loading.py",
     "notes.py",
+    "packets.py",
     "people.py",
     "photos.py",
     "preview.py",
@@ -58,7 +59,8 @@ CODE_FILES = (
     "yunet_networks.py",
 )
 DATA_FILES = ("README.md", "prepare_report.json", "source_pairs.csv")
-ENDPOINT_PACKAGES = ("ai-edge-litert", "numpy", "pillow")  # of those that the page needs
+# Of those that the page needs.
+ENDPOINT_PACKAGES = ("ai-edge-litert", "c2pa-python", "defusedxml", "numpy", "pillow")
 CARD = "model_card.md"
 WEB = "web"  # folder of a run for the page in the browser
 EVAL_RESULTS = ".eval_results/test.yaml"
