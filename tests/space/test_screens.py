@@ -88,6 +88,19 @@ def test_what_is_wrong_is_said_in_the_place_of_the_answer(screens, uploaded, tmp
     assert "was not uploaded" in last(screens.photo({"path": "/etc/passwd"}))
 
 
+@pytest.mark.parametrize(
+    ("tab", "file", "said"),
+    [
+        ("photo", ["<a>.jpg", 250_000_000], "&lt;a&gt;.jpg has 250 MB: choose one of at most 100"),
+        ("photo", ["clip.mp4", 9], "clip.mp4 is not a photo"),
+        ("video", ["letter.pdf", 9], "letter.pdf is not a video"),
+        ("photos", None, "The file is not a photo"),  # from a script of somebody else
+    ],
+)
+def test_files_that_are_not_sent_are_refused_in_the_place_of_the_answer(screens, tab, file, said):
+    assert said in last([screens.refused(tab, file)])
+
+
 def test_a_mistake_of_the_program_is_said_too(screens, uploaded, monkeypatch, caplog):
     monkeypatch.setattr("space.screens.answer", lambda *_: 1 / 0)
     with caplog.at_level(logging.ERROR):
