@@ -304,7 +304,8 @@ def main() -> int:
     build_page(service).queue(max_size=WAITING).launch(
         theme=THEME,
         css_paths=[STYLE],
-        head=f"<script>const MAX_BYTES = {MAX_BYTES};{SCRIPT.read_text('utf-8')}</script>",
+        head=f'<meta name="description" content="{INTRO}">'
+        f"<script>const MAX_BYTES = {MAX_BYTES};{SCRIPT.read_text('utf-8')}</script>",
         max_file_size=MAX_BYTES,
         # For uploads whose names begin with a dot: gradio refuses them where it runs in a folder
         # above.

@@ -67,6 +67,7 @@ def test_a_photo_says_that_it_is_worked_on_and_is_answered(screens, uploaded):
     assert final[2].count("<article") == 1
     assert final[3]["visible"] is False
     assert "SHA-256 of portrait.jpg" in in_report(final[2])
+    assert "ai-edge-litert " in in_report(final[2])  # and its version
 
 
 def test_no_face_offers_to_judge_the_whole_picture(screens, uploaded, tmp_path):
