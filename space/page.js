@@ -51,7 +51,8 @@ document.addEventListener('input', event => {
 });
 
 // A table is written anew for each photo that is judged: what a visitor chose is done to it again.
-const table = { column: null, falling: true, shown: 'all', watch: null };
+const untouched = { column: null, falling: true, shown: 'all', focused: null, watch: null };
+const table = { ...untouched };
 
 const keepChoices = answer => {
   table.watch ??= new MutationObserver(() => applyChoices(answer));
@@ -96,7 +97,7 @@ document.addEventListener('change', event => {
 document.addEventListener('click', event => {
   if (!event.target.closest('.again')) return;
   table.watch?.disconnect();
-  Object.assign(table, { column: null, shown: 'all', watch: null });
+  Object.assign(table, untouched);
 });
 
 // What Gradio would refuse in a corner, or without a word, is refused in the place of the answer.
@@ -104,9 +105,10 @@ document.addEventListener('click', event => {
 const KINDS = { photo: /^(image\/|$)/, video: /^video\//, photos: /^(image\/|$)/ };
 
 const refuses = (event, files) => {
-  const tab = event.target.closest('[id$="-input"]')?.id.replace('-input', '');
-  const file = [...files].find(one => one.size > MAX_BYTES || !KINDS[tab]?.test(one.type));
-  if (!(tab in KINDS) || !file) return false;
+  const tab = event.target.closest?.('[id$="-input"]')?.id.replace('-input', '');
+  const kind = KINDS[tab];
+  const file = kind && [...files].find(one => one.size > MAX_BYTES || !kind.test(one.type));
+  if (!file) return false;
   event.preventDefault();
   event.stopImmediatePropagation();
   window.refusedFile = [file.name, file.size];

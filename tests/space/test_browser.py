@@ -216,7 +216,7 @@ def test_files_are_refused_in_the_place_of_the_answer(page, text, tmp_path):
     )
     headline(page, "photo", "This file cannot be judged")
     expect(page.locator("#photo-answer")).to_contain_text("there is the tab Video")
-    expect(page.locator(".toast-body")).to_have_count(0)
+    expect(page.locator(".toast-header")).to_have_count(0)
 
 
 def test_clip_gets_a_plot_and_moments_and_can_be_stopped(page, clip, long_clip):
@@ -233,7 +233,7 @@ def test_clip_gets_a_plot_and_moments_and_can_be_stopped(page, clip, long_clip):
     assert page.locator(".plot line[stroke-dasharray]").count() == 2
     assert page.locator(".moments li").count() >= 1
     expect(page.get_by_role("button", name="Stop")).to_have_count(0)
-    expect(page.locator(".toast-body")).to_have_count(0)  # Chromium cannot play it: no matter
+    expect(page.locator(".toast-header")).to_have_count(0)  # Chromium cannot play it: no matter
 
 
 def test_several_photos_get_a_table_that_sorts_filters_and_can_be_saved(page, text, tmp_path):
