@@ -344,8 +344,11 @@ def test_every_state_fits_every_width_and_is_accessible(
 # What is not all in sight, and in no box that scrolls, with text as large as is asked for.
 CUT_OFF = """factor => {
     document.documentElement.style.fontSize = `${100 * factor}%`;
-    return [...document.querySelectorAll('.top *, .answer *, .about *, .programs *, button')]
-        .filter(one => one.checkVisibility() && !one.closest('svg, .scroll, .table-wrap, .unseen'))
+    const parts = '.top, .examples, .answer, .about, .programs';
+    const scrolls = (one, part) => /auto|scroll/.test(getComputedStyle(one).overflowX)
+        || (one !== part && scrolls(one.parentElement, part));
+    return [...document.querySelectorAll(parts)].flatMap(part => [...part.querySelectorAll('*')]
+        .filter(one => one.checkVisibility() && !one.closest('svg') && !scrolls(one, part)))
         .filter(one => one.getBoundingClientRect().right > innerWidth + 1)
         .map(one => one.outerHTML.slice(0, 200)).slice(0, 3);
 }"""
