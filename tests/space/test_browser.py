@@ -248,10 +248,6 @@ def test_several_photos_get_a_table_that_sorts_filters_and_can_be_saved(page, te
     page.get_by_label("Signs of manipulation (1)").check()
     expect(rows.filter(has_text="text.jpg")).to_be_hidden()
     expect(rows.filter(has_text="portrait.jpg")).to_be_visible()
-    with page.expect_download() as download:
-        page.get_by_text("Save as CSV").click()
-    download.value.save_as(tmp_path / "table.csv")
-    assert "portrait.jpg,1," in (tmp_path / "table.csv").read_text()
     # A table that is written anew, as while it grows, keeps what was chosen, and where one was.
     page.evaluate(
         "() => { const all = document.getElementById('photos-answer').firstElementChild;"
@@ -261,6 +257,10 @@ def test_several_photos_get_a_table_that_sorts_filters_and_can_be_saved(page, te
     expect(page.get_by_label("Signs of manipulation (1)")).to_be_focused()
     expect(rows.filter(has_text="text.jpg")).to_be_hidden()
     assert "text.jpg" in rows.nth(0).text_content()
+    with page.expect_download() as download:
+        page.get_by_text("Save as CSV").click()
+    download.value.save_as(tmp_path / "table.csv")
+    assert "portrait.jpg,1," in (tmp_path / "table.csv").read_text()
     go_back(page, "Other photos")
     upload(page, "photos", PORTRAIT, text)
     headline(page, "photos", "Signs of manipulation in 1 of 2 photos")
@@ -329,9 +329,9 @@ def test_every_state_fits_every_width_and_is_accessible(
     found = []
     for state in states(page, clip, long_clip, wall, text):
         # Themes differ in colours alone: two for each state, not for each of its widths.
-        for size, scheme in ((PHONE, "light"), (TABLET, "dark"), (DESKTOP, "light")):
+        for size, scheme in ((PHONE, "light"), (DESKTOP, "light"), (TABLET, "dark")):
             resize(page, size)
-            page.emulate_media(color_scheme=scheme)
+            show_theme(page, scheme)
             found += [f"{state}, {size}, {scheme}: {one}" for one in violations(page)]
         for size, enlarged in ((NARROW, 1), (PHONE, 1), (ZOOMED, 1), (TABLET, 1), (DESKTOP, 2)):
             resize(page, size)
@@ -339,6 +339,14 @@ def test_every_state_fits_every_width_and_is_accessible(
             found += [f"{state}, {size}, text x {enlarged}: {one} is cut off" for one in cut]
         page.evaluate("document.documentElement.style.fontSize = ''")
     assert found == []
+
+
+def show_theme(page: Page, scheme: str) -> None:
+    """Let the page change its colours, and wait until it has."""
+    page.emulate_media(color_scheme=scheme)
+    is_shown = "dark => document.body.classList.contains('dark') === dark"
+    page.wait_for_function(is_shown, arg=scheme == "dark")
+    page.wait_for_timeout(150)  # some colours fade
 
 
 # What is not all in sight, and in no box that scrolls, with text as large as is asked for.
