@@ -338,7 +338,7 @@ def test_every_state_fits_every_width_and_is_accessible(
             cut = page.evaluate(CUT_OFF, enlarged)
             found += [f"{state}, {size}, text x {enlarged}: {one} is cut off" for one in cut]
         page.evaluate("document.documentElement.style.fontSize = ''")
-    assert found == []
+    assert not found, "\n".join(found)
 
 
 def show_theme(page: Page, scheme: str) -> None:
@@ -346,7 +346,10 @@ def show_theme(page: Page, scheme: str) -> None:
     page.emulate_media(color_scheme=scheme)
     is_shown = "dark => document.body.classList.contains('dark') === dark"
     page.wait_for_function(is_shown, arg=scheme == "dark")
-    page.wait_for_timeout(150)  # some colours fade
+    # Colours fade.
+    page.wait_for_function(
+        "() => document.getAnimations().every(one => !(one instanceof CSSTransition))"
+    )
 
 
 # What is not all in sight, and in no box that scrolls, with text as large as is asked for.
