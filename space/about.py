@@ -123,7 +123,7 @@ def figures_table(config: DetectorConfig) -> str:
     body = "".join(rows)
     note = f"<p>{escape(figures['note'])}</p>" if figures.get("note") else ""
     return (
-        f"<p>Measured on {figures['photos']} photos that it had never seen; in brackets 95 % "
+        f"<p>Measured on {figures['photos']} photos that it had never seen; in brackets 95% "
         "intervals.</p>"
         '<div class="scroll" tabindex="0" role="region" aria-label="Error rates"><table><thead><tr>'
         '<th scope="col">Photos</th><th scope="col">Number</th>'

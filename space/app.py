@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
@@ -44,9 +45,13 @@ CLEANING = (300, 600)  # s between two rounds, and the age of what they delete
 CORES = os.cpu_count() or 1
 PORT = os.environ.get("GRADIO_SERVER_PORT", "7860")
 WAITING = 200  # calls that may wait for their turn
+# Gradio's text sizes, as shares of the visitor's own: browsers do not enlarge those in px.
+PIXELS = (9, 10, 12, 14, 16, 22, 26)
+TEXT_SIZE = gr.themes.Size(*(f"{pixels / 16}rem" for pixels in PIXELS), name="text_rem")
 THEME = gr.themes.Default(
     primary_hue="indigo",
     neutral_hue="slate",
+    text_size=TEXT_SIZE,
     font=["ui-sans-serif", "system-ui", "sans-serif"],
     font_mono=["ui-monospace", "monospace"],
 )
@@ -99,7 +104,7 @@ def build_page(service: Service) -> gr.Blocks:
                 about = about_page(service.detector, service.describe_models())
                 gr.HTML(about, apply_default_css=False)
             with gr.Tab("For programs", id="programs"):
-                gr.Markdown(_programs())
+                gr.Markdown(_programs(), elem_classes="programs")
         for button, path in clip_examples:
             _judge_example_clip(button, path, screens, tabs, outputs)
         page.unload(screens.stop)
@@ -136,8 +141,7 @@ def _photo_tab(screens: Screens) -> list[tuple[gr.Button, Path]]:
                 show_label=False,
                 sources=["upload", "webcam", "clipboard"],
                 height=250,
-                # What gradio tells screen readers, so that both are told the same.
-                placeholder="# Drop an image file here\nto upload",
+                placeholder="# Choose a photo\nor drop it here",
                 elem_id="photo-input",
             )
             gr.HTML(f'<p class="kept">{KEPT}</p>', apply_default_css=False)
@@ -149,7 +153,8 @@ def _photo_tab(screens: Screens) -> list[tuple[gr.Button, Path]]:
     arrived = _arrived("photo")
     photo.change(screens.photo, photo, outputs, **PHOTO, **OF_PAGE).then(None, js=arrived)
     whole.click(screens.whole_picture, photo, outputs, **PHOTO, **OF_PAGE).then(None, js=arrived)
-    _starts_anew(again, photo, outputs)
+    _starts_anew("photo", again, photo, outputs)
+    _refuses("photo", screens, outputs)
     return clip_examples
 
 
@@ -205,7 +210,8 @@ def _video_tab(screens: Screens) -> list[gr.components.Component]:
     judged = clip.change(screens.clip, clip, outputs, **CLIP, **OF_PAGE)
     judged.then(None, js=_arrived("video"))
     _can_stop(stop, screens)
-    _starts_anew(again, clip, outputs)
+    _starts_anew("video", again, clip, outputs)
+    _refuses("video", screens, outputs)
     return outputs
 
 
@@ -240,7 +246,8 @@ def _photos_tab(screens: Screens) -> None:
     judged = files.change(screens.photos, files, outputs, **PHOTO, **OF_PAGE)
     judged.then(None, js=_arrived("photos"))
     _can_stop(stop, screens)
-    _starts_anew(again, files, outputs)
+    _starts_anew("photos", again, files, outputs)
+    _refuses("photos", screens, outputs)
 
 
 def _answer(name: str, back: str, extra: str) -> tuple[gr.Button, gr.HTML, gr.Button]:
@@ -259,7 +266,10 @@ def _can_stop(stop: gr.Button, screens: Screens) -> None:
 
 
 def _starts_anew(
-    again: gr.Button, uploaded: gr.components.Component, outputs: list[gr.components.Component]
+    name: str,
+    again: gr.Button,
+    uploaded: gr.components.Component,
+    outputs: list[gr.components.Component],
 ) -> None:
     """Let a button lead back to the first screen."""
     again.click(
@@ -269,7 +279,21 @@ def _starts_anew(
         queue=False,
         api_visibility="private",
         show_progress="hidden",
-    )
+    ).then(None, js=f"() => window.startedAgain('{name}')")
+
+
+def _refuses(name: str, screens: Screens, outputs: list[gr.components.Component]) -> None:
+    """Let the page's script, which meets a file first, have it refused in the place of the
+    answer."""
+    file = gr.JSON(visible=False)
+    gr.Button(visible="hidden", elem_id=f"{name}-refused").click(
+        partial(screens.refused, name),
+        file,
+        outputs,
+        js="() => [window.refusedFile]",
+        queue=False,
+        **OF_PAGE,
+    ).then(None, js=_arrived(name))
 
 
 def main() -> int:
@@ -282,7 +306,8 @@ def main() -> int:
     build_page(service).queue(max_size=WAITING).launch(
         theme=THEME,
         css_paths=[STYLE],
-        head=f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>",
+        head=f'<meta name="description" content="{INTRO}">'
+        f"<script>const MAX_BYTES = {MAX_BYTES};{SCRIPT.read_text('utf-8')}</script>",
         max_file_size=MAX_BYTES,
         # For uploads whose names begin with a dot: gradio refuses them where it runs in a folder
         # above.

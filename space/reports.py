@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from html import escape
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 if __package__:
@@ -17,6 +19,8 @@ else:
     from detector import Detector
 
 STYLE = Path(__file__).with_name("style.css")
+# What a score depends on besides the model.
+PACKAGES = ("ai-edge-litert", "av", "numpy", "opencv-python-headless", "pillow", "pillow-heif")
 
 
 def report(judged: str, files: Mapping[str, str], detector: Detector, finder_name: str) -> str:
@@ -33,6 +37,7 @@ def report(judged: str, files: Mapping[str, str], detector: Detector, finder_nam
         "Model": f"{detector.name}, {detector.config.variant}",
         "SHA-256 of the model": detector.config.sha256,
         "Faces found by": finder_name,
+        "Computed with": ", ".join(_versions()),
     }
     rows = "".join(map(_row, facts, facts.values()))
     rows += "".join(_row(f"SHA-256 of {name}", digest) for name, digest in files.items())
@@ -71,6 +76,12 @@ def download_link(text: str, name: str, content: str, kind: str) -> str:
         f'<a class="download" download="{escape(name)}" href="data:{kind};base64,{data}">'
         f"{escape(text)}</a>"
     )
+
+
+def _versions() -> Iterator[str]:
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):  # its modules come from a package of another name
+            yield f"{name} {version(name)}"
 
 
 def _row(name: str, value: str) -> str:

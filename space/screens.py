@@ -21,14 +21,14 @@ if __package__:
     from .guard import uploaded_path
     from .judgements import Judgement
     from .lean_gradio import gr
-    from .photos import PhotoError, animation_note, open_photo
+    from .photos import PhotoError, animation_note, open_photo, printable
     from .provenance import Provenance
     from .provenance import read as read_provenance
     from .provenance_views import framed
     from .reports import download_link, report, sha256_of
     from .service import PhotoAnswer, Service, check_list, file_name
     from .verdicts import by_urgency, urgency
-    from .video import VideoCancelled, VideoError, judge_video
+    from .video import MAX_BYTES, VideoCancelled, VideoError, judge_video
     from .video_views import video_answer
     from .views import answer, problem, section, working
 else:
@@ -37,14 +37,14 @@ else:
     from guard import uploaded_path
     from judgements import Judgement
     from lean_gradio import gr
-    from photos import PhotoError, animation_note, open_photo
+    from photos import PhotoError, animation_note, open_photo, printable
     from provenance import Provenance
     from provenance import read as read_provenance
     from provenance_views import framed
     from reports import download_link, report, sha256_of
     from service import PhotoAnswer, Service, check_list, file_name
     from verdicts import by_urgency, urgency
-    from video import VideoCancelled, VideoError, judge_video
+    from video import MAX_BYTES, VideoCancelled, VideoError, judge_video
     from video_views import video_answer
     from views import answer, problem, section, working
 
@@ -128,6 +128,22 @@ class Screens:
             yield from _errors_shown(
                 "This clip cannot be judged", lambda: self._clip(path, Path(path).name, stopped)
             )
+
+    def refused(self, tab: str, file: object) -> Screen:
+        """Say why a file was not even sent: it is too large, or not what the tab is for.
+
+        Args:
+            tab: `"photo"`, `"video"` or `"photos"`.
+            file: its name and its size in bytes, as the page's script says.
+        """
+        name, size = file if isinstance(file, list) and len(file) == 2 else ("The file", 0)
+        if isinstance(size, int) and size > MAX_BYTES:
+            text = f"has {size / 1e6:,.0f} MB: choose one of at most {MAX_BYTES // 10**6} MB."
+        elif tab == "video":
+            text = "is not a video: choose an MP4, MOV or WebM file. Photos have tabs of their own."
+        else:
+            text = "is not a photo: choose one. For a clip, there is the tab Video."
+        return screen(problem("This file cannot be judged", f"{printable(str(name))} {text}"))
 
     def stop(self, request: gr.Request) -> None:
         """End what is being judged for a session: it wants to, or went away."""

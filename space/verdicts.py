@@ -166,7 +166,7 @@ def _meaning(verdict: str, probability: float, config: DetectorConfig) -> str:
     if against.get(verdict, False):
         return ""
     return (
-        f"Of the validation photos that scored like this, {meaning.fake_share:.0%} were fake (95 % "
+        f"Of the validation photos that scored like this, {meaning.fake_share:.0%} were fake (95% "
         f"interval {meaning.low:.0%} to {meaning.high:.0%}, {meaning.photos} photos); of all of "
         f"them {meaning.base_share:.0%} were."
     )

@@ -21,7 +21,7 @@ else:
 
 WIDTH, HEIGHT = 640, 200  # of the plot, in units of its own
 CROP_SIDE, MOMENT_SIDE = 320, 160  # px
-LEFT, RIGHT, TOP, BOTTOM = 44, 10, 10, 30  # margins for the labels
+LEFT, RIGHT, TOP, BOTTOM = 50, 10, 10, 30  # margins for the labels
 
 
 def video_answer(judged: VideoJudgement, detector: Detector) -> str:

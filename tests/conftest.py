@@ -26,8 +26,9 @@ from tests.drawing import draw_face, quick_search, write_source
 from tests.serving import SPACE, make_environment
 from training.config import PrepareConfig, TrainConfig
 from training.data.prepare import prepare
+from training.errors import UserError
 
-SLOW_FIXTURES = {"space_python", "page_log", "hub", "pushed", "kaggle", "cluster"}
+SLOW_FIXTURES = {"space_python", "page_log", "hub", "pushed", "kaggle", "cluster", "packages"}
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 TINY = {
     "backbone_weights": "none",
@@ -154,6 +155,27 @@ def exported(spread: Path) -> Path:
 def space_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the interpreter of an environment with the Space's packages only."""
     return make_environment(tmp_path_factory.mktemp("space-environment"))
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What npm installs for the browser's page, also for types, lint and accessibility: once for
+    all workers."""
+    from training.ship.web import install_packages
+
+    if shutil.which("npm") is None:
+        pytest.skip("needs npm, which comes with Node.js")
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "npm"
+    with FileLock(folder.with_suffix(".lock")):
+        if not (folder / "node_modules").is_dir():
+            folder.mkdir(exist_ok=True)
+            try:
+                install_packages(folder, development=True)
+            except UserError as error:
+                shutil.rmtree(folder)
+                pytest.skip(f"needs what npm installs: {error}")
+    return folder / "node_modules"
 
 
 @pytest.fixture

@@ -320,7 +320,7 @@ export function caution({ metrics, trained_on: trainedOn, promise }) {
       `${percent(verdicts.real_called_fake.value)} of the real ones fake and ` +
       `${percent(verdicts.fake_called_real.value)} of the fakes real, and had no verdict on ` +
       `${percent(verdicts.inconclusive.value)} of all; of a fake and a real one it ranked the fake higher in ` +
-      `${percent(auc.value)} of the cases (95 % interval ${percent(auc.low)} to ${percent(auc.high)}). ` +
+      `${percent(auc.value)} of the cases (95% interval ${percent(auc.low)} to ${percent(auc.high)}). ` +
       `${figures.note ?? ""}`;
   } else {
     text += " It comes without test figures.";

@@ -151,6 +151,8 @@ def test_each_repository_gets_one_commit(pushed, data):
     assert {"examples/drawn.png", "examples/README.md"} <= space.files.keys()
     assert f"models:\n- {MODEL}\n" in space.files["README.md"].decode()
     assert "sdk_version: 6.31.0" in space.files["README.md"].decode()
+    assert f"spaces/{SPACE}/resolve/main/thumbnail.jpg" in space.files["README.md"].decode()
+    assert "thumbnail.jpg" in space.files
     assert "emoji: 🔍" in space.files["README.md"].decode()
     photos = [path for path in dataset.files if path.endswith(".jpg")]
     assert len(photos) == len(list(data.rglob("*.jpg")))

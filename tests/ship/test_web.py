@@ -48,17 +48,6 @@ needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="needs Chromium: apt-ge
 
 
 @pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What npm installs, also for types, lint and accessibility."""
-    if shutil.which("npm") is None:
-        pytest.skip("needs npm, which comes with Node.js")
-    try:
-        return install_packages(tmp_path_factory.mktemp("npm"), development=True)
-    except UserError as error:
-        pytest.skip(f"needs what npm installs: {error}")
-
-
-@pytest.fixture(scope="module")
 def folder(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page, made as `python -m training web` makes it."""
     if not YUNET.is_file():

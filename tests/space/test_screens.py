@@ -67,6 +67,7 @@ def test_a_photo_says_that_it_is_worked_on_and_is_answered(screens, uploaded):
     assert final[2].count("<article") == 1
     assert final[3]["visible"] is False
     assert "SHA-256 of portrait.jpg" in in_report(final[2])
+    assert "ai-edge-litert " in in_report(final[2])  # and its version
 
 
 def test_no_face_offers_to_judge_the_whole_picture(screens, uploaded, tmp_path):
@@ -86,6 +87,19 @@ def test_what_is_wrong_is_said_in_the_place_of_the_answer(screens, uploaded, tmp
     too_many = [{"path": "/nowhere"}] * (MAX_PHOTOS + 1)
     assert "at most 100" in last(screens.photos(too_many, VISITOR))
     assert "was not uploaded" in last(screens.photo({"path": "/etc/passwd"}))
+
+
+@pytest.mark.parametrize(
+    ("tab", "file", "said"),
+    [
+        ("photo", ["<a>.jpg", 250_000_000], "&lt;a&gt;.jpg has 250 MB: choose one of at most 100"),
+        ("photo", ["clip.mp4", 9], "clip.mp4 is not a photo"),
+        ("video", ["letter.pdf", 9], "letter.pdf is not a video"),
+        ("photos", None, "The file is not a photo"),  # from a script of somebody else
+    ],
+)
+def test_files_that_are_not_sent_are_refused_in_the_place_of_the_answer(screens, tab, file, said):
+    assert said in last([screens.refused(tab, file)])
 
 
 def test_a_mistake_of_the_program_is_said_too(screens, uploaded, monkeypatch, caplog):

@@ -62,6 +62,7 @@ DATA_FILES = ("README.md", "prepare_report.json", "source_pairs.csv")
 # Of those that the page needs.
 ENDPOINT_PACKAGES = ("ai-edge-litert", "c2pa-python", "defusedxml", "numpy", "pillow")
 CARD = "model_card.md"
+THUMBNAIL = "thumbnail.jpg"  # of the Space, shown where somebody links to it
 WEB = "web"  # folder of a run for the page in the browser
 EVAL_RESULTS = ".eval_results/test.yaml"
 TEXTS = (".md", ".txt")
@@ -158,6 +159,8 @@ def space_upload(
     files |= {f"model/{path.name}": path for path in finder if path.is_file()}
     card = RepoCard.load(SPACE / "README.md")
     card.data["models"] = [model_id]
+    # The Hub takes an address here, which depends on the Space's name.
+    card.data["thumbnail"] = f"https://huggingface.co/spaces/{name}/resolve/main/{THUMBNAIL}"
     if dataset_id:
         card.data["datasets"] = [dataset_id]
     files["README.md"] = str(card).encode()
