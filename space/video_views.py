@@ -33,8 +33,8 @@ def video_answer(judged: VideoJudgement, detector: Detector) -> str:
     if judged.others:
         more = f"<p>{judged.others} more people were seen too little or too small.</p>"
     looked = (
-        f"<p>{judged.frames_looked_at} pictures of {_clock(judged.seconds)} minutes were looked "
-        "at.</p>"
+        f"<p>{judged.frames_looked_at} pictures were looked at; the clip is "
+        f"{_clock(judged.seconds)} long.</p>"
     )
     hot = any(has_heat(one.judgement) for person in people for one in person.suspicious)
     controls = heat_controls() if hot else ""

@@ -88,7 +88,7 @@ export async function clipAnswer({ people, others, looks, most }, seconds, confi
     words.length === 1 ? words[0] : words.map((word, index) => `person ${index + 1} ${word}`).join(", ");
   const count = people.length === 1 ? "1 person" : `${people.length} people`;
   const headline = people.length ? `${count}: ${told}${more}.` : "No face found.";
-  const frames = `${looks} frames of ${clock(seconds)} minutes were looked at.`;
+  const frames = `${looks} pictures were looked at; the clip is ${clock(seconds)} long.`;
   const section = element("div", { class: "judged" }, element("h2", { class: "headline" }, headline));
   section.append(element("p", {}, frames));
   if (most > MAX_FACES) {
