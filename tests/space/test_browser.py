@@ -243,7 +243,7 @@ def test_several_photos_get_a_table_that_sorts_filters_and_can_be_saved(page, te
     rows = page.locator("table.rows tbody tr")
     expect(rows).to_have_count(2)
     assert "not a readable photo" in rows.nth(1).inner_text()
-    page.get_by_role("button", name="File").click()
+    page.get_by_role("button", name="File", exact=True).click()
     assert "text.jpg" in rows.nth(0).inner_text()
     page.get_by_label("Signs of manipulation (1)").check()
     expect(rows.filter(has_text="text.jpg")).to_be_hidden()

@@ -184,14 +184,16 @@ def _write_list(folder: Path) -> float:
     digest = hashlib.sha256()
     for name, path in zip(names, paths, strict=True):
         digest.update(f"{name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
-    used = [path for path in paths if not path.name.startswith(RUNTIMES[1])]  # one of the two
+    spare = {name for name in names if Path(name).name.startswith(RUNTIMES[1])}  # one of the two
+    used = [path for path, name in zip(paths, names, strict=True) if name not in spare]
     megabytes = round(sum(path.stat().st_size for path in used) / 1e6, 1)
     names.append(FILE_LIST)
+    first = [name for name in names if Path(name).suffix in SMALL_FILES and name not in spare]
     files = {
         "version": digest.hexdigest()[:16],
         "megabytes": megabytes,
-        "first": [name for name in names if Path(name).suffix in SMALL_FILES],
-        "later": [name for name in names if Path(name).suffix not in SMALL_FILES],
+        "first": first,
+        "later": [name for name in names if name not in first],
     }
     text = f"self.FILES = {json.dumps(files, indent=1)};\n"
     (folder / FILE_LIST).write_text(text, encoding="utf-8")
