@@ -81,15 +81,27 @@ PHOTOS: dict[str, Callable[[], list[bytes]]] = {
 KINDS = (*PHOTOS, *CLIPS)
 
 
-def _clip(container: str, codec: str, options: dict[str, str]) -> bytes:
+@cache
+def stranger(kind: str, colour: tuple[int, int, int]) -> list[bytes]:
+    """Return clips of a kind that show one colour, which no sample does."""
+    return [_clip(*how, colour) for how in CLIPS[kind]]
+
+
+def _clip(
+    container: str,
+    codec: str,
+    options: dict[str, str],
+    colour: tuple[int, int, int] | None = None,
+) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"clip.{container}"
         with av.open(str(path), "w", format=container) as output:
             stream = output.add_stream(codec, rate=RATE, options=options)
             stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
             for number in range(FRAMES):
-                picture = np.full((64, 96, 3), 10 * number, np.uint8)
-                picture[8:56, 2 * number : 2 * number + 40] = 200
+                picture = np.full((64, 96, 3), colour or 10 * number, np.uint8)
+                if colour is None:
+                    picture[8:56, 2 * number : 2 * number + 40] = 200
                 output.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
             output.mux(stream.encode())
         return path.read_bytes()

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from space.detector import load_bundled
 from tests.fuzz import harness
 from tests.fuzz.api import Api
 from tests.fuzz.harness import Report, Worker, case, run
@@ -96,3 +97,19 @@ def test_a_worker_that_dies_or_hangs_is_noticed_and_replaced(tmp_path):
 def test_chance_and_unknown_errors_are_noticed(monkeypatch, look, outcome):
     monkeypatch.setattr(harness, "_look_at_photo", lambda content, detector: look())
     assert harness.look_twice("jpeg", b"", None) == outcome
+
+
+def test_what_another_clip_showed_is_noticed(monkeypatch):
+    sparse, last = harness._sparse, []
+
+    def dirty(path: str, apart: float) -> list[np.ndarray]:
+        pictures = sparse(path, apart)
+        if last:
+            pictures[0][:8] = last.pop()[:8]
+        last.append(pictures[-1])
+        return pictures
+
+    (sample,) = samples("webm")
+    assert harness.look_twice("webm", sample, load_bundled(threads=1)) == "judged"
+    monkeypatch.setattr(harness, "_sparse", dirty)
+    assert harness.look_twice("webm", sample, load_bundled(threads=1)) == "leak"
