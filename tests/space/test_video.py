@@ -641,7 +641,7 @@ def test_real_face_with_the_real_finder_and_detector(tmp_path):
     assert len(judged.people) == 1
     assert len(judged.people[0].moments) == judged.frames_looked_at
     best = judged.people[0].suspicious[0]
-    assert best.judgement.prediction.heatmap.shape == (10, 10)
+    assert best.judgement.prediction.heatmap.shape == (detector.config.input_size // 16,) * 2
     assert judged.people[0].verdict == detector.config.verdict(judged.people[0].probability)
 
 
