@@ -276,6 +276,23 @@ def test_a_run_that_was_killed_within_an_epoch_ends_like_one_that_was_not(
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
 
 
+def test_the_last_batch_of_an_epoch_is_backed_up_with_its_validation(tmp_path, monkeypatch):
+    backup = fit.StepBackup(tmp_path / "backup", every=2, first_step=4)
+    backup.set_params({"steps": 4})
+    saved = []
+    monkeypatch.setattr(
+        backup,
+        "_save_model",
+        lambda: saved.append((backup._current_epoch, backup._last_batch_seen)),
+    )
+    backup.on_epoch_begin(3)
+    for batch in range(4):
+        backup.on_train_batch_end(batch)
+    assert saved[-1] == (3, 6)  # of batches 4 to 7
+    backup.on_epoch_end(3)
+    assert saved[-1] == (4, 0)
+
+
 def test_an_unknown_recipe_is_one_sentence(data, tmp_path):
     with pytest.raises(UserError, match="--recipe long is none of plain, one-stage, short"):
         train_recipe("long", {"data": data, "run": tmp_path / "run"})

@@ -72,8 +72,10 @@ class StepBackup(keras.callbacks.BackupAndRestore):
         self._current_epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        """Save where it is time."""
-        super().on_train_batch_end(self._first_step + batch, logs)
+        """Save where it is time; the end of an epoch only after its validation, which a killed run
+        could not make up for."""
+        if batch + 1 < self.params["steps"]:
+            super().on_train_batch_end(self._first_step + batch, logs)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Save."""
