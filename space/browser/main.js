@@ -277,8 +277,8 @@ function takeSnapshots() {
   open.addEventListener("click", async () => {
     try {
       video.srcObject = await navigator.mediaDevices.getUserMedia({ video: true });
+      await video.play(); // before there is a button that takes a photo: it would be an empty one
       viewfinder.hidden = false;
-      await video.play();
     } catch (error) {
       close();
       const name = error instanceof Error ? error.name : "";

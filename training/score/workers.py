@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 
 from training.errors import UserError
@@ -118,6 +118,7 @@ class ScorerProcess:
 
     def _start(self) -> None:
         self.connection, other_end = CONTEXT.Pipe()
+        resource_tracker.ensure_running()  # whose start, within ours, would let interrupts through
         self.process = CONTEXT.Process(target=_serve, args=(other_end, self._config), daemon=True)
         with _interrupts_held_back():  # which the process inherits: Ctrl-C is for this one alone
             self.process.start()
