@@ -4,6 +4,7 @@ gigabyte in each."""
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from concurrent.futures import ProcessPoolExecutor
 
 from training.fit.pairs import Batch, PairBatches
@@ -31,6 +32,7 @@ class Workers:
 def _receive(batches: PairBatches) -> None:
     global _batches
     _batches = batches
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that trains
 
 
 def _draw(epoch: int, step: int) -> Batch:
