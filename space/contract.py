@@ -18,7 +18,8 @@ FINDER_FILE, FINDER_CONFIG_FILE = "face_finder.tflite", "face_finder.json"
 FORMAT_VERSION = 1
 # Why a face gets no verdict, whatever its probability; programs are told the keys, people the
 # sentences. A face has the first that holds, in this order. `quality.py` finds them in a photo; the
-# last one is for the people of clips.
+# last one is for the people of clips. Each also stands in `verdicts.ADVICE`, `programs.md`,
+# `browser/quality.js` and, of photos, `training.measure.tier_tables`.
 REASONS = {
     "cut": "The face is cut by the border of the picture.",
     "too_small": "The face has too few pixels.",
@@ -138,9 +139,9 @@ class DetectorConfig:
         framing: what it was trained and measured on, `"face"` (the crop above) or `"photo"` (whole
             photos that were framed like that already).
         second_look: which faces are looked at again; `None` for none.
-        max_likelihood_ratio: the strongest evidence that the validation photos support: as many
-            as there are groups of the label that has fewer, since among n nobody sees what is rarer
-            than one in n; `None` where nobody counted them.
+        max_likelihood_ratio: the strongest evidence that the validation photos support: the number
+            of groups with the rarer label, as n groups cannot show an event rarer than 1 in n;
+            `None` where nobody counted them.
         promise: whether the test photos keep what the thresholds promise: `kept`, and `broken`, a
             sentence for each source that does not; empty where nobody measured it.
         format_version: of this description.

@@ -1,4 +1,4 @@
-"""Tell which faces the model is not to be trusted with: cut, small, dark or blurred ones."""
+"""Find faces that the model cannot judge reliably: cut, small, dark or blurred ones."""
 
 from __future__ import annotations
 

@@ -11,8 +11,10 @@ from space.detector import Detector, load_bundled
 from space.faces import Face
 from space.photos import open_photo
 from space.quality import find_reason
+from space.verdicts import ADVICE
 from space.yunet import YuNet
 from tests.serving import SPACE
+from training.measure import tier_tables
 
 YUNET = Path(__file__).parents[3] / "shared" / "models" / "face_detection_yunet_2026may.onnx"
 BOX = (206.0, 125.0, 186.0, 224.0)  # of the portrait at twice its size
@@ -107,7 +109,11 @@ def test_ordinary_photos_are_hardly_ever_marked(shared, folder, allowed):
     assert sum(reason is not None for reason in found) <= allowed * len(found)
 
 
-def test_programs_are_told_every_reason():
-    text = (SPACE / "programs.md").read_text(encoding="utf-8")
+def test_programs_and_people_are_told_every_reason():
+    for_programs = (SPACE / "programs.md").read_text(encoding="utf-8")
+    in_browsers = (SPACE / "browser/quality.js").read_text(encoding="utf-8")
     for key, sentence in REASONS.items():
-        assert f"| `{key}` | {sentence} |" in text
+        assert f"| `{key}` | {sentence} |" in for_programs
+        assert f'{key}: "{sentence}"' in in_browsers
+    assert ADVICE.keys() == REASONS.keys()
+    assert REASONS.keys() - tier_tables.REASONS.keys() == {"seen_too_little"}  # of clips alone

@@ -1,1 +1,2 @@
-"""From photos, wherever they lie, to a prepared folder."""
+"""From photos, wherever they lie, to a prepared folder: `prepare` is the verb, `sources.toml` what
+is known of each set, `rows` what a prepared folder holds."""

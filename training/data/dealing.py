@@ -115,8 +115,8 @@ def split_by_source(
     given: Mapping[SourcePhoto, str],
     seed: int,
 ) -> list[str]:
-    """Split each source by itself: another source beside it moves none of its photos, but for those
-    that both hold. Sources too small for that are dealt with the largest one. What was given a
+    """Split each source by itself: adding a source moves no photo of another, except those that
+    both hold. Sources too small for that are dealt with the largest one. What was given a
     split stays there, and its group with it."""
     decided = _decided(photos, groups, given)
     splits = [given.get(photo, "") for photo in photos]

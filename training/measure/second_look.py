@@ -1,8 +1,8 @@
 """Choose what a score means and which scores take a second look, on the validation photos.
 
 Scores near to a threshold are those whose verdict a harmless change flips: these alone are worth
-several looks. Which they are depends on the thresholds, and these on the scores that are served, so
-that both are chosen in turn until they agree.
+several looks. Which they are depends on the thresholds, and the thresholds on the scores that are
+served, so the two are chosen alternately until they agree.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Score every face of a collection of photos, on all cores or on a Ray cluster:
-`python -m training score INPUT --output OUT.parquet`.
+"""Score every face of a collection of photos on all cores of this machine:
+`python -m training score INPUT --output OUT.parquet`. `rows.Scorer` scores a photo.
 
 Nothing but what is being worked on is in memory. Rows lie in `OUT.parquet.parts/` until all are
 there, so that a run that was killed goes on with `--resume`.

@@ -1,4 +1,8 @@
-"""The model card: `hub_card.md` filled with what a run and its export measured."""
+"""The model card: `hub_card.md` filled with what a run and its export measured.
+
+Its figures come from `metrics.json` (written by `measure.evaluate`), `export_report.json`
+(`ship.export`), `stress.json` (`measure.stress`) and `explanation.json` (`measure.explain`).
+"""
 
 from __future__ import annotations
 

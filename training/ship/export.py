@@ -1,8 +1,8 @@
 """Convert a run to LiteRT: `python -m training export RUN`.
 
-One graph gives the probabilities and the heatmap. It is written in four numeric formats; what is
-not as good as Keras on the validation split is refused, and the fastest of the rest is what gets
-served. The others are kept beside it, for who needs another format.
+One graph gives the probabilities and the heatmap. It is written in four numeric formats.
+Those worse than Keras on the validation split are refused, and the fastest of the rest is served.
+The others are kept beside it, for users who need them.
 """
 
 from __future__ import annotations
