@@ -1,4 +1,4 @@
-"""Fetched by the real client, each time in a process of its own, from a Hub on loopback."""
+"""Fetched by the real client from a Hub on loopback."""
 
 import io
 import os
@@ -6,32 +6,26 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.clients import call
 from tests.drawing import draw_face
-from tests.hub_server import Hub, serve_hub, short_waits
-from training.data.kaggle import locate
+from tests.hub_server import Hub, serve_hub
+from training.data.kaggle import find_photos, locate
 from training.errors import UserError
 
 PROJECT = Path(__file__).parents[2]
 FACES = "someone/faces"
 OWNER, STRANGER = "hf_owner_secret", "hf_stranger_secret"
 FIND = """
-import logging
 import sys
-from training.errors import UserError
 from training.data.kaggle import find_photos, locate
-logging.basicConfig(format="%(message)s")
-logging.getLogger("training").setLevel(logging.INFO)
-try:
-    photos = find_photos(locate(sys.argv[1]), source="mine")
-except UserError as error:
-    sys.exit(f"error: {error}")
-for photo in photos:
+for photo in find_photos(locate(sys.argv[1])):
     print(photo.label, photo.path)
 """
 
@@ -74,18 +68,20 @@ def run(
     hub: Hub, home: Path, where: str = FACES, token: str | None = None, **environment: str
 ) -> subprocess.CompletedProcess:
     """Find the photos of a dataset; no secret may show in what is printed."""
-    cache = {"XDG_CACHE_HOME": str(home / "cache")}
-    result = subprocess.run(
-        [sys.executable, "-c", FIND, f"hf:{where}"],
-        env=os.environ | hub.environment(token, home) | short_waits(home) | cache | environment,
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    variables = hub.environment(token, home) | {"XDG_CACHE_HOME": str(home / "cache")}
+    result = call(partial(list_photos, f"hf:{where}"), variables | environment)
     for secret in filter(None, (OWNER, STRANGER, token)):
         assert secret not in result.stdout + result.stderr
     return result
+
+
+def list_photos(where: str) -> None:
+    try:
+        photos = find_photos(locate(where), source="mine")
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    for photo in photos:
+        print(photo.label, photo.path)
 
 
 def found(result: subprocess.CompletedProcess) -> list[str]:
@@ -106,7 +102,12 @@ def sentence(result: subprocess.CompletedProcess) -> str:
 
 def test_folders_are_downloaded_without_the_rest_and_found_offline(hub, tmp_path):
     hub.add_repository(FACES, FOLDERS, "dataset")
-    assert found(run(hub, tmp_path)) == ["real a.PNG", "fake b.png"]
+    variables = os.environ | hub.environment(None, tmp_path)
+    command = [sys.executable, "-c", FIND, f"hf:{FACES}"]  # a process, as users have one
+    first = subprocess.run(
+        command, env=variables, cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    assert found(first) == ["real a.PNG", "fake b.png"]
     assert not [request for request in hub.requests if "Masks" in request or "zip" in request]
     assert found(run(hub, tmp_path, HF_HUB_OFFLINE="1")) == ["real a.PNG", "fake b.png"]
     hub.stop()

@@ -7,10 +7,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.clients import call
 from tests.drawing import draw_face, write_source
 from tests.kaggle_server import KaggleServer, proxy_environment, serve_kaggle
 from training.data.kaggle import find_photos, locate, source_name
@@ -20,18 +22,12 @@ PROJECT = Path(__file__).parents[2]
 TOKEN = "KGAT_0123456789abcdef-never-shown"
 OTHER = "somebody/many-faces"
 BASIC = base64.b64encode(f"somebody:{TOKEN}".encode()).decode()
-# As `prepare` does before it imports what it needs for the photos themselves.
 FIND = """
 import logging
 import sys
 from training.data.kaggle import find_photos, locate
-from training.errors import UserError
-logging.basicConfig(format="%(message)s")
-logging.getLogger("training").setLevel(logging.INFO)
-try:
-    print(len(find_photos(locate(sys.argv[1]))))
-except UserError as error:
-    sys.exit(f"error: {error}")
+logging.basicConfig(format="%(message)s", level=logging.INFO)
+print(len(find_photos(locate("kaggle"))))
 """
 
 
@@ -53,25 +49,31 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return Path(shutil.make_archive(str(folder), "zip", folder)).read_bytes()
 
 
-def run(tmp_path: Path, where: str, **environment: str) -> subprocess.CompletedProcess:
-    """Find photos in a process of its own: kagglehub reads its environment when imported."""
-    settings = {
+def variables(tmp_path: Path, **environment: str) -> dict[str, str | None]:
+    """Return the variables of a client that has nothing in its home and asks no real server."""
+    return {
+        **{name: None for name in os.environ if "KAGGLE" in name},
         "HOME": str(tmp_path),
+        "KAGGLE_CONFIG_DIR": str(tmp_path / ".kaggle"),  # kagglehub asks for its home but once
         "KAGGLEHUB_CACHE": str(tmp_path / "cache"),
         **proxy_environment(0),  # no server listens there
+        **environment,
     }
-    others = {name: value for name, value in os.environ.items() if "KAGGLE" not in name}
-    result = subprocess.run(
-        [sys.executable, "-c", FIND, where],
-        cwd=PROJECT,
-        env=others | settings | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+
+
+def run(tmp_path: Path, where: str, **environment: str) -> subprocess.CompletedProcess:
+    """Count photos; no secret may show in what is printed."""
+    result = call(partial(count_photos, where), variables(tmp_path, **environment))
     assert "never-shown" not in result.stdout + result.stderr
     assert BASIC not in result.stdout + result.stderr
     return result
+
+
+def count_photos(where: str) -> None:
+    try:
+        print(len(find_photos(locate(where))))
+    except UserError as error:
+        sys.exit(f"error: {error}")
 
 
 def find(tmp_path: Path, where: str = "kaggle", **environment: str) -> int:
@@ -98,7 +100,21 @@ def test_cached_copy_works_offline_and_its_second_copy_is_ignored(tmp_path):
     archive = write_source(dataset / "versions/1/real_and_fake_face", per_label=20, size=64)
     shutil.copytree(archive, dataset / "versions/1/real_and_fake_face_detection" / archive.name)
     (dataset / "1.complete").touch()
-    assert find(tmp_path) == 40
+    environment = {
+        name: value
+        for name, value in (os.environ | variables(tmp_path)).items()
+        if value is not None
+    }
+    result = subprocess.run(  # a process, as users have one
+        [sys.executable, "-c", FIND],
+        cwd=PROJECT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout == "40\n"
+    assert "second copy" in result.stderr
 
 
 def test_no_network_is_no_question_of_credentials(tmp_path):

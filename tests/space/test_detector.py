@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,8 @@ from space.crops import crop_face
 from space.detector import BATCH, BUNDLED, Detector, changed_input, load_bundled
 from space.faces import Face
 from space.photos import PhotoError, open_photo
+from space.shell import main
+from tests.clients import call
 from tests.drawing import draw_face
 from tests.hub_server import COMMIT, Hub, serve_hub
 
@@ -138,6 +141,12 @@ def model_folder(tmp_path: Path) -> Path:
 
 
 def run_shell(*arguments: object, **environment: str) -> subprocess.CompletedProcess:
+    """Judge files as the shell does, in this process."""
+    return call(partial(main, list(map(str, arguments))), environment)
+
+
+def run_process(*arguments: object, **environment: str) -> subprocess.CompletedProcess:
+    """Judge files in a process of its own, as users do."""
     return subprocess.run(
         [sys.executable, detector_module.__file__, *map(str, arguments)],
         env=os.environ | environment,
@@ -280,7 +289,7 @@ def test_shell_prints_one_json_object_a_photo(detector, tmp_path):
     draw_face(1).save(tmp_path / "face.png")
     (tmp_path / "text.jpg").write_text("no photo")
     files = (tmp_path / "face.png", tmp_path / "text.jpg")
-    result = run_shell(*files, "--whole-picture", "--json")
+    result = run_process(*files, "--whole-picture", "--json")
     judged, unreadable = map(json.loads, result.stdout.splitlines())
     assert result.returncode == 1
     expected = {"box": None, "too_small": False, "reason": None}
@@ -372,10 +381,12 @@ def hub() -> Iterator[Hub]:
         yield hub
 
 
-def ask(hub: Hub, photo: Path, *flags: str, **environment: str) -> subprocess.CompletedProcess:
+def ask(
+    hub: Hub, photo: Path, *flags: str, run=run_shell, **environment: str
+) -> subprocess.CompletedProcess:
     """Judge a photo from the shell, with what the Hub has."""
     settings = hub.environment(None, photo.parent / "home") | environment
-    return run_shell(*flags, photo, "--json", "--whole-picture", **settings)
+    return run(*flags, photo, "--json", "--whole-picture", **settings)
 
 
 def refusal(result: subprocess.CompletedProcess) -> str:
@@ -392,9 +403,16 @@ def photo(tmp_path: Path) -> Path:
     return tmp_path / "face.png"
 
 
-@pytest.mark.parametrize("flags", [("--model", NAME), ("--model", NAME, "--revision", COMMIT), ()])
-def test_model_comes_from_the_hub(hub, photo, detector, flags):
-    answer = json.loads(ask(hub, photo, *flags, MODEL_ID=NAME).stdout)
+@pytest.mark.parametrize(
+    ("flags", "run"),
+    [
+        (("--model", NAME), run_shell),
+        (("--model", NAME, "--revision", COMMIT), run_shell),
+        ((), run_process),
+    ],
+)
+def test_model_comes_from_the_hub(hub, photo, detector, flags, run):
+    answer = json.loads(ask(hub, photo, *flags, run=run, MODEL_ID=NAME).stdout)
     assert answer["model"] == f"{NAME} @ {COMMIT[:8]}"
     assert answer["faces"][0]["probability"] == detector.predict(photo).probability
 
