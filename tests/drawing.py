@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +21,11 @@ def draw_face(seed: int, size: int = 96, *, tinted: bool = False) -> Image.Image
         size: side in px.
         tinted: colour the eyes green, a difference that a network learns in few steps.
     """
+    return _drawn(seed, size, tinted).copy()
+
+
+@lru_cache(maxsize=512)  # many tests draw the same faces, and smooth edges take time
+def _drawn(seed: int, size: int, tinted: bool) -> Image.Image:
     rng = np.random.default_rng(seed)
     scale = 4  # drawn larger and shrunk, so that edges are smooth
     side = size * scale

@@ -9,7 +9,7 @@ import pytest
 
 from tests.drawing import write_source
 from training.__main__ import main
-from training.config import PrepareConfig
+from training.config import SPLITS, PrepareConfig
 from training.data.rows import read_report
 
 PROJECT = Path(__file__).parents[1]
@@ -113,14 +113,19 @@ def test_a_verb_that_is_none_is_answered_with_those_that_are(typed, advice, caps
 
 
 def test_prepare_is_run_from_the_shell(tmp_path):
-    source = write_source(tmp_path / "source", per_label=20, size=48)
+    source = write_source(tmp_path / "source", per_label=3, size=48)
+    places = [path.relative_to(source) for path in sorted(source.rglob("*.jpg"))]
+    rows = [f"source,{place},{split}" for place, split in zip(places, SPLITS * 2, strict=True)]
+    splits = tmp_path / "splits.csv"
+    splits.write_text("\n".join(["source,file,split", *rows]))
     output = tmp_path / "faces"
-    command = [sys.executable, "-m", "training", "prepare", "--source", source, "--size", "32"]
-    result = subprocess.run(
-        [*command, "--output", output], cwd=PROJECT, capture_output=True, text=True, check=True
-    )
+    flags = ["--source", source, "--splits", splits, "--size", "32", "--output", output]
+    command = [sys.executable, "-m", "training", "prepare", *flags]
+    result = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
     assert result.stderr.strip().splitlines()[-1].startswith(f"{output}: train ")
-    assert read_report(output)["size"] == 32
+    report = read_report(output)
+    assert report["size"] == 32
+    assert report["counts"] == {split: {"real": 1, "fake": 1} for split in SPLITS}
 
 
 def test_mistakes_are_one_sentence_and_exit_code_2(tmp_path, capsys):

@@ -22,9 +22,11 @@ from space.faces import load_face_finder
 from tests.serving import SPACE
 from training.__main__ import main
 from training.score import inputs as score_inputs
+from training.score import local as score_local
 from training.score import parts as score_parts
+from training.score.inputs import Photo
 from training.score.parts import Parts
-from training.score.rows import SCHEMA
+from training.score.rows import SCHEMA, Scorer, ScorerConfig, to_table
 
 PROJECT = Path(__file__).parents[2]
 SHA256 = json.loads((BUNDLED / "detector.json").read_text())["sha256"]
@@ -61,6 +63,18 @@ def score(where: object, output: Path, *flags: object) -> list[dict]:
     assert main([*command, *map(str, flags)]) == 0
     assert not list(output.parent.glob("*.parts")) + list(output.parent.glob(".*"))
     return pq.read_table(output).to_pylist() if output.suffix == ".parquet" else []
+
+
+@pytest.fixture
+def _in_this_process(monkeypatch) -> None:
+    """Score in this process, where it is not the others that are tested."""
+
+    def score_chunks(chunks, config, workers, on_photo):
+        scorer = Scorer(config)
+        for chunk in chunks:
+            yield chunk, [row for photo in chunk.photos for row in scorer.rows(photo)]
+
+    monkeypatch.setattr(score_local, "score_chunks", score_chunks)
 
 
 def refusal(capsys, *arguments: object) -> str:
@@ -102,6 +116,7 @@ def test_every_face_is_a_row_as_the_detector_judges_it(photos, tmp_path, caplog)
         assert f"{sum(row['verdict'] == verdict for row in faces)} {verdict}" in line
 
 
+@pytest.mark.usefixtures("_in_this_process")
 def test_list_as_csv(photos, listed, tmp_path):
     with listed.open("a") as file:
         file.write(f"\nfile://{photos}/one.png\nfile:///nowhere.png\n")
@@ -118,6 +133,7 @@ def test_list_as_csv(photos, listed, tmp_path):
     assert (rows[1]["too_small"], rows[1]["error"]) == ("false", "")
 
 
+@pytest.mark.usefixtures("_in_this_process")
 def test_dataset_and_whole_picture(photos, tmp_path, caplog):
     contents = [(photos / name).read_bytes() for name in ("bad.jpg", "none.png", "two.png")]
     images = {"image": [{"bytes": content, "path": None} for content in contents]}
@@ -160,6 +176,7 @@ def is_running(pid: str) -> bool:
         return False
 
 
+@pytest.mark.usefixtures("_in_this_process")  # but for those that end early
 def test_interrupted_and_killed_run_goes_on(photos, tmp_path):
     names = [str(photos / name) for name in ("one.png", "bad.jpg", "two.png")] * 33
     # Pipes, at which a run waits for as long as it takes: in the second and the third chunk.
@@ -198,9 +215,10 @@ def test_interrupted_and_killed_run_goes_on(photos, tmp_path):
     assert len(list(parts.glob("*.parquet"))) == 2
     assert first.stat().st_mtime_ns == written
     resumed = score(tmp_path / "list.txt", output, "--whole-picture", "--resume")
-    at_once = score(tmp_path / "list.txt", tmp_path / "at-once.parquet", "--whole-picture")
     assert [row["file"] for row in resumed] == names
-    assert resumed == at_once
+    scorer = Scorer(ScorerConfig.read(None, whole_picture=True))
+    expected = {name: to_table(scorer.rows(Photo(name, name))).to_pylist() for name in set(names)}
+    assert resumed == [row for name in names for row in expected[name]]
 
 
 def let_pass(gate: str) -> None:
@@ -226,6 +244,7 @@ def interrupted(listed, monkeypatch) -> Path:
     return output
 
 
+@pytest.mark.usefixtures("_in_this_process")
 def test_resume_wants_the_same_photos_and_settings(interrupted, listed, capsys, caplog):
     resume = (listed, "--output", interrupted, "--resume")
     assert "add --resume to go on, remove it" in refusal(capsys, *resume[:-1])
@@ -281,6 +300,7 @@ def test_ray_is_asked_for_where_it_is_missing(listed, monkeypatch, capsys):
     assert '`pip install "ray[data]"`' in told
 
 
+@pytest.mark.usefixtures("_in_this_process")
 def test_what_files_say_of_themselves_is_in_columns_on_request(photos, tmp_path):
     info = PngImagePlugin.PngInfo()
     info.add_text("Software", "Midjourney")
