@@ -100,15 +100,11 @@ def test_cached_copy_works_offline_and_its_second_copy_is_ignored(tmp_path):
     archive = write_source(dataset / "versions/1/real_and_fake_face", per_label=20, size=64)
     shutil.copytree(archive, dataset / "versions/1/real_and_fake_face_detection" / archive.name)
     (dataset / "1.complete").touch()
-    environment = {
-        name: value
-        for name, value in (os.environ | variables(tmp_path)).items()
-        if value is not None
-    }
+    environment = os.environ | variables(tmp_path)
     result = subprocess.run(  # a process, as users have one
         [sys.executable, "-c", FIND],
         cwd=PROJECT,
-        env=environment,
+        env={name: value for name, value in environment.items() if value is not None},
         capture_output=True,
         text=True,
         check=True,
