@@ -129,7 +129,8 @@ def ask(
     Returns:
         The answers by the name of the change, `ORIGINAL` first.
     """
-    judge = judge_with(detector, load_finder() if detector.config.framing == FACE else None)
+    finder = load_finder(detector.folder) if detector.config.framing == FACE else None
+    judge = judge_with(detector, finder)
     work = partial(_ask_of, judge, changes or {})
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         jobs = [pool.submit(work, photo) for photo in photos]

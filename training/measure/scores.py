@@ -81,7 +81,7 @@ def judge_as_served(detector: Detector) -> Callable[[PhotoSource], Prediction]:
     there is none, or where the model judges whole photos."""
     if detector.config.framing != FACE:
         return detector.predict
-    finder = load_finder()
+    finder = load_finder(detector.folder)
 
     def judge(photo: PhotoSource) -> Prediction:
         judgements = detector.judge(photo, finder)

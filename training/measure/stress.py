@@ -94,7 +94,7 @@ def stress(
     if output is None and not Path(model).is_dir():
         raise UserError(f"{model} is not a folder: give --output for the figures.")
     detector = load_detector(model)
-    finder = load_finder() if detector.config.framing == FACE else None
+    finder = load_finder(detector.folder) if detector.config.framing == FACE else None
     scores, verdicts = _judge(judge_with(detector, finder), photos, split)
     results = {
         "model": detector.name,
