@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from training.data.sources import lookup
 from training.measure.calibrate import MAX_FAKE_CALLED_REAL, MAX_REAL_CALLED_FAKE
 from training.measure.tiers import TIERS, UNSEEN
 
@@ -32,8 +33,8 @@ def broken_promises(tiers: Mapping[str, Mapping]) -> list[str]:
             kinds that the model never saw.
     """
     return [
-        f"{source}: {of['hits']} of {of['photos']} {what} (at least {100 * of['low']:.1f} %), "
-        f"where {100 * limit:.0f} % were promised."
+        f"{lookup(source).title}: {of['hits']} of {of['photos']} {what} "
+        f"(at least {100 * of['low']:.1f} %), where {100 * limit:.0f} % were promised."
         for tier in TIERS
         for source, figures in tiers.get(tier, {}).get("by_source", {}).items()
         for name, (limit, what) in PROMISED.items()
