@@ -8,6 +8,7 @@ from training.measure.answers import BETWEEN, NO_FACE, ORIGINAL, Answers
 from training.measure.promise import broken_promises
 from training.measure.rates import exact_bounds
 from training.measure.stability import stability_figures
+from training.measure.tier_figures import tier_figures
 from training.measure.tier_tables import (
     accusations_table,
     found_table,
@@ -16,7 +17,7 @@ from training.measure.tier_tables import (
     strengths_table,
     tiers_table,
 )
-from training.measure.tiers import ORDINARY, TRAINED, UNSEEN, assign_tiers, tier_figures
+from training.measure.tiers import ORDINARY, TRAINED, UNSEEN, assign_tiers
 
 
 def photo(name: str, label: str = "real", source: str = "dfdc", group: str = "") -> Photo:

@@ -24,7 +24,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from space.crops import crop_face
-from space.faces import FaceFinder, FaceFinderError, load_face_finder
+from space.faces import FaceFinder
 from space.photos import PhotoError, open_photo, printable, resize_square
 from training.config import SPLITS, PrepareConfig
 from training.data.dealing import (
@@ -54,6 +54,7 @@ from training.data.splits import (
     group_by_source,
 )
 from training.errors import UserError
+from training.finder import load_finder
 from training.folders import check_replaceable, replaced_folder
 
 # One table for all, without chroma subsampling, which would blur colour seams.
@@ -241,23 +242,6 @@ def _fill(
         "unreadable": unreadable,
         "malformed_names": malformed,
     }
-
-
-def load_finder(model: Path | None = None) -> FaceFinder:
-    """Load what finds faces, for a verb; log which it is.
-
-    Args:
-        model: folder of the model that judges them, which may hold a finder.
-
-    Raises:
-        UserError: it cannot be loaded.
-    """
-    try:
-        finder = load_face_finder(model)
-    except FaceFinderError as error:
-        raise UserError(str(error)) from error
-    log.info(finder.notice)
-    return finder
 
 
 def _encode_all(

@@ -34,8 +34,8 @@ from training.fit.network import build_model
 from training.fit.photos import PhotoBatches
 from training.folders import write_json
 from training.measure.figures import THRESHOLD, check_measurable
+from training.measure.markdown import markdown_table, show
 from training.measure.metrics import SAMPLES, estimate, paired_ranking, roc_auc
-from training.measure.report import markdown_table, show
 from training.measure.scores import load_detector, scores
 from training.run import Run
 

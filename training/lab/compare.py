@@ -22,10 +22,9 @@ from training.data.rows import Photo, read_all, read_report, read_source_pairs, 
 from training.errors import UserError
 from training.folders import write_json
 from training.measure.evaluate import FOLDS_FOLDER, read_fold_scores
+from training.measure.markdown import markdown_table, show, show_change
 from training.measure.metrics import SAMPLES, estimate, opposed, paired_ranking, weighted_auc
-from training.measure.report import markdown_table, show
 from training.measure.scores import open_model, scores
-from training.measure.stress import show_change
 from training.run import Run, check_data, trained_on
 
 MEAN_AUC, RANKING = "mean_auc", "paired_ranking"

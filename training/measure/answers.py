@@ -17,8 +17,8 @@ from tqdm import tqdm
 from space.detector import Detector
 from space.faces import FaceFinder
 from space.photos import PhotoError, PhotoSource, open_photo
-from training.data.prepare import load_finder
 from training.data.rows import Photo
+from training.finder import load_finder
 from training.fit import degrade
 from training.run import FACE
 

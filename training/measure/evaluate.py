@@ -22,9 +22,9 @@ from training.measure.answers import ORIGINAL
 from training.measure.figures import THRESHOLD, compute_metrics
 from training.measure.foreign import read_elsewhere
 from training.measure.left_out import read_left_out
+from training.measure.markdown import show_rate
 from training.measure.metrics import SAMPLES
 from training.measure.promise import promise_of
-from training.measure.rates import show_rate
 from training.measure.report import write_report
 from training.measure.scores import open_model, scores
 from training.measure.served import judge_split, served_figures

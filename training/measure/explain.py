@@ -30,17 +30,10 @@ from training.fit.masks import Target, find_targets, part_mask
 from training.fit.network import EVIDENCE, build_model
 from training.fit.photos import PhotoBatches
 from training.folders import replaced_file, write_json
+from training.measure.explanation_tables import KINDS, PRIOR, SERVED, TITLES, explanation_table
+from training.measure.markdown import show
 from training.measure.metrics import SAMPLES, estimate
-from training.measure.pointing import (
-    PRIOR,
-    SERVED,
-    STEPS,
-    centre_prior,
-    fading_curves,
-    localisation,
-    paint,
-)
-from training.measure.report import markdown_table, show
+from training.measure.pointing import STEPS, centre_prior, fading_curves, localisation, paint
 from training.measure.scores import load_detector, margin_of
 from training.run import Run
 from training.ship.saliency import (
@@ -54,24 +47,6 @@ from training.ship.saliency import (
 RESULTS, PLOT = "explanation.json", "explanation.png"
 SEED = 0
 CURVE_PHOTOS = 40  # drawn by lot; with eleven steps each they take most of the time
-TITLES = {
-    "grad_cam": "heatmap as served",
-    "centre": "centre of the face",
-    "random": "noise",
-    "random_weights": "heatmap, random weights",
-    "hires_cam": "HiResCAM at block7a",
-    "layer_cam": "LayerCAM at block7a",
-    "large_input": "heatmap, input twice as large (4 x the time)",
-    "shifts": "heatmap, 4 shifts interleaved (4 x the time)",
-}
-COLUMNS = {
-    "pointing": "pointing game",
-    "pointing_called_fake": "where called fake",
-    "lead_over_centre": "ahead of the centre",
-    "iou": "IoU",
-    "energy": "energy inside",
-}
-KINDS = {"pair": "differs from its original", "box": "boxes of replaced parts"}
 
 log = logging.getLogger(__name__)
 
@@ -159,22 +134,6 @@ def conclude(found: Mapping[str, Mapping]) -> dict[str, str]:
     if recommended != SERVED:
         text += f" {TITLES[recommended]} is better."
     return {"conclusion": text, "recommended": recommended}
-
-
-def explanation_table(results: Mapping) -> str:
-    """Return what `explain_test` found as two Markdown tables."""
-    rows = [
-        (KINDS[kind], TITLES[name], *(show(of[figure]) for figure in COLUMNS))
-        for kind, by_map in results["localisation"].items()
-        for name, of in by_map.items()
-    ]
-    head = ("mask", "map", *COLUMNS.values())
-    curves = [
-        (TITLES[name], show(of["insertion_area"]), show(of["deletion_area"]))
-        for name, of in results["curves"].items()
-    ]
-    curves_head = ("map", "insertion (higher is better)", "deletion (lower is better)")
-    return f"{markdown_table(head, rows)}\n\n{markdown_table(curves_head, curves)}"
 
 
 def _find_targets(data: Path, splits: Sequence[str]) -> tuple[list[Target], dict[str, int]]:

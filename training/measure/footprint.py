@@ -14,8 +14,8 @@ from space.contract import MODEL_FILE
 from space.detector import Detector
 from space.loading import download
 from space.photos import open_photo
-from training.data.prepare import load_finder
 from training.errors import UserError
+from training.finder import load_finder
 from training.measure.markdown import markdown_table
 from training.ship.timing import time_in_turn
 

@@ -13,9 +13,9 @@ from space.detector import BATCH, Detector
 from space.judgements import Prediction
 from space.photos import PhotoSource
 from training.config import CONFIG
-from training.data.prepare import load_finder
 from training.data.rows import Photo, open_framed
 from training.errors import UserError
+from training.finder import load_finder
 from training.run import FACE, Run, is_run
 
 

@@ -16,7 +16,8 @@ from training.measure.footprint import measure_footprint
 from training.measure.foreign import Elsewhere
 from training.measure.promise import broken_promises
 from training.measure.stability import stability_figures
-from training.measure.tiers import ORDINARY, assign_tiers, tier_figures
+from training.measure.tier_figures import tier_figures
+from training.measure.tiers import ORDINARY, assign_tiers
 
 STABILITY_PHOTOS = 600  # at most, drawn by lot: each is judged once more for every change
 SEED = 0
@@ -67,11 +68,11 @@ def served_figures(
         samples: bootstrap samples of the intervals.
 
     Returns:
-        What JSON can hold: `tiers` (see `training.measure.tiers.tier_figures`; each source says by
-        `trained_on` whether training saw other photos of it); `promises_broken`, a sentence each;
-        `by_whom` (see `training.measure.demographics.by_whom`), of ordinary photos that the model
-        was not made with, and `by_whom_trained_on`, how many others tell whom they show; and, where
-        `full`, `stability`, `stability_photos` (how many) and `footprint`.
+        What JSON can hold: `tiers` (see `training.measure.tier_figures.tier_figures`; each source
+        says by `trained_on` whether training saw other photos of it); `promises_broken`, a sentence
+        each; `by_whom` (see `training.measure.demographics.by_whom`), of ordinary photos that the
+        model was not made with, and `by_whom_trained_on`, how many others tell whom they show; and,
+        where `full`, `stability`, `stability_photos` (how many) and `footprint`.
 
     Raises:
         UserError: a folder's photos cannot be read, or show no faces.

@@ -16,29 +16,21 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from space.photos import open_photo
-from training.data.prepare import load_finder
 from training.data.rows import LABELS, Photo, read_report, read_split
-from training.data.sources import lookup
 from training.errors import UserError
+from training.finder import load_finder
 from training.fit import degrade
 from training.folders import write_json
 from training.measure.answers import Answer, judge_with
 from training.measure.figures import check_measurable
 from training.measure.metrics import SAMPLES, estimate, weighted_auc
-from training.measure.report import ROBUSTNESS, markdown_table, show
+from training.measure.report import ROBUSTNESS
 from training.measure.scores import load_detector
+from training.measure.stress_tables import CLEAN, SHARES, stress_sources_table, stress_table
 from training.run import FACE
 
 RESULTS, PLOT = "stress.json", ROBUSTNESS
-CLEAN = "clean"
 SEED = 0  # of the noise
-SHARES = {
-    "real_called_fake": "real called fake",
-    "fake_called_fake": "fakes called fake",
-    "inconclusive": "inconclusive",
-    "verdict_changed": "verdict changed",
-    "verdict_reversed": "real and fake swapped",
-}
 # What a panel of the plot shows: figure, marker, its size (two of them where one often covers the
 # other), and a colour that colour-blind people can tell from the others (Okabe and Ito,
 # https://jfly.uni-koeln.de/color/).
@@ -141,43 +133,6 @@ def conditions(index: int = 0) -> dict[str, Change]:
         "crop 10 % tighter": partial(degrade.crop_tighter, share=0.1),
         "crop 10 % looser": partial(degrade.crop_looser, share=0.1),
     }
-
-
-def stress_table(results: Mapping) -> str:
-    """Return what `stress` found as a Markdown table, a row for each condition."""
-    head = ("condition", "ROC AUC (95 % interval)", "AUC against clean", *SHARES.values())
-    rows = [
-        (
-            name,
-            show(of["roc_auc"]),
-            "" if name == CLEAN else show_change(of["auc_change"]),
-            *(f"{100 * of[share]['value']:.1f} %" for share in SHARES),
-        )
-        for name, of in results["conditions"].items()
-    ]
-    return markdown_table(head, rows)
-
-
-def stress_sources_table(results: Mapping) -> str:
-    """Return the AUC of each source, and its difference to clean photos, as a Markdown table with a
-    row for each condition; empty where all photos are of one source."""
-    # Results from before there were several sources know none.
-    by_source = {name: of.get("by_source", {}) for name, of in results["conditions"].items()}
-    if len(by_source[CLEAN]) < 2:
-        return ""
-    head = ("AUC (difference)", *(lookup(source).title for source in by_source[CLEAN]))
-    rows = [
-        (
-            name,
-            *(
-                f"{of['roc_auc']['value']:.3f}"
-                + ("" if name == CLEAN else f" ({of['auc_change']['value']:+.3f})")
-                for of in sources.values()
-            ),
-        )
-        for name, sources in by_source.items()
-    ]
-    return markdown_table(head, rows)
 
 
 def plot_stress(results: Mapping, path: Path) -> None:
@@ -294,11 +249,6 @@ def _shares(
 def _share(weights: np.ndarray, hits: np.ndarray, of: np.ndarray) -> float:
     total = weights[of].sum()
     return float(weights[hits & of].sum() / total) if total else float("nan")
-
-
-def show_change(change: Mapping[str, float]) -> str:
-    """Return a difference with its interval for a table."""
-    return f"{change['value']:+.3f} ({change['low']:+.3f} to {change['high']:+.3f})"
 
 
 def _plot_auc(axes, estimates: Sequence[Mapping[str, float]]) -> None:
