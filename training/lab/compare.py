@@ -74,20 +74,7 @@ def compare(
     if folds and split:
         raise UserError("--folds is of all photos: leave out --split.")
     _check_exported(runs, output, folds=folds)
-    split = split or "validation"
-    photos = read_all(data) if folds else read_split(data, split)
-    recipes = _recipes(runs, data)
-    described = [_describe(recipes[0][0], *recipe, data, photos, samples) for recipe in recipes]
-    if folds:
-        split, judged = _fold_scores([members for _, members in recipes], data, photos)
-    else:
-        judged = [_scores(members, photos) for _, members in recipes]
-    figures = _estimates(photos, read_source_pairs(data, photos), judged, samples)
-    results = {
-        "split": split,
-        "data_fingerprint": read_report(data)["fingerprint"],
-        "recipes": [one | found for one, found in zip(described, figures, strict=True)],
-    }
+    results = _compare(runs, data, None if folds else split or "validation", samples)
     path = output or Path(runs[0]) / (FOLDS_FOLDER if folds else "") / "comparison.json"
     write_json(path, results)
     log.info("%s\n%s", path, comparison_table(results))
@@ -134,6 +121,23 @@ def leave_out_table(results: Mapping) -> str:
                 )
             )
     return markdown_table(head, rows)
+
+
+def _compare(runs: Sequence[Path], data: Path, split: str | None, samples: int) -> dict:
+    """Return the results on the photos of a split; without one, out of fold on all photos."""
+    photos = read_split(data, split) if split else read_all(data)
+    recipes = _recipes(runs, data)
+    described = [_describe(recipes[0][0], *recipe, data, photos, samples) for recipe in recipes]
+    if split:
+        judged = [_scores(members, photos) for _, members in recipes]
+    else:
+        split, judged = _fold_scores([members for _, members in recipes], data, photos)
+    figures = _estimates(photos, read_source_pairs(data, photos), judged, samples)
+    return {
+        "split": split,
+        "data_fingerprint": read_report(data)["fingerprint"],
+        "recipes": [one | found for one, found in zip(described, figures, strict=True)],
+    }
 
 
 def _scores(runs: Sequence[Path], photos: Sequence[Photo]) -> np.ndarray:

@@ -35,7 +35,7 @@ from training.measure.markdown import show
 from training.measure.metrics import SAMPLES, estimate
 from training.measure.pointing import STEPS, centre_prior, fading_curves, localisation, paint
 from training.measure.scores import load_detector, margin_of
-from training.run import Run
+from training.run import FACE, Run
 from training.ship.saliency import (
     enlarge,
     has_evidence,
@@ -85,23 +85,20 @@ def explain_test(
     if not (Path(model) / CONFIG_FILE).is_file():
         raise UserError(f"{model} holds no {CONFIG_FILE}: give the folder of an exported model.")
     network = None if run is None else Run.open(run).network()
-    whole, rejected = _find_targets(data, splits)
+    targets, rejected = _find_targets(data, splits)
     detector = load_detector(model)
-    margin = margin_of(detector)
-    targets = [_framed(target, margin) for target in whole]
     results = {
         "model": detector.config.sha256,
         "data_fingerprint": read_report(data)["fingerprint"],
         "splits": list(splits),
         "seed": SEED,
         "bootstrap_samples": samples,
-        "faces": margin > 0,
-        "masks": _describe_masks(whole),
+        "faces": detector.config.framing == FACE,
+        "masks": _describe_masks(targets),
         "rejected_pairs": rejected,
-        **_compare(detector, network, targets, margin, samples),
+        **_compare(detector, network, targets, samples),
     }
     _write(results, Path(output or model))
-    log.info("%s\n%s", explanation_table(results), results["conclusion"])
     return results
 
 
@@ -157,13 +154,11 @@ def _framed(target: Target, margin: float) -> Target:
 
 
 def _compare(
-    detector: Detector,
-    network: keras.Model | None,
-    targets: Sequence[Target],
-    margin: float,
-    samples: int,
+    detector: Detector, network: keras.Model | None, whole: Sequence[Target], samples: int
 ) -> dict:
-    """Return the part of the results that is about maps."""
+    """Return the part of the results that is about maps, of fakes cropped as the model wants."""
+    margin = margin_of(detector)
+    targets = [_framed(target, margin) for target in whole]
     fakes = [target.photo for target in targets]
     served, called_fake = _served_maps(detector, fakes, margin)
 
@@ -302,6 +297,7 @@ def _write(results: Mapping, output: Path) -> None:
     with replaced_file(output / PLOT) as partial:
         _plot(results["curves"], partial)
     write_json(output / RESULTS, results)
+    log.info("%s\n%s", explanation_table(results), results["conclusion"])
 
 
 def _plot(curves: Mapping[str, Mapping], path: Path) -> None:

@@ -47,6 +47,17 @@ def load_detector(model: str | Path) -> Detector:
         raise UserError(str(error)) from error
 
 
+def folder_for_figures(model: str | Path, output: Path | None) -> Path:
+    """Return the folder that was asked for, without one that of the model.
+
+    Raises:
+        UserError: the model is in none.
+    """
+    if output is None and not Path(model).is_dir():
+        raise UserError(f"{model} is not a folder: give --output for the figures.")
+    return Path(output or model)
+
+
 def scores(
     model: Run | Detector, photos: Sequence[Photo], *, as_served: bool = False
 ) -> np.ndarray:

@@ -15,17 +15,16 @@ import numpy as np
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from space.detector import Detector
 from space.photos import open_photo
 from training.data.rows import LABELS, Photo, read_report, read_split
-from training.errors import UserError
-from training.finder import load_finder
 from training.fit import degrade
 from training.folders import write_json
-from training.measure.answers import Answer, judge_with
+from training.measure.answers import judge_with
 from training.measure.figures import check_measurable
 from training.measure.metrics import SAMPLES, estimate, weighted_auc
 from training.measure.report import ROBUSTNESS
-from training.measure.scores import load_detector
+from training.measure.scores import folder_for_figures, load_detector
 from training.measure.stress_tables import CLEAN, SHARES, stress_sources_table, stress_table
 from training.run import FACE
 
@@ -83,17 +82,12 @@ def stress(
     """
     photos = read_split(data, split)
     check_measurable(photos)
-    if output is None and not Path(model).is_dir():
-        raise UserError(f"{model} is not a folder: give --output for the figures.")
+    folder = folder_for_figures(model, output)
     detector = load_detector(model)
-    finder = load_finder(detector.folder) if detector.config.framing == FACE else None
-    scores, verdicts = _judge(judge_with(detector, finder), photos, split)
+    scores, verdicts = _judge(detector, photos, split)
     results = {
-        "model": detector.name,
-        "sha256": detector.config.sha256,
-        "thresholds": dict(detector.config.thresholds),
+        **_identify(detector),
         "split": split,
-        "faces": detector.config.framing == FACE,
         "data_fingerprint": read_report(data)["fingerprint"],
         "photos": len(photos),
         "fakes": sum(photo.is_fake for photo in photos),
@@ -101,7 +95,7 @@ def stress(
         "bootstrap_samples": samples,
         "conditions": _figures(photos, scores, verdicts, samples),
     }
-    _write(results, Path(output or model))
+    _write(results, folder)
     return results
 
 
@@ -160,10 +154,22 @@ def plot_stress(results: Mapping, path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
+def _identify(detector: Detector) -> dict:
+    """Return which model was measured, and what it judges."""
+    config = detector.config
+    return {
+        "model": detector.name,
+        "sha256": config.sha256,
+        "thresholds": dict(config.thresholds),
+        "faces": config.framing == FACE,
+    }
+
+
 def _judge(
-    judge: Callable[[np.ndarray], Answer], photos: Sequence[Photo], split: str
+    detector: Detector, photos: Sequence[Photo], split: str
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Return probabilities of fake and verdicts, each `[photos]`, by condition."""
+    judge = judge_with(detector)
     answers = {name: [] for name in conditions()}
     progress = tqdm(photos, desc=f"Judging {split}, changed", unit="photo")
     for index, photo in enumerate(progress):
