@@ -12,9 +12,8 @@ from space.photos import PhotoError
 from tests.drawing import draw_face
 from training.data import likeness
 from training.data.likeness import describe_views, likely_pairs
+from training.data.rows import BASE_EXTENT, CERTAIN_INLIERS
 from training.data.splits import (
-    BASE_EXTENT,
-    CERTAIN_INLIERS,
     SourcePair,
     assign_folds,
     assign_splits,

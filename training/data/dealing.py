@@ -17,6 +17,7 @@ from training.data.splits import (
     SourcePair,
     assign_splits,
     find_source_pairs,
+    group_by_source,
 )
 from training.errors import UserError
 
@@ -77,6 +78,40 @@ def _read_rows(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
             f"--splits {path} lacks the columns {', '.join(sorted(missing))}: add them."
         )
     return rows
+
+
+def deal(
+    photos: Sequence[SourcePhoto],
+    strata: Sequence[str],
+    hashes: Sequence[str],
+    given: Mapping[SourcePhoto, str],
+    *,
+    group_by: str,
+    seed: int,
+) -> tuple[list[SourcePair], list[str], list[str]]:
+    """Find the photos that belong together, and deal all of them into splits.
+
+    Args:
+        photos: readable ones.
+        strata: what the splits should hold in equal shares, for each photo.
+        hashes: the sha256 of each photo.
+        given: the splits of those that `read_given_splits` names.
+        group_by: `"sources"` keeps photos of one source photo or video in one split, `"files"`
+            equal files alone.
+        seed: of the draw.
+
+    Returns:
+        The pairs that share a source photo, and the group and the split of each photo.
+
+    Raises:
+        UserError: a split would hold no photo of a label, or a group was given two splits.
+    """
+    pairs = pairs_by_source(photos, hashes) + named_pairs(photos)
+    together = pairs + same_original(photos) if group_by == "sources" else []
+    groups = group_by_source(hashes, together)
+    splits = split_by_source(photos, strata, groups, given, seed)
+    check_splits([photo.label for photo in photos], splits)
+    return pairs, groups, splits
 
 
 def check_splits(labels: Sequence[str], splits: Sequence[str]) -> None:

@@ -42,10 +42,6 @@ DISTINCT = 0.9  # a match is nearer than this share of the distance to the last 
 TOLERANCE = 4.0  # px by which a match may miss the transform
 SCALES = (0.4, 2.5)  # of the transform
 MIN_INLIERS = 8  # from which on two photos are kept together
-CERTAIN_INLIERS = 15  # from which on they share a source without doubt
-# From which on one was made from the other. Of ciplab's certain pairs of a fake and a real photo,
-# the frames around the faces agree in all above and differ in all below, but for two.
-BASE_EXTENT = 0.16
 
 # Of the search in large sets.
 EXHAUSTIVE = 4000  # photos up to which all of them are compared

@@ -17,9 +17,9 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from space.contract import Calibration, ScoreBin
 from training.measure.metrics import source_weights
+from training.measure.promise import MAX_FAKE_CALLED_REAL, MAX_REAL_CALLED_FAKE
 
 FOLDS = 5
-MAX_REAL_CALLED_FAKE, MAX_FAKE_CALLED_REAL = 0.02, 0.05  # of new photos
 BIN_PHOTOS = 40  # at least, of a bin of `ScoreBin`
 CLIP = 1e-6
 
