@@ -532,6 +532,30 @@ def test_small_faces_are_looked_for_where_there_is_no_large_one(yunet, portrait)
     assert len(yunet.find(crowd)) == 1
 
 
+class BlindFinder(FaceFinder):
+    """Finds nothing, and remembers the copies in which it looked, as width and height."""
+
+    def __init__(self) -> None:
+        super().__init__("for tests")
+        self.seen: list[tuple[int, int]] = []
+
+    def _detect(self, picture: np.ndarray) -> list[Face]:
+        self.seen.append((picture.shape[1], picture.shape[0]))
+        return []
+
+    def _confirm(self, photo: Image.Image, candidates: list[Face], brighten: bool) -> list[Face]:
+        return candidates
+
+
+def test_a_strip_is_not_looked_at_in_copies_that_show_no_face():
+    finder = BlindFinder()
+    assert finder.find(Image.new("RGB", (3000, 200))) == []  # a panorama: every copy, both ways
+    assert {(4293, 286), (2147, 143), (1073, 72), (72, 1073)} <= {*finder.seen}
+    finder.seen.clear()
+    assert finder.find(Image.new("RGB", (32, 60_000))) == []
+    assert set(finder.seen) == {(32, 60_000)}
+
+
 def test_a_sure_look_and_a_second_one_agree(yunet, portrait):
     (face,) = yunet.find(portrait)
     # Upright, and large enough to be sure of.
