@@ -14,7 +14,7 @@ import pytest
 
 from tests.drawing import draw_face
 from tests.hub_server import Hub, serve_hub, short_waits
-from training.data.kaggle import locate
+from training.data.find import locate
 from training.errors import UserError
 
 PROJECT = Path(__file__).parents[2]
@@ -24,7 +24,7 @@ FIND = """
 import logging
 import sys
 from training.errors import UserError
-from training.data.kaggle import find_photos, locate
+from training.data.find import find_photos, locate
 logging.basicConfig(format="%(message)s")
 logging.getLogger("training").setLevel(logging.INFO)
 try:

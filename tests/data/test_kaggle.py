@@ -13,7 +13,7 @@ import pytest
 
 from tests.drawing import draw_face, write_source
 from tests.kaggle_server import KaggleServer, proxy_environment, serve_kaggle
-from training.data.kaggle import find_photos, locate, source_name
+from training.data.find import find_photos, locate, source_name
 from training.errors import UserError
 
 PROJECT = Path(__file__).parents[2]
@@ -24,7 +24,7 @@ BASIC = base64.b64encode(f"somebody:{TOKEN}".encode()).decode()
 FIND = """
 import logging
 import sys
-from training.data.kaggle import find_photos, locate
+from training.data.find import find_photos, locate
 from training.errors import UserError
 logging.basicConfig(format="%(message)s")
 logging.getLogger("training").setLevel(logging.INFO)

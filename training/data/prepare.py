@@ -27,11 +27,7 @@ from space.crops import crop_face
 from space.faces import FaceFinder
 from space.photos import PhotoError, open_photo, printable, resize_square
 from training.config import SPLITS, PrepareConfig
-from training.data.dealing import (
-    deal,
-    read_given_splits,
-)
-from training.data.kaggle import SourcePhoto, find_photos, locate, source_name
+from training.data.find import SourcePhoto, find_source
 from training.data.rows import (
     CROP_MARGIN,
     DIFFICULTIES,
@@ -44,10 +40,9 @@ from training.data.rows import (
     features,
     read_report,
 )
+from training.data.source_pairs import SourcePair
 from training.data.sources import lookup
-from training.data.splits import (
-    SourcePair,
-)
+from training.data.splits import deal, read_given_splits
 from training.errors import UserError
 from training.finder import load_finder
 from training.folders import check_replaceable, replaced_folder
@@ -73,7 +68,7 @@ def prepare(config: PrepareConfig) -> Path:
     """
     output = config.output
     check_replaceable(output, REPORT)
-    photos = [photo for source in config.source for photo in _find(source)]
+    photos = [photo for source in config.source for photo in find_source(source)]
     _check_labels(photos)
     given = read_given_splits(config.splits, photos) if config.splits else {}
     hashes = [_hash(photo.path) for photo in tqdm(photos, desc="Reading", unit="photo")]
@@ -153,14 +148,6 @@ def _under_both_labels(photos: Sequence[SourcePhoto], hashes: Sequence[str]) -> 
         for photo, digest in zip(photos, hashes, strict=True)
         if photo.label == "real" and digest in fakes
     ]
-
-
-def _find(source: str) -> list[SourcePhoto]:
-    """Return the photos of `NAME=WHERE` or `WHERE`."""
-    name, parted, where = source.partition("=")
-    if not parted or not re.fullmatch(r"[\w.-]+", name):  # or a path that holds "=" itself
-        name, where = "", source
-    return find_photos(locate(where), prepared=REPORT, source=name or source_name(where))
 
 
 def _fingerprint(
