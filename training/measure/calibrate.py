@@ -1,6 +1,7 @@
 """Give a score a meaning: turn it into a probability, and choose the thresholds of the verdicts.
 
-Both on the validation split, which training saw only to choose an epoch.
+Both on the validation split, which training saw only to choose an epoch, and both as
+`second_look.give_meaning` asks for them during an export.
 """
 
 from __future__ import annotations
