@@ -296,6 +296,17 @@ def strength_of_evidence(probability: float, most: float | None = None) -> str:
     return f"{word} for {'fake' if ratio > 1 else 'real'}"
 
 
+def strength_names() -> list[str]:
+    """Return all that `strength_of_evidence` can say, from the strongest for real to the strongest
+    for fake."""
+    words = [word for _, word in STRENGTHS]
+    return [
+        *(f"{word} for real" for word in reversed(words[1:])),
+        words[0],
+        *(f"{word} for fake" for word in words[1:]),
+    ]
+
+
 def _is_sound(again: SecondLook, side: int) -> bool:
     """Return whether a second look can be taken at an input of so many px."""
     shifts = [shift for look in again.looks for shift in (look.right, look.down)]

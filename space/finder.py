@@ -32,6 +32,8 @@ MAX_ENLARGEMENT, ENLARGED_SIDE = 2.0, 1280
 SUBJECT = 0.2
 MIN_STEP = 1.3  # between two copies; closer ones show the same
 AS_IT_IS = 0.9  # a scale from which on a photo is not worth being resized
+# px: a narrower copy, of a strip, shows no face, and the networks pad it to many times its pixels.
+MIN_SIDE_OF_COPY = 20
 MAX_SIDE_IN_COPY = 320  # px: a larger box in any copy but the coarsest is a part of a face
 MAX_CANDIDATES = 200
 OVERLAP = 0.4  # of the smaller box: the weaker of two such boxes is dropped
@@ -197,7 +199,8 @@ def _scales(photo: Image.Image, sides: tuple[int, ...], *, enlarge: bool) -> lis
         scale = min(side / full, finest)
         if not scales or scale > MIN_STEP * scales[-1]:
             scales.append(1.0 if AS_IT_IS < scale < 1 else scale)
-    return scales[::-1]
+    narrowest = MIN_SIDE_OF_COPY / min(photo.size)
+    return [scale for scale in reversed(scales) if scale >= narrowest]
 
 
 def _copies(photo: Image.Image, scales: list[float]) -> list[tuple[np.ndarray, float]]:

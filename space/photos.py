@@ -13,7 +13,7 @@ import warnings
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageChops, ImageOps
+from PIL import ExifTags, Image, ImageChops, PngImagePlugin
 
 try:  # photos of iPhones; programs that never see any do without it
     from pillow_heif import register_heif_opener
@@ -31,6 +31,16 @@ MAX_PIXELS = 100_000_000  # decoded, 100 megapixels take 300 MB
 DECODING_ERRORS = (OSError, SyntaxError, ValueError, TypeError, LookupError, MemoryError)
 DECODING_ERRORS += (RuntimeError, EOFError)
 RESAMPLING = Image.Resampling.BICUBIC
+# What makes a photo upright, by its EXIF orientation.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 # A JPEG whose end is missing: what is put there, entropy-coded data that no photo goes on with, and
 # how many rows may be lost.
 JPEG_SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"
@@ -43,6 +53,8 @@ PhotoSource = str | os.PathLike | bytes | Image.Image | np.ndarray
 
 # Pillow's own guard would refuse at another size than the message below names.
 Image.MAX_IMAGE_PIXELS = None
+# Nor is a photo damaged whose notes are long: up to what all of them may take together.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 Image.init()  # `Image.open` knows only some of the formats above before
 if register_heif_opener:
     register_heif_opener()
@@ -66,9 +78,9 @@ def open_photo(source: PhotoSource) -> Image.Image:
             RGB order.
 
     Returns:
-        An RGB image; EXIF orientation is applied, transparency is laid on white, 16-bit grey is
-        scaled to 8 bits and of an animation the first frame is taken (see `animation_note`). Of a
-        JPEG that was cut off, the end of the last rows may be grey.
+        An RGB image without notes; EXIF orientation is applied, transparency is laid on white,
+        16-bit grey is scaled to 8 bits and of an animation the first frame is taken (see
+        `animation_note`). Of a JPEG that was cut off, the end of the last rows may be grey.
 
     Raises:
         PhotoError: the source is missing, no file, no image, damaged, smaller than 32 px or larger
@@ -135,6 +147,12 @@ def _open(source: PhotoSource, *, reduce: bool) -> tuple[Image.Image, float]:
         raise PhotoError(f"The photo cannot be read ({error.strerror}): check its path.") from error
     except ValueError as error:  # a path with a null byte
         raise PhotoError(f"The photo cannot be read ({error}): check its path.") from error
+
+
+def turned(photo: Image.Image, orientation: int | None) -> Image.Image:
+    """Return a photo as its EXIF orientation wants it to be shown; what is none changes nothing."""
+    turn = TURNS.get(orientation)
+    return photo if turn is None else photo.transpose(turn)
 
 
 def crop_square(photo: Image.Image) -> Image.Image:
@@ -253,13 +271,23 @@ def _check_size(photo: Image.Image) -> None:
 
 
 def _upright_rgb(photo: Image.Image) -> Image.Image:
-    deep = photo.mode == "I" and photo.getextrema()[1] > 65535
-    if photo.mode == "F" or deep:
+    if photo.mode in ("F", "I"):  # 32 bits, of which nobody knows what is white
         raise PhotoError("The photo has pixels without a known range: save it as PNG.")
-    photo = ImageOps.exif_transpose(photo)
-    if photo.mode.startswith("I"):  # 16 bits of grey: convert("RGB") would clip them to white
-        photo = Image.fromarray((np.asarray(photo).clip(0, 65535) // 256).astype(np.uint8))
+    photo.load()
+    photo = turned(photo, _orientation(photo))
+    if photo.mode.startswith("I;16"):  # of grey: convert("RGB") would clip them to white
+        photo = Image.fromarray((np.asarray(photo) // 256).astype(np.uint8))
     if photo.has_transparency_data:
         layer = photo.convert("RGBA")
         photo = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return photo.convert("RGB")
+    upright = photo.convert("RGB")
+    upright.info = {}  # parts of it would be turned again, and it may tell the place
+    return upright
+
+
+def _orientation(photo: Image.Image) -> int | None:
+    """Return a photo's EXIF orientation; `None` where there is none, or none that can be read."""
+    try:
+        return photo.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # whatever is wrong with its EXIF data, the pixels are what counts
+        return None

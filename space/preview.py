@@ -6,16 +6,16 @@ import io
 import math
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, JpegImagePlugin, TiffImagePlugin
+from PIL import ExifTags, Image, JpegImagePlugin, TiffImagePlugin
 
 if __package__:
     from .exif import load_exif
     from .findings import Claim, Finding, Kind
-    from .photos import MAX_PIXELS, MIN_SIDE, open_photo
+    from .photos import MAX_PIXELS, MIN_SIDE, open_photo, turned
 else:
     from exif import load_exif
     from findings import Claim, Finding, Kind
-    from photos import MAX_PIXELS, MIN_SIDE, open_photo
+    from photos import MAX_PIXELS, MIN_SIDE, open_photo, turned
 
 MAX_SIDE = 1024  # px of a preview that is looked at
 SHOWN_SIDE = 320  # px, of both where they are shown
@@ -52,7 +52,7 @@ def read_preview(photo: Image.Image, data: bytes | None = None) -> list[Finding]
     photo.draft("RGB", (2 * SIDE, 2 * SIDE))
     whole = open_photo(photo)
     levels, small = min(
-        ((_distance(one, whole), one) for one in (_turned(small, turn) for turn in turns)),
+        ((_distance(one, whole), one) for one in (turned(small, turn) for turn in turns)),
         key=lambda pair: pair[0],
     )
     if levels < DIFFERENT:
@@ -114,13 +114,6 @@ def _turns(photo: Image.Image, fields: Image.Exif) -> set[int]:
     if isinstance(photo, JpegImagePlugin.JpegImageFile):
         return {turn or 1}
     return {1, turn or 1, photo.info.get("original_orientation") or 1}
-
-
-def _turned(picture: Image.Image, orientation: int) -> Image.Image:
-    picture = picture.copy()
-    picture.info = {}
-    picture.getexif()[ExifTags.Base.Orientation] = orientation
-    return ImageOps.exif_transpose(picture)
 
 
 def _distance(preview: Image.Image, photo: Image.Image) -> float:

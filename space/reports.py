@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from html import escape
@@ -23,12 +23,14 @@ STYLE = Path(__file__).with_name("style.css")
 PACKAGES = ("ai-edge-litert", "av", "numpy", "opencv-python-headless", "pillow", "pillow-heif")
 
 
-def report(judged: str, files: Mapping[str, str], detector: Detector, finder_name: str) -> str:
+def report(
+    judged: str, files: Sequence[tuple[str, str]], detector: Detector, finder_name: str
+) -> str:
     """Return a document of one answer that can be handed on: one file, without scripts.
 
     Args:
         judged: the answer, as HTML.
-        files: SHA-256 of each file that was judged, by its name.
+        files: name and SHA-256 of each file that was judged; several may have the same name.
         detector: judged them.
         finder_name: of what found the faces.
     """
@@ -40,8 +42,8 @@ def report(judged: str, files: Mapping[str, str], detector: Detector, finder_nam
         "Computed with": ", ".join(_versions()),
     }
     rows = "".join(map(_row, facts, facts.values()))
-    rows += "".join(_row(f"SHA-256 of {name}", digest) for name, digest in files.items())
-    title = next(iter(files)) if len(files) == 1 else f"{len(files)} files"
+    rows += "".join(_row(f"SHA-256 of {name}", digest) for name, digest in files)
+    title = files[0][0] if len(files) == 1 else f"{len(files)} files"
     # On paper nobody can click: what is folded on the page is open here.
     judged = judged.replace("<details", "<details open")
     style = STYLE.read_text(encoding="utf-8")

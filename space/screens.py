@@ -6,7 +6,7 @@ said in the place of the answer.
 
 # Annotations are evaluated here, as gradio reads them: no `from __future__ import annotations`.
 import logging
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -180,13 +180,13 @@ class Screens:
         verdicts = [one.prediction.verdict for one in judgements]
         shown = framed(shown, read_provenance(content), verdicts)
         if judgements:
-            report_link = self._save_report(shown, {file_name(photo): sha256_of(path)})
+            report_link = self._save_report(shown, [(file_name(photo), sha256_of(path))])
             shown += f'<div class="answer">{report_link}</div>'
         yield screen(shown, extra=not judgements)
 
     def _photos(self, photos: list[dict], stopped: Event) -> Iterator[Screen]:
         check_list(photos)
-        rows, lines, files, shown_at = [], [], {}, monotonic()
+        rows, lines, files, shown_at = [], [], [], monotonic()
         model = self.service.detector.name
         for number, (judged, judgements, found) in enumerate(
             self.service.judge_each(photos, False), 1
@@ -194,7 +194,7 @@ class Screens:
             rows += _rows(judged, judgements, found)
             lines += _lines(judged, found)
             if judgements:
-                files[judged["file"]] = sha256_of(photos[number - 1]["path"])
+                files.append((judged["file"], sha256_of(photos[number - 1]["path"])))
             if stopped.is_set():
                 break
             if monotonic() - shown_at > REFRESH and number < len(photos):
@@ -218,10 +218,10 @@ class Screens:
             return
         verdicts = [person.verdict for person in judged.people]
         shown = framed(video_answer(judged, service.detector), read_provenance(path), verdicts)
-        report_link = self._save_report(shown, {name: sha256_of(path)})
+        report_link = self._save_report(shown, [(name, sha256_of(path))])
         yield screen(f'{shown}<div class="answer">{report_link}</div>')
 
-    def _save_report(self, shown: str, files: dict[str, str]) -> str:
+    def _save_report(self, shown: str, files: Sequence[tuple[str, str]]) -> str:
         """Return a link that saves an answer as a report."""
         document = report(shown, files, self.service.detector, self.service.finder.name)
         return download_link("Save a report", "report.html", document, "text/html")

@@ -8,6 +8,7 @@ import json
 import mimetypes
 import os
 import sys
+import unicodedata
 from collections.abc import Iterator
 
 if __package__:
@@ -22,6 +23,8 @@ else:
     from photos import ENDINGS, PhotoError, animation_note, printable
 
 MATROSKA = (".mkv",)  # which `mimetypes` does not know everywhere
+# Kinds of characters that a terminal obeys, or nobody sees.
+UNSEEN = ("Cc", "Cf", "Zl", "Zp")
 SOUND = (".aac", ".flac", ".m4a", ".mp3", ".ogg", ".opus", ".wav")  # some have a cover
 
 
@@ -61,7 +64,7 @@ def _judge_all(options: argparse.Namespace, detector: Detector, finder: FaceFind
         if options.json:
             print(json.dumps(answer), flush=True)
         elif "error" in answer:
-            print(f"{answer['file']}: {answer['error']}", file=sys.stderr)
+            print(f"{_one_line(answer['file'])}: {answer['error']}", file=sys.stderr)
         else:
             print("\n".join(_lines(answer)), flush=True)
         if not options.json:
@@ -171,19 +174,28 @@ def _provenance(file: str) -> list[dict[str, str]]:
 def _lines(answer: dict) -> list[str]:
     """Return an answer for people: a line for each face or person, or one that says there is
     none."""
+    file = _one_line(answer["file"])
     judged = answer.get("faces", answer.get("people"))
     kind = "face" if "faces" in answer else "person"
     note = f" {answer['note']}" if answer.get("note") else ""
     if not judged:
         hint = " (--whole-picture judges it anyway)" if kind == "face" else ""
-        return [f"{answer['file']}: no face found{hint}{'.' if note else ''}{note}"]
+        return [f"{file}: no face found{hint}{'.' if note else ''}{note}"]
     lines = []
     for number, one in enumerate(judged, start=1):
         which = f", {kind} {number}" if len(judged) > 1 or kind == "person" else ""
         probability = one.get("probability")
         shown = "" if probability is None else f" (probability of fake {probability:.2f})"
         reason = f". {REASONS[one['reason']]}" if one.get("reason") else ""
-        lines.append(f"{answer['file']}{which}: {one['verdict']}{shown}{reason}")
+        lines.append(f"{file}{which}: {one['verdict']}{shown}{reason}")
     if note:
-        lines.append(f"{answer['file']}:{note}")
+        lines.append(f"{file}:{note}")
     return lines
+
+
+def _one_line(name: str) -> str:
+    """Return a name with what a terminal would obey written as `\\n`, `\\x1b` and the like."""
+    return "".join(
+        one.encode("unicode_escape").decode() if unicodedata.category(one) in UNSEEN else one
+        for one in name
+    )

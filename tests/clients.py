@@ -29,7 +29,7 @@ def call(
     """Run a program in this process; return its exit code and all that it printed and logged.
 
     `huggingface_hub`, which reads its variables when it is imported, reads them anew. Waits take a
-    hundredth of their time, as with `tests.hub_server.short_waits`.
+    hundredth of their time: the client waits 1 + 2 + 4 + 8 + 8 s for a server that does not answer.
 
     Args:
         program: returns an exit code or nothing, or ends with `sys.exit`.

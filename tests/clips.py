@@ -1,6 +1,6 @@
 """Write clips for tests, with PyAV."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -55,22 +55,33 @@ def write_clip(
         ]
         for stream in streams:
             stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
-            stream.codec_context.time_base = TICK
-            for name, value in settings.items():
-                setattr(stream.codec_context, name, value)
-            if rotation:
-                stream.set_display_rotation(*rotation)
+            _set_up(stream, rotation, settings)
         voice = container.add_stream("aac", rate=SOUND_RATE, layout="mono") if sound else None
-        for pixels, stamp in zip(frames, stamps, strict=True):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), "rgb24")
-            frame.pts, frame.time_base = round(stamp / TICK), TICK
+        for frame in _stamped(frames, stamps):
             for stream in streams:
                 container.mux(_shifted(stream.encode(frame), start))
-        for stream in streams:
-            container.mux(_shifted(stream.encode(None), start))
         if voice:
             _write_silence(container, voice, sound)
     return path
+
+
+def _set_up(stream: av.VideoStream, rotation: tuple | None, settings: dict) -> None:
+    stream.codec_context.time_base = TICK
+    for name, value in settings.items():
+        setattr(stream.codec_context, name, value)
+    if rotation:
+        stream.set_display_rotation(*rotation)
+
+
+def _stamped(
+    frames: Iterable[np.ndarray], stamps: Iterable[float]
+) -> Iterator[av.VideoFrame | None]:
+    """Yield what an encoder takes, at the end `None` for the packets that it holds back."""
+    for pixels, stamp in zip(frames, stamps, strict=True):
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), "rgb24")
+        frame.pts, frame.time_base = round(stamp / TICK), TICK
+        yield frame
+    yield None
 
 
 def _shifted(packets: list[av.Packet], seconds: float) -> list[av.Packet]:

@@ -77,6 +77,6 @@ def quick_search() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for module in ("data.prepare", "measure.audit.traces"):
             patch.setattr(f"training.{module}.load_finder", lambda: nobody)
-        for module in ("data.dealing", "measure.audit.traces"):
+        for module in ("data.splits", "measure.audit.traces"):
             patch.setattr(f"training.{module}.find_source_pairs", lambda paths, hashes: [])
         yield

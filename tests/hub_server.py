@@ -1,8 +1,9 @@
 """A Hugging Face Hub on loopback, as far as the project's tests ask one: create, fill, tag,
 describe, list and download repositories, and set the variables of a Space.
 
-It keeps its repositories in memory. The client is the real one, `huggingface_hub` 2.4, in a process
-of its own with the variables of `Hub.environment`, because it reads them when it is imported:
+It keeps its repositories in memory. The client is the real one, `huggingface_hub` 2.4, with the
+variables of `Hub.environment`: in `tests.clients.call`, or in a process of its own, because it
+reads them when it is imported:
 
     with serve_hub(Hub({"hf_owner": "someone"})) as hub:
         subprocess.run(command, env=os.environ | hub.environment("hf_owner", tmp_path), check=True)
@@ -233,21 +234,6 @@ def serve_hub(hub: Hub) -> Iterator[Hub]:
         yield hub
     finally:
         hub.stop()
-
-
-def short_waits(folder: Path) -> dict[str, str]:
-    """Return variables under which a Python child sleeps a hundredth of the time it asks for.
-
-    The client waits 1 + 2 + 4 + 8 + 8 s for a server that does not answer. The clock is all that
-    changes: it asks as often as ever and fails in the same way.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "sitecustomize.py").write_text(
-        "import time\nsleep = time.sleep\ntime.sleep = lambda seconds: sleep(seconds / 100)\n",
-        encoding="utf-8",
-    )
-    inherited = os.environ.get("PYTHONPATH")
-    return {"PYTHONPATH": os.pathsep.join(filter(None, (str(folder), inherited)))}
 
 
 # Requests and answers

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 SERVICE = "http://localhost/api/v1/datasets.DatasetApiService"
@@ -62,59 +63,65 @@ class KaggleServer:
     environment: dict[str, str] = field(default_factory=dict)
 
 
+class Handler(BaseHTTPRequestHandler):
+    """Answers one request as a `KaggleServer` says."""
+
+    def __init__(self, kaggle: KaggleServer, *arguments: object) -> None:
+        self._kaggle = kaggle
+        super().__init__(*arguments)
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        status = self._kaggle.status
+        if self._kaggle.accepted not in (None, self.headers["Authorization"]):
+            status = 401
+        elif status == 200 and self._asks_version(asked):
+            version = {"currentVersionNumber": self._kaggle.asked["datasetVersionNumber"]}
+            return self._send_json(200, version)
+        elif (self.path, asked) != (API, self._kaggle.asked):
+            status = 404
+        if status == 200:
+            return self._send(302, b"", {"Location": STORAGE})
+        # Kaggle's own words may name what it was sent: none of them may get through.
+        problem = f"Refused {self.headers['Authorization']}"
+        return self._send_json(status, {"code": status, "message": problem})
+
+    def do_GET(self) -> None:
+        if self.path != STORAGE or "Authorization" in self.headers:
+            return self._send(400, b"", {})
+        wanted = self.headers["Range"]
+        self._kaggle.ranges.append(wanted)
+        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
+        headers = {"Accept-Ranges": "bytes", "Content-Type": "application/zip"}
+        if self._kaggle.checked is not None:
+            digest = hashlib.md5(self._kaggle.checked, usedforsecurity=False).digest()
+            headers["X-Goog-Hash"] = f"md5={base64.b64encode(digest).decode()}"
+        return self._send(206 if wanted else 200, self._kaggle.archive[start:], headers)
+
+    def _asks_version(self, asked: dict[str, object]) -> bool:
+        named = {k: v for k, v in self._kaggle.asked.items() if k != "datasetVersionNumber"}
+        return (self.path, asked) == (f"{SERVICE}/GetDataset", named)
+
+    def _send_json(self, status: int, answer: dict[str, object]) -> None:
+        self._send(status, json.dumps(answer).encode(), {"Content-Type": "application/json"})
+
+    def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: self._kaggle.cut])
+
+    def log_message(self, *_: object) -> None:
+        """Keep quiet."""
+
+
 @contextmanager
 def serve_kaggle() -> Iterator[KaggleServer]:
     """Run a server on a free port; yield what it answers."""
     kaggle = KaggleServer()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            status = kaggle.status
-            if kaggle.accepted not in (None, self.headers["Authorization"]):
-                status = 401
-            elif status == 200 and self._asks_version(asked):
-                version = {"currentVersionNumber": kaggle.asked["datasetVersionNumber"]}
-                return self._send_json(200, version)
-            elif (self.path, asked) != (API, kaggle.asked):
-                status = 404
-            if status == 200:
-                return self._send(302, b"", {"Location": STORAGE})
-            # Kaggle's own words may name what it was sent: none of them may get through.
-            problem = f"Refused {self.headers['Authorization']}"
-            return self._send_json(status, {"code": status, "message": problem})
-
-        def do_GET(self) -> None:
-            if self.path != STORAGE or "Authorization" in self.headers:
-                return self._send(400, b"", {})
-            wanted = self.headers["Range"]
-            kaggle.ranges.append(wanted)
-            start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
-            headers = {"Accept-Ranges": "bytes", "Content-Type": "application/zip"}
-            if kaggle.checked is not None:
-                digest = hashlib.md5(kaggle.checked, usedforsecurity=False).digest()
-                headers["X-Goog-Hash"] = f"md5={base64.b64encode(digest).decode()}"
-            return self._send(206 if wanted else 200, kaggle.archive[start:], headers)
-
-        def _asks_version(self, asked: dict[str, object]) -> bool:
-            named = {k: v for k, v in kaggle.asked.items() if k != "datasetVersionNumber"}
-            return (self.path, asked) == (f"{SERVICE}/GetDataset", named)
-
-        def _send_json(self, status: int, answer: dict[str, object]) -> None:
-            self._send(status, json.dumps(answer).encode(), {"Content-Type": "application/json"})
-
-        def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body[: kaggle.cut])
-
-        def log_message(self, *_: object) -> None:
-            """Keep quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, kaggle))
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     kaggle.environment = proxy_environment(server.server_port)
     try:

@@ -128,6 +128,16 @@ def test_prepare_is_run_from_the_shell(tmp_path):
     assert report["counts"] == {split: {"real": 1, "fake": 1} for split in SPLITS}
 
 
+@pytest.mark.slow
+def test_a_push_starts_without_what_only_training_and_measuring_need():
+    heavy = "{'datasets', 'keras', 'matplotlib', 'scipy', 'sklearn', 'tensorflow'}"
+    code = f"import sys, training.ship.push; print({heavy} & set(sys.modules))"
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    assert result.stdout == "set()\n"
+
+
 def test_mistakes_are_one_sentence_and_exit_code_2(tmp_path, capsys):
     assert main(["prepare", "--source", str(tmp_path / "missing")]) == 2
     assert main(["train", "--data", str(tmp_path)]) == 2

@@ -1,4 +1,9 @@
-"""The settings of `prepare` and `train`: each field is a flag, its annotation the help text."""
+"""The settings of `prepare` and `train`: a field's annotation is its help text.
+
+The fields of `TRAIN_FLAGS` are flags of `train`, the others are set by `--set KEY=VALUE`. The
+defaults of `TrainConfig` are the recipe `plain`; what the default recipe sets stands in `RECIPES`,
+at the end, and what no setting changes in `fit/pairs.py` and `fit/train_pairs.py`.
+"""
 
 from __future__ import annotations
 
@@ -223,7 +228,7 @@ RECIPES: dict[str, dict] = {
         "input_size": 160,
         "composites": 0.2,
         "epochs": 50,
-        # Short, as a run that was killed goes on at the start of an epoch.
+        # Short, as validation tells how far it is.
         "epoch_photos": 8000,
         "learning_rate": 4e-4,
         # The rate falls to 0 with the last epoch, and the best one is among the last.

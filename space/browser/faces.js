@@ -23,6 +23,7 @@ const ENLARGED_SIDE = 1280;
 const SUBJECT = 0.2;
 const MIN_STEP = 1.3;
 const AS_IT_IS = 0.9;
+const MIN_SIDE_OF_COPY = 20;
 const MAX_SIDE_IN_COPY = 320;
 const FACE_SCORE = 0.8;
 const MAX_CANDIDATES = 200;
@@ -209,7 +210,8 @@ function scales(photo, sides, enlarge) {
       result.push(scale > AS_IT_IS && scale < 1 ? 1 : scale);
     }
   }
-  return result.reverse();
+  const narrowest = MIN_SIDE_OF_COPY / Math.min(photo.width, photo.height);
+  return result.reverse().filter((scale) => scale >= narrowest);
 }
 
 /** Return copies of a photo with their scale; each is made from the one before.

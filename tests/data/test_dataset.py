@@ -18,8 +18,8 @@ from space.photos import open_photo
 from tests.drawing import draw_face, quick_search, write_source
 from tests.serving import SPACE
 from training.config import SPLITS, PrepareConfig
-from training.data import dealing
-from training.data.kaggle import SourcePhoto
+from training.data import splits as dealing
+from training.data.find import SourcePhoto
 from training.data.prepare import parse_name, prepare
 from training.data.rows import (
     REPORT,
@@ -29,7 +29,7 @@ from training.data.rows import (
     read_source_pairs,
     read_split,
 )
-from training.data.splits import SourcePair, find_source_pairs
+from training.data.source_pairs import SourcePair, find_source_pairs
 from training.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("_quick_search")

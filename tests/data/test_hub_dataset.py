@@ -16,7 +16,7 @@ import pytest
 from tests.clients import call
 from tests.drawing import draw_face
 from tests.hub_server import Hub, serve_hub
-from training.data.kaggle import find_photos, locate
+from training.data.find import find_photos, locate
 from training.errors import UserError
 
 PROJECT = Path(__file__).parents[2]
@@ -24,7 +24,7 @@ FACES = "someone/faces"
 OWNER, STRANGER = "hf_owner_secret", "hf_stranger_secret"
 FIND = """
 import sys
-from training.data.kaggle import find_photos, locate
+from training.data.find import find_photos, locate
 for photo in find_photos(locate(sys.argv[1])):
     print(photo.label, photo.path)
 """

@@ -15,7 +15,7 @@ import pytest
 from tests.clients import call
 from tests.drawing import draw_face, write_source
 from tests.kaggle_server import KaggleServer, proxy_environment, serve_kaggle
-from training.data.kaggle import find_photos, locate, source_name
+from training.data.find import find_photos, locate, source_name
 from training.errors import UserError
 
 PROJECT = Path(__file__).parents[2]
@@ -25,7 +25,7 @@ BASIC = base64.b64encode(f"somebody:{TOKEN}".encode()).decode()
 FIND = """
 import logging
 import sys
-from training.data.kaggle import find_photos, locate
+from training.data.find import find_photos, locate
 logging.basicConfig(format="%(message)s", level=logging.INFO)
 print(len(find_photos(locate("kaggle"))))
 """

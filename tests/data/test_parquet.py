@@ -7,7 +7,7 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Image, Value
 
 from tests.drawing import draw_face
-from training.data.kaggle import find_photos
+from training.data.find import find_photos
 from training.data.parquet import meaning, write_photos
 from training.errors import UserError
 

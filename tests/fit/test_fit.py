@@ -14,8 +14,9 @@ from training.data.rows import read_split
 from training.errors import UserError
 from training.fit import train as fit
 from training.fit.callbacks import FakeAUC, Replay
+from training.fit.history import read_history
 from training.fit.progress import Progress
-from training.fit.train import read_config, read_history, train, train_recipe
+from training.fit.train import read_config, train, train_recipe
 
 
 @pytest.fixture

@@ -234,7 +234,8 @@ def test_networks_that_do_not_fit_are_one_sentence(saved, tmp_path):
 @pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_evidence_head_loads_without_this_project(tmp_path):
-    model = build_model(backbone_weights="none", trainable_layers=1, head="evidence", **SMALL)
+    with small_networks():
+        model = build_model(backbone_weights="none", trainable_layers=1, head="evidence", **SMALL)
     photos = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
     expected = model.predict(photos, verbose=0)
     script = (

@@ -14,8 +14,8 @@ from training.data.rows import read_all, read_report, read_split
 from training.errors import UserError
 from training.lab.compare import compare, comparison_table, leave_out_table
 from training.measure.evaluate import FOLD_SCORES, FOLDS_FOLDER
+from training.measure.markdown import show
 from training.measure.metrics import mean_auc
-from training.measure.report import show
 from training.run import EXPORT_REPORT, METRICS, Run
 
 SETTINGS = {"composites": 0.5, "input_size": 224, "seed": 1}

@@ -41,7 +41,7 @@ class Double:
     """A detector for which brightness is the probability; blue pictures show no face, white ones a
     blurred one."""
 
-    config = CONFIG
+    config, folder = CONFIG, None
 
     def judge(self, source, finder) -> list:
         pixels = np.asarray(open_photo(source))
@@ -63,7 +63,7 @@ class Double:
 
 @pytest.fixture(autouse=True)
 def no_finder(monkeypatch):
-    monkeypatch.setattr(training.measure.answers, "load_finder", lambda: "a finder")
+    monkeypatch.setattr(training.measure.answers, "load_finder", lambda folder: "a finder")
 
 
 def stored(folder, name: str, colour: tuple, size: tuple = (64, 48), **columns):

@@ -12,9 +12,10 @@ from sklearn.model_selection import StratifiedKFold
 from tests.drawing import draw_face, quick_search, write_source
 from tests.serving import SPACE
 from training.config import SPLITS, PrepareConfig
-from training.data.prepare import load_finder, prepare
+from training.data.prepare import prepare
 from training.data.rows import METADATA, read_split
 from training.errors import UserError
+from training.finder import load_finder
 from training.measure.audit import checks as audit_checks
 from training.measure.audit import drawn as audit_drawn
 from training.measure.audit import traces as audit_traces

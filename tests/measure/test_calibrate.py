@@ -7,14 +7,13 @@ from sklearn.metrics import log_loss
 
 from training.measure.calibrate import (
     BIN_PHOTOS,
-    MAX_FAKE_CALLED_REAL,
-    MAX_REAL_CALLED_FAKE,
     balanced_weights,
     bound,
     calibrate,
     choose_thresholds,
     describe_scores,
 )
+from training.measure.promise import MAX_FAKE_CALLED_REAL, MAX_REAL_CALLED_FAKE
 
 GROUPS = [str(number) for number in range(4000)]
 ONE = ["s"]  # source of all photos

@@ -1,14 +1,8 @@
 import numpy as np
 import pytest
 
-from space.contract import STRENGTHS, likelihood_ratio, strength_of_evidence
-from training.measure.evidence import (
-    cllr,
-    evidence_figures,
-    log_likelihood_ratios,
-    minimum_cllr,
-    strength_names,
-)
+from space.contract import STRENGTHS, likelihood_ratio, strength_names, strength_of_evidence
+from training.measure.evidence import cllr, evidence_figures, log_likelihood_ratios, minimum_cllr
 
 TRUTH = np.array([0, 0, 0, 1, 1, 1])
 

@@ -15,7 +15,8 @@ from training.config import CONFIG, FINAL
 from training.data.rows import METADATA, PARTS
 from training.errors import UserError
 from training.measure import explain as explanation
-from training.measure.explain import conclude, explain_test, explanation_table
+from training.measure.explain import conclude, explain_test
+from training.measure.explanation_tables import explanation_table
 
 BASELINES = {"centre", "random", "random_weights"}
 ALTERNATIVES = {"hires_cam", "layer_cam", "large_input", "shifts"}

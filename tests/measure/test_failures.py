@@ -4,8 +4,9 @@ import pytest
 from tests.measure.test_tiers import answers, photo
 from training.measure.answers import ORIGINAL
 from training.measure.failures import failures
+from training.measure.tier_figures import tier_figures
 from training.measure.tier_tables import caveats
-from training.measure.tiers import ORDINARY, UNSEEN, tier_figures
+from training.measure.tiers import ORDINARY, UNSEEN
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@ import pytest
 from scipy.stats import binomtest
 
 from training.measure.calibrate import bound
-from training.measure.rates import exact_bounds, rate, show_rate
+from training.measure.markdown import show_rate
+from training.measure.rates import exact_bounds, rate
 
 
 @pytest.mark.parametrize(("hits", "photos"), [(0, 50), (3, 40), (40, 40)])

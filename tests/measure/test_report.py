@@ -8,18 +8,17 @@ from PIL import Image
 from tests.drawing import draw_face
 from training.data.rows import Photo
 from training.measure.figures import compute_metrics
+from training.measure.markdown import show
 from training.measure.report import (
-    kinds_table,
     plot_confusion,
     plot_curves,
     plot_mistakes,
     plot_reliability,
     plot_roc,
     plot_scores,
-    show,
-    sources_table,
     write_report,
 )
+from training.measure.score_tables import kinds_table, sources_table
 
 
 def test_plots_are_pictures_that_follow_the_figures(tmp_path):

@@ -1,13 +1,19 @@
+import shutil
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from space.detector import Detector, load_bundled
+from space.contract import FINDER_FILE
+from space.detector import BUNDLED, Detector, load_bundled
 from space.faces import load_face_finder
 from tests.serving import SPACE
 from training.data.rows import open_framed, read_split
+from training.errors import UserError
+from training.measure.answers import ask
 from training.measure.scores import judge_as_served, scores
+from training.measure.stress import stress
 from training.run import FACE, PHOTO
 
 
@@ -39,3 +45,16 @@ def test_faces_are_judged_as_on_the_page(tmp_path):
     assert judge(tmp_path / "wall.png").probability == whole.probability
     of_photos = judge_as_served(framed_as(detector, PHOTO))
     assert of_photos(portrait).probability != found.prediction.probability
+
+
+def test_faces_are_found_by_what_lies_beside_the_model(data, tmp_path):
+    model = shutil.copytree(BUNDLED, tmp_path / "model")
+    (model / FINDER_FILE).write_bytes(b"cut off")
+    detector = Detector(model)
+    for measure in (
+        lambda: judge_as_served(detector),
+        lambda: ask(detector, []),
+        lambda: stress(model, data),
+    ):
+        with pytest.raises(UserError, match=f"{model / FINDER_FILE} comes without"):
+            measure()

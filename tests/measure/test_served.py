@@ -27,7 +27,7 @@ def model(tmp_path, monkeypatch):
     """A model folder whose detector goes by brightness, without a network."""
     double = Double()
     double.config = replace(CONFIG, sources=["archive"], metrics={"test": {"note": "As split."}})
-    monkeypatch.setattr(training.measure.answers, "load_finder", lambda: "a finder")
+    monkeypatch.setattr(training.measure.answers, "load_finder", lambda folder: "a finder")
     monkeypatch.setattr(training.measure.evaluate, "open_model", lambda model: double)
     monkeypatch.setattr(training.measure.served, "measure_footprint", lambda model: FOOTPRINT)
     folder = tmp_path / "model"

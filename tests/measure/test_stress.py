@@ -19,14 +19,8 @@ from training.errors import UserError
 from training.fit.degrade import brighten
 from training.measure.evaluate import evaluate
 from training.measure.figures import check_measurable
-from training.measure.stress import (
-    CLEAN,
-    conditions,
-    plot_stress,
-    stress,
-    stress_sources_table,
-    stress_table,
-)
+from training.measure.stress import conditions, plot_stress, stress
+from training.measure.stress_tables import CLEAN, stress_sources_table, stress_table
 
 SHARES = ("real_called_fake", "fake_called_fake", "inconclusive")
 CHANGES = ("verdict_changed", "verdict_reversed")

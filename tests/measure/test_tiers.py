@@ -8,6 +8,7 @@ from training.measure.answers import BETWEEN, NO_FACE, ORIGINAL, Answers
 from training.measure.promise import broken_promises
 from training.measure.rates import exact_bounds
 from training.measure.stability import stability_figures
+from training.measure.tier_figures import tier_figures
 from training.measure.tier_tables import (
     accusations_table,
     found_table,
@@ -16,7 +17,7 @@ from training.measure.tier_tables import (
     strengths_table,
     tiers_table,
 )
-from training.measure.tiers import ORDINARY, TRAINED, UNSEEN, assign_tiers, tier_figures
+from training.measure.tiers import ORDINARY, TRAINED, UNSEEN, assign_tiers
 
 
 def photo(name: str, label: str = "real", source: str = "dfdc", group: str = "") -> Photo:
@@ -134,7 +135,7 @@ def test_promises_are_broken_by_more_than_chance():
     scores = [0.9] * 12 + [0.1] * 88 + [0.9] * 3 + [0.1] * 97
     found = tier_figures(photos, [ORDINARY] * 200, {ORIGINAL: answers(scores)}, samples=2)
     (sentence,) = broken_promises(found)  # 3 of 100 may be 2 % and bad luck
-    assert sentence.startswith("web: 12 of 100 real photos called fake (at least 6.")
+    assert sentence.startswith("faces of the open web: 12 of 100 real photos called fake (")
     assert sentence.endswith("where 2 % were promised.")
 
 

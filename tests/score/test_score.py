@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset, Features
 from datasets import Image as ImageFeature
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageFilter, PngImagePlugin
 
 from space.detector import BUNDLED, load_bundled
 from space.faces import load_face_finder
@@ -34,7 +34,8 @@ SHA256 = json.loads((BUNDLED / "detector.json").read_text())["sha256"]
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a damaged file, a photo without a face, one of one face and one of two."""
+    """A folder with a damaged file, a photo without a face, one of one face and one of two, of
+    which the second is blurred."""
     folder = tmp_path_factory.mktemp("photos")
     portraits = [
         Image.open(SPACE / f"examples/{name}.jpg").resize((200, 200))
@@ -44,6 +45,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Image.new("RGB", (64, 64), "gray").save(folder / "none.png")
     portraits[0].save(folder / "one.png")
     both = Image.new("RGB", (400, 200))
+    portraits[1] = portraits[1].filter(ImageFilter.GaussianBlur(2))
     for number, portrait in enumerate(portraits):
         both.paste(portrait, (200 * number, 0))
     both.save(folder / "two.png")
@@ -107,8 +109,10 @@ def test_every_face_is_a_row_as_the_detector_judges_it(photos, tmp_path, caplog)
         values = judgement.as_dict()
         assert [row[name] for name in ("left", "top", "width", "height")] == values["box"]
         assert row["probability"] == pytest.approx(values["probability"], abs=1e-6)
-        assert (row["verdict"], row["too_small"]) == (values["verdict"], values["too_small"])
+        for name in ("verdict", "too_small", "reason"):
+            assert row[name] == values[name]
         assert (row["model_sha256"], row["error"]) == (SHA256, None)
+    assert [row["reason"] for row in faces].count("blurred") == 1
     line = caplog.messages[-1]
     assert line.startswith(f"{tmp_path}/rows.parquet: 4 photos, 3 faces (")
     assert "), 1 without a face, 1 with an error; " in line

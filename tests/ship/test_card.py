@@ -9,7 +9,8 @@ from huggingface_hub import ModelCard, parse_eval_result_entries
 
 from space.contract import DetectorConfig
 from training.errors import UserError
-from training.measure.report import TITLES, kinds_table, show, sources_table
+from training.measure.markdown import show
+from training.measure.score_tables import TITLES, kinds_table, sources_table
 from training.measure.stress import stress
 from training.measure.tier_tables import accusations_table, tiers_table
 from training.ship.card import render_card, render_eval_results

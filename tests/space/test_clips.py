@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from space.clips import VideoError, open_clip, read_clip
 from space.frames import upright
@@ -93,6 +94,8 @@ def test_square_pixels(tmp_path, stretch, size):
     path = write_clip(tmp_path / "a.mp4", [bar(0)] * 3, sample_aspect_ratio=ratio)
     (_, picture), *_ = read_clip(path)
     assert picture.shape[1::-1] == size
+    expected = Image.fromarray(bar(0)).resize(size, Image.Resampling.BICUBIC)
+    assert np.abs(picture - np.asarray(expected, int)).mean() < 5
 
 
 @pytest.mark.parametrize(

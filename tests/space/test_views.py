@@ -216,7 +216,7 @@ def test_problems_are_text():
 def test_report_can_be_handed_on(detector):
     shown = answer(draw_face(1, 300), [judged(detector, "fake")], detector)
     digest = hashlib.sha256(b"content").hexdigest()
-    document = report(shown, {"<b>me</b>.jpg": digest}, detector, "YuNet")
+    document = report(shown, [("<b>me</b>.jpg", digest)], detector, "YuNet")
     text = words(document)
     assert digest in text
     assert detector.config.sha256 in text
@@ -245,6 +245,9 @@ def test_table_shows_the_most_suspicious_first_and_counts_for_its_filter(detecto
     assert shown.count("<p>10, 20, 120, 120</p>") == 3
     assert "made by AI (signed)" in text
     assert words(batch_answer(rows, 3, 9, "a model")).startswith("3 of 9 photos judged")
+    alike = [Row("image.jpg", 1, 1, judged(detector, "fake"))] * 2  # as phones name them
+    shown = batch_answer(alike, 2, 2, "a model")
+    assert words(shown).startswith("Signs of manipulation in 2 of 2 photos")
 
 
 def test_csv_reads_back_and_holds_no_formulas():

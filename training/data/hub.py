@@ -34,7 +34,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import filter_repo_objects, validate_repo_id
 
-from training.data.kaggle import FOLDER_PAIRS, folder_pairs
+from training.data.find import FOLDER_PAIRS, folder_pairs
 from training.errors import UserError
 from training.folders import replaced_folder
 
@@ -44,7 +44,7 @@ TIMEOUT = 10.0  # seconds for the first answer of the Hub
 
 _WHERE = re.compile(r"([\w.-]+/[\w.-]+)(?:@(\S+))?", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_PROBLEMS = (OSError, httpx2.HTTPError, RuntimeError, ValueError)  # of the client, see `hub.py`
+_PROBLEMS = (OSError, httpx2.HTTPError, RuntimeError, ValueError)  # of the client
 
 log = logging.getLogger(__name__)
 

@@ -1,5 +1,5 @@
-"""Find the photos of a large set that look alike as a whole: `training.data.splits` compares only
-those.
+"""Find the photos of a large set that look alike as a whole: `training.data.source_pairs` compares
+only those.
 
 A photo is described by the directions of its edges in 16 cells (histograms of oriented gradients,
 Dalal and Triggs, CVPR 2005, https://doi.org/10.1109/CVPR.2005.177), which stay where they are when

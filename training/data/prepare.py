@@ -24,18 +24,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from space.crops import crop_face
-from space.faces import FaceFinder, FaceFinderError, load_face_finder
+from space.faces import FaceFinder
 from space.photos import PhotoError, open_photo, printable, resize_square
 from training.config import SPLITS, PrepareConfig
-from training.data.dealing import (
-    check_splits,
-    named_pairs,
-    pairs_by_source,
-    read_given_splits,
-    same_original,
-    split_by_source,
-)
-from training.data.kaggle import SourcePhoto, find_photos, locate, source_name
+from training.data.find import SourcePhoto, find_source
 from training.data.rows import (
     CROP_MARGIN,
     DIFFICULTIES,
@@ -48,12 +40,11 @@ from training.data.rows import (
     features,
     read_report,
 )
+from training.data.source_pairs import SourcePair
 from training.data.sources import lookup
-from training.data.splits import (
-    SourcePair,
-    group_by_source,
-)
+from training.data.splits import deal, read_given_splits
 from training.errors import UserError
+from training.finder import load_finder
 from training.folders import check_replaceable, replaced_folder
 
 # One table for all, without chroma subsampling, which would blur colour seams.
@@ -77,7 +68,7 @@ def prepare(config: PrepareConfig) -> Path:
     """
     output = config.output
     check_replaceable(output, REPORT)
-    photos = [photo for source in config.source for photo in _find(source)]
+    photos = [photo for source in config.source for photo in find_source(source)]
     _check_labels(photos)
     given = read_given_splits(config.splits, photos) if config.splits else {}
     hashes = [_hash(photo.path) for photo in tqdm(photos, desc="Reading", unit="photo")]
@@ -159,14 +150,6 @@ def _under_both_labels(photos: Sequence[SourcePhoto], hashes: Sequence[str]) -> 
     ]
 
 
-def _find(source: str) -> list[SourcePhoto]:
-    """Return the photos of `NAME=WHERE` or `WHERE`."""
-    name, parted, where = source.partition("=")
-    if not parted or not re.fullmatch(r"[\w.-]+", name):  # or a path that holds "=" itself
-        name, where = "", source
-    return find_photos(locate(where), prepared=REPORT, source=name or source_name(where))
-
-
 def _fingerprint(
     photos: list[SourcePhoto],
     hashes: list[str],
@@ -198,38 +181,27 @@ def _fill(
     readable = [index for index, problem in enumerate(problems) if problem is None]
     if not readable:
         raise UserError(f"None of the {len(photos)} photos can be read. The first: {problems[0]}")
-    parsed = {index: parse_name(photos[index]) for index in readable}
-    strata = [photos[index].label + parsed[index]["difficulty"] for index in readable]
     members = [photos[index] for index in readable]
-    readable_hashes = [hashes[index] for index in readable]
-    pairs = pairs_by_source(members, readable_hashes) + named_pairs(members)
-    together = pairs + same_original(members) if config.group_by == "sources" else []
-    groups = group_by_source(readable_hashes, together)
-    splits = split_by_source(members, strata, groups, given, config.seed)
-    check_splits([photos[index].label for index in readable], splits)
-    rows: dict[str, list[PhotoRow]] = {split: [] for split in SPLITS}
-    malformed, written = [], []
-    for index, split, group in zip(readable, splits, groups, strict=True):
-        photo, columns = photos[index], parsed[index]
-        if columns.pop("malformed"):
-            malformed.append(photo.path.name)
-        target = _free_name(folder / split / photo.label, photo.path.stem)
-        (encoded / f"{index}.jpg").rename(target)
-        written.append(target.relative_to(folder).as_posix())
-        file_name = f"{photo.label}/{target.name}"
-        columns |= {"group": group, "face": faces[index]}
-        rows[split].append(PhotoRow(file_name, photo.label, photo.source, **columns))
+    parsed = [parse_name(photo) for photo in members]
+    strata = [photo.label + of["difficulty"] for photo, of in zip(members, parsed, strict=True)]
+    pairs, groups, splits = deal(
+        members,
+        strata,
+        [hashes[index] for index in readable],
+        given,
+        group_by=config.group_by,
+        seed=config.seed,
+    )
+    files = [encoded / f"{index}.jpg" for index in readable]
+    written = _move_into_splits(files, folder, members, splits)
     encoded.rmdir()
+    found = [faces[index] for index in readable]
+    rows = _rows_by_split(written, members, parsed, groups, found)
     for split, split_rows in rows.items():
         _write_metadata(folder / split / METADATA, split_rows)
     _write_pairs(folder / PAIRS, pairs, written)
     counts = {split: dict(Counter(row.label for row in rows[split])) for split in SPLITS}
     _write_card(folder, config, counts, sorted({photo.source for photo in photos}))
-    unreadable = [
-        {"file": f"{photo.label}/{photo.path.name}", "problem": problem}
-        for photo, problem in zip(photos, problems, strict=True)
-        if problem
-    ]
     return {
         "format": FORMAT,
         "size": config.size,
@@ -237,27 +209,60 @@ def _fill(
         "group_by": config.group_by,
         "counts": counts,
         "groups_of_several": sum(size > 1 for size in Counter(groups).values()),
-        "without_face": sum(not faces[index] for index in readable),
-        "unreadable": unreadable,
-        "malformed_names": malformed,
+        "without_face": sum(not face for face in found),
+        "unreadable": _unreadable(photos, problems),
+        "malformed_names": [
+            photo.path.name for photo, of in zip(members, parsed, strict=True) if of["malformed"]
+        ],
     }
 
 
-def load_finder(model: Path | None = None) -> FaceFinder:
-    """Load what finds faces, for a verb; log which it is.
+def _unreadable(
+    photos: Sequence[SourcePhoto], problems: Sequence[str | None]
+) -> list[dict[str, str]]:
+    """Return which photos are left out, and why."""
+    return [
+        {"file": f"{photo.label}/{photo.path.name}", "problem": problem}
+        for photo, problem in zip(photos, problems, strict=True)
+        if problem
+    ]
+
+
+def _move_into_splits(
+    files: Sequence[Path], folder: Path, photos: Sequence[SourcePhoto], splits: Sequence[str]
+) -> list[str]:
+    """Move the file of each photo to `SPLIT/LABEL/` in a folder; return its new path there."""
+    written = []
+    for file, photo, split in zip(files, photos, splits, strict=True):
+        target = _free_name(folder / split / photo.label, photo.path.stem)
+        file.rename(target)
+        written.append(target.relative_to(folder).as_posix())
+    return written
+
+
+def _rows_by_split(
+    written: Sequence[str],
+    photos: Sequence[SourcePhoto],
+    parsed: Sequence[Mapping],
+    groups: Sequence[str],
+    faces: Sequence[str],
+) -> dict[str, list[PhotoRow]]:
+    """Return the lines of `metadata.csv` of each split.
 
     Args:
-        model: folder of the model that judges them, which may hold a finder.
-
-    Raises:
-        UserError: it cannot be loaded.
+        written: where each photo is, below the folder of all splits.
+        photos: the photos.
+        parsed: what `parse_name` says of each.
+        groups: the group of each.
+        faces: the column `face` of each.
     """
-    try:
-        finder = load_face_finder(model)
-    except FaceFinderError as error:
-        raise UserError(str(error)) from error
-    log.info(finder.notice)
-    return finder
+    rows: dict[str, list[PhotoRow]] = {split: [] for split in SPLITS}
+    for path, photo, of, group, face in zip(written, photos, parsed, groups, faces, strict=True):
+        split, _, file_name = path.partition("/")
+        told = {name: of[name] for name in ("difficulty", *PARTS)}
+        row = PhotoRow(file_name, photo.label, photo.source, **told, group=group, face=face)
+        rows[split].append(row)
+    return rows
 
 
 def _encode_all(

@@ -33,7 +33,7 @@ class DecodedPhotos:
             folder: for the file.
             side: longest side of the photos in px.
         """
-        self._paths, self._folder, self._side = list(paths), folder, side
+        self._paths, self._folder = list(paths), folder
         self._slots = len(self._paths), CHANNELS * side * side
         self._shapes = self._pixels = None
         if self._make_file():

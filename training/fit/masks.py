@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from space.photos import open_photo
 from training.data.rows import PARTS, Photo, PhotoRow, read_source_pairs
-from training.data.splits import SCALES, SEARCH_SIDE
+from training.data.source_pairs import SCALES, SEARCH_SIDE
 
 FEATURES = 1500  # of a photo: more than the search for pairs takes, as one match more costs nothing
 DISTINCT = 0.8  # Lowe's ratio of the nearest to the second nearest descriptor

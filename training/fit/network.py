@@ -65,9 +65,7 @@ def build_model(
     _check_head(head, input_size)
     whole = backbone_weights.endswith(".keras")
     backbone = _load_backbone("none" if whole else backbone_weights, input_size)
-    first_trainable = len(backbone.layers) - trainable_layers
-    for index, layer in enumerate(backbone.layers):
-        layer.trainable = index >= first_trainable
+    _freeze_but_the_last(backbone, trainable_layers)
     if head == EVIDENCE:
         probabilities = _evidence_head(backbone, hidden_units, dropout, seed)
     else:
@@ -78,6 +76,13 @@ def build_model(
     if whole:
         _start_from(Path(backbone_weights), model)
     return model
+
+
+def _freeze_but_the_last(backbone: keras.Model, layers: int) -> None:
+    """Let as many of a backbone's last layers train, and no other."""
+    first_trainable = len(backbone.layers) - layers
+    for index, layer in enumerate(backbone.layers):
+        layer.trainable = index >= first_trainable
 
 
 def _check_head(head: str, input_size: int) -> None:

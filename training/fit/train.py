@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import logging
@@ -34,6 +33,7 @@ from training.data.rows import LABELS, Photo, read_report, read_source_pairs, re
 from training.errors import UserError
 from training.fit.callbacks import CheckpointInner, FakeAUC, Replay, StepBackup
 from training.fit.devices import on_devices
+from training.fit.history import HISTORY, read_history, trim_history
 from training.fit.network import JIT_COMPILE, build_model
 from training.fit.photos import PhotoBatches, build_augmentation
 from training.fit.progress import Progress
@@ -43,7 +43,7 @@ from training.measure.report import plot_curves
 from training.run import remember_data
 
 BEST, LEGACY = "best_model.keras", "deepfake_cnn.h5"
-HISTORY, CURVES, BACKUP = "history.csv", "curves.png", "backup"
+CURVES, BACKUP = "curves.png", "backup"
 BACKUP_STEPS = 50  # batches of pairs, some minutes on a CPU
 
 log = logging.getLogger(__name__)
@@ -153,15 +153,6 @@ def repeat_run(
         given=frozenset({"backbone_weights"}),
         photos=photos,
     )
-
-
-def read_history(run: Path) -> list[dict[str, float]]:
-    """Return a run's figures by epoch, as far as it got."""
-    path = Path(run) / HISTORY
-    if not path.is_file():
-        return []
-    with path.open(newline="") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
 def describe_data(report: Mapping) -> dict:
@@ -325,7 +316,7 @@ def _fit_pairs(
 ) -> None:
     run = config.run
     history = read_history(run)[:epochs_done]
-    _trim_history(run, epochs_done)
+    trim_history(run, epochs_done)
     validation = Validation(
         model,
         photos["validation"],
@@ -345,7 +336,7 @@ def _callbacks(
 ) -> list[keras.callbacks.Callback]:
     run = config.run
     history = read_history(run)[:epochs_done]
-    _trim_history(run, epochs_done)
+    trim_history(run, epochs_done)
     stop = keras.callbacks.EarlyStopping("val_auc", mode="max", patience=config.stop_patience)
     plateau = keras.callbacks.ReduceLROnPlateau(
         "val_loss", factor=config.plateau_factor, patience=config.plateau_patience, verbose=1
@@ -372,15 +363,6 @@ def _progress(run: Path) -> tuple[int, int]:
         return 0, 0
     backup = json.loads(path.read_text())
     return backup["epoch"], backup["batch"] + 1 if backup["batch"] else 0
-
-
-def _trim_history(run: Path, epochs: int) -> None:
-    """Drop the line of an epoch that was logged but not backed up."""
-    path = run / HISTORY
-    if path.is_file():
-        lines = path.read_text().splitlines(keepends=True)
-        with replaced_file(path) as partial:
-            partial.write_text("".join(lines[: epochs + 1] if epochs else []))
 
 
 def _class_weights(labels: np.ndarray) -> dict[int, float]:

@@ -34,8 +34,8 @@ from training.fit.network import build_model
 from training.fit.photos import PhotoBatches
 from training.folders import write_json
 from training.measure.figures import THRESHOLD, check_measurable
+from training.measure.markdown import markdown_table, show
 from training.measure.metrics import SAMPLES, estimate, paired_ranking, roc_auc
-from training.measure.report import markdown_table, show
 from training.measure.scores import load_detector, scores
 from training.run import Run
 
@@ -123,9 +123,7 @@ def baselines(
         UserError: data, weights, run or model are not what they should be, or a split holds one
             label only or fewer than 20 photos.
     """
-    splits = {split: read_split(data, split) for split in SPLITS}
-    for photos in splits.values():
-        check_measurable(photos)
+    splits = _read_splits(data)
     detector = load_detector(model) if model else None
     # What a wrong flag can stop comes before what takes minutes.
     given = _score_given(data, splits["test"], run, detector)
@@ -215,6 +213,14 @@ def baselines_table(results: Mapping) -> str:
         for name, of in results["methods"].items()
     ]
     return markdown_table(("method", *FIGURES.values()), rows)
+
+
+def _read_splits(data: Path) -> dict[str, list[Photo]]:
+    """Return the photos of all splits, each of which can be measured."""
+    splits = {split: read_split(data, split) for split in SPLITS}
+    for photos in splits.values():
+        check_measurable(photos)
+    return splits
 
 
 def _measure(

@@ -16,7 +16,7 @@ from training.lab.benchmark_growth import measure_growth, memory_rows, plot_grow
 from training.lab.benchmark_network import networks_table, time_networks, time_training
 from training.lab.benchmark_page import page_table, time_page
 from training.lab.benchmark_photo import photos_table, time_photos
-from training.measure.report import markdown_table
+from training.measure.markdown import markdown_table
 
 RUNS = 30
 TRAINING_RUNS = 5

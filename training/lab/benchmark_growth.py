@@ -16,7 +16,7 @@ import matplotlib
 import numpy as np
 
 from training.lab.benchmark_photo import framed_photos
-from training.measure.report import markdown_table
+from training.measure.markdown import markdown_table
 
 matplotlib.use("Agg")
 

@@ -23,7 +23,7 @@ from space.contract import MODEL_FILE
 from space.detector import BATCH, BUNDLED, Detector
 from training.config import EVIDENCE_STEP
 from training.fit.network import EVIDENCE, build_model
-from training.measure.report import markdown_table
+from training.measure.markdown import markdown_table
 from training.ship.export import export_graph
 from training.ship.timing import spread_in_turn
 

@@ -25,7 +25,7 @@ from space.video import judge_video
 from training.lab.benchmark_growth import resident_memory
 from training.lab.benchmark_network import build_like_bundled
 from training.lab.benchmark_photo import PORTRAIT
-from training.measure.report import markdown_table
+from training.measure.markdown import markdown_table
 
 SPACE = PORTRAIT.parents[1]
 STARTS = 3

@@ -16,7 +16,7 @@ from space.faces import Face, FaceFinder, load_face_finder
 from space.photos import model_input, open_photo, open_reduced
 from training.fit.degrade import noise
 from training.lab.benchmark_network import build_like_bundled, show_spread
-from training.measure.report import markdown_table
+from training.measure.markdown import markdown_table
 from training.ship.timing import spread_in_turn
 
 PORTRAIT = Path(__file__).parents[2] / "space" / "examples" / "portrait.jpg"

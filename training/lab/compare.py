@@ -22,10 +22,9 @@ from training.data.rows import Photo, read_all, read_report, read_source_pairs, 
 from training.errors import UserError
 from training.folders import write_json
 from training.measure.evaluate import FOLDS_FOLDER, read_fold_scores
+from training.measure.markdown import markdown_table, show, show_change
 from training.measure.metrics import SAMPLES, estimate, opposed, paired_ranking, weighted_auc
-from training.measure.report import markdown_table, show
 from training.measure.scores import open_model, scores
-from training.measure.stress import show_change
 from training.run import Run, check_data, trained_on
 
 MEAN_AUC, RANKING = "mean_auc", "paired_ranking"
@@ -75,20 +74,7 @@ def compare(
     if folds and split:
         raise UserError("--folds is of all photos: leave out --split.")
     _check_exported(runs, output, folds=folds)
-    split = split or "validation"
-    photos = read_all(data) if folds else read_split(data, split)
-    recipes = _recipes(runs, data)
-    described = [_describe(recipes[0][0], *recipe, data, photos, samples) for recipe in recipes]
-    if folds:
-        split, judged = _fold_scores([members for _, members in recipes], data, photos)
-    else:
-        judged = [_scores(members, photos) for _, members in recipes]
-    figures = _estimates(photos, read_source_pairs(data, photos), judged, samples)
-    results = {
-        "split": split,
-        "data_fingerprint": read_report(data)["fingerprint"],
-        "recipes": [one | found for one, found in zip(described, figures, strict=True)],
-    }
+    results = _compare(runs, data, None if folds else split or "validation", samples)
     path = output or Path(runs[0]) / (FOLDS_FOLDER if folds else "") / "comparison.json"
     write_json(path, results)
     log.info("%s\n%s", path, comparison_table(results))
@@ -135,6 +121,23 @@ def leave_out_table(results: Mapping) -> str:
                 )
             )
     return markdown_table(head, rows)
+
+
+def _compare(runs: Sequence[Path], data: Path, split: str | None, samples: int) -> dict:
+    """Return the results on the photos of a split; without one, out of fold on all photos."""
+    photos = read_split(data, split) if split else read_all(data)
+    recipes = _recipes(runs, data)
+    described = [_describe(recipes[0][0], *recipe, data, photos, samples) for recipe in recipes]
+    if split:
+        judged = [_scores(members, photos) for _, members in recipes]
+    else:
+        split, judged = _fold_scores([members for _, members in recipes], data, photos)
+    figures = _estimates(photos, read_source_pairs(data, photos), judged, samples)
+    return {
+        "split": split,
+        "data_fingerprint": read_report(data)["fingerprint"],
+        "recipes": [one | found for one, found in zip(described, figures, strict=True)],
+    }
 
 
 def _scores(runs: Sequence[Path], photos: Sequence[Photo]) -> np.ndarray:

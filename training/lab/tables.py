@@ -23,20 +23,19 @@ from training.lab.benchmark_photo import photos_table
 from training.lab.compare import comparison_table, leave_out_table
 from training.lab.experiments import RESULTS
 from training.measure.audit.audit import audit_table
-from training.measure.explain import explanation_table
+from training.measure.explanation_tables import explanation_table
 from training.measure.failures import failures
 from training.measure.footprint import footprint_table
 from training.measure.left_out import left_out_table
-from training.measure.report import (
+from training.measure.markdown import markdown_table, show
+from training.measure.score_tables import (
     TITLES,
     formats_table,
     kinds_table,
-    markdown_table,
-    show,
     sources_table,
     verdicts_table,
 )
-from training.measure.stress import stress_sources_table, stress_table
+from training.measure.stress_tables import stress_sources_table, stress_table
 from training.measure.tier_tables import (
     accusations_table,
     caveats,

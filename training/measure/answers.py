@@ -15,10 +15,9 @@ import numpy as np
 from tqdm import tqdm
 
 from space.detector import Detector
-from space.faces import FaceFinder
 from space.photos import PhotoError, PhotoSource, open_photo
-from training.data.prepare import load_finder
 from training.data.rows import Photo
+from training.finder import load_finder
 from training.fit import degrade
 from training.run import FACE
 
@@ -129,8 +128,7 @@ def ask(
     Returns:
         The answers by the name of the change, `ORIGINAL` first.
     """
-    judge = judge_with(detector, load_finder() if detector.config.framing == FACE else None)
-    work = partial(_ask_of, judge, changes or {})
+    work = partial(_ask_of, judge_with(detector), changes or {})
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         jobs = [pool.submit(work, photo) for photo in photos]
         try:
@@ -149,13 +147,13 @@ def ask(
     }
 
 
-def judge_with(detector: Detector, finder: FaceFinder | None) -> Callable[[PhotoSource], Answer]:
-    """Return what judges the largest face of a photo.
+def judge_with(detector: Detector) -> Callable[[PhotoSource], Answer]:
+    """Return what judges the largest face of a photo, or all of it where the detector does that.
 
-    Args:
-        detector: the detector.
-        finder: finds the faces; `None` where the whole photo is judged.
+    Raises:
+        UserError: the face finder cannot be loaded.
     """
+    finder = load_finder(detector.folder) if detector.config.framing == FACE else None
 
     def judge(photo: PhotoSource) -> Answer:
         if finder is None:

@@ -1,6 +1,7 @@
 """Give a score a meaning: turn it into a probability, and choose the thresholds of the verdicts.
 
-Both on the validation split, which training saw only to choose an epoch.
+Both on the validation split, which training saw only to choose an epoch, and both as
+`second_look.give_meaning` asks for them during an export.
 """
 
 from __future__ import annotations
@@ -10,17 +11,16 @@ from itertools import pairwise
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import expit, logit
+from scipy.special import logit
 from scipy.stats import beta
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedGroupKFold
 
 from space.contract import Calibration, ScoreBin
 from training.measure.metrics import source_weights
+from training.measure.promise import MAX_FAKE_CALLED_REAL, MAX_REAL_CALLED_FAKE
 
 FOLDS = 5
-MAX_REAL_CALLED_FAKE, MAX_FAKE_CALLED_REAL = 0.02, 0.05  # of new photos
 BIN_PHOTOS = 40  # at least, of a bin of `ScoreBin`
 CLIP = 1e-6
 
@@ -68,8 +68,8 @@ def calibrate(
         out_of_fold = np.empty(len(truth))
         for fitted, held_out in folds:
             slope, intercept = fit(truth[fitted], log_odds[fitted], weights[fitted])
-            out_of_fold[held_out] = expit(slope * log_odds[held_out] + intercept)
-        losses[method] = log_loss(truth, out_of_fold, labels=[0, 1], sample_weight=weights)
+            out_of_fold[held_out] = slope * log_odds[held_out] + intercept
+        losses[method] = _log_loss(truth, out_of_fold, weights)
     method = min(losses, key=losses.__getitem__)
     slope, intercept = fits[method](truth, log_odds, weights)
     return Calibration(method, slope, intercept)
@@ -152,6 +152,12 @@ def describe_scores(
     ]
 
 
+def _log_loss(truth: np.ndarray, log_odds: np.ndarray, weights: np.ndarray) -> float:
+    """As scikit-learn's, whose checks of its input take longer than a fit does."""
+    losses = np.logaddexp(0, np.where(truth == 1, -log_odds, log_odds))
+    return float(np.average(losses, weights=weights))
+
+
 def _fit_temperature(
     truth: np.ndarray, log_odds: np.ndarray, weights: np.ndarray
 ) -> tuple[float, float]:
@@ -159,8 +165,7 @@ def _fit_temperature(
     https://arxiv.org/abs/1706.04599)."""
 
     def loss(exponent: float) -> float:
-        scaled = expit(np.exp(exponent) * log_odds)
-        return log_loss(truth, scaled, labels=[0, 1], sample_weight=weights)
+        return _log_loss(truth, np.exp(exponent) * log_odds, weights)
 
     result = minimize_scalar(loss, bounds=(np.log(0.01), np.log(100)), method="bounded")
     return float(np.exp(result.x)), 0.0

@@ -21,7 +21,6 @@ ETHNICITIES = ("White", "Black", "Asian", "Indian", "others")
 MIN_PHOTOS = 20  # of a value, to be told and tested
 RESAMPLES = 9999
 SEED = 0
-LEVEL = 0.05  # of the corrected tests
 _UTK = re.compile(r"(\d{1,3})_([01])_([0-4])_\d+.*")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from space.contract import CONFIG_FILE, DetectorConfig
+from space.detector import Detector
 from training.config import SPLITS
 from training.data.rows import Photo, read_all, read_report, read_source_pairs, read_split
 from training.data.splits import assign_folds
@@ -22,11 +23,11 @@ from training.measure.answers import ORIGINAL
 from training.measure.figures import THRESHOLD, compute_metrics
 from training.measure.foreign import read_elsewhere
 from training.measure.left_out import read_left_out
+from training.measure.markdown import show_rate
 from training.measure.metrics import SAMPLES
 from training.measure.promise import promise_of
-from training.measure.rates import show_rate
 from training.measure.report import write_report
-from training.measure.scores import open_model, scores
+from training.measure.scores import folder_for_figures, open_model, scores
 from training.measure.served import judge_split, served_figures
 from training.measure.tiers import TIERS
 from training.run import FACE, METRICS, Run, is_run
@@ -74,37 +75,61 @@ def evaluate(
         UserError: there is no such model, or the data is not what it should be.
     """
     photos = read_split(data, split)
-    if output is None and not Path(model).is_dir():
-        raise UserError(f"{model} is not a folder: give --output for the figures.")
+    folder = folder_for_figures(model, output)
     _warn_of_other_data(Path(model), data)
     opened = open_model(model)
-    if isinstance(opened, Run):
-        if full or foreign or bona_fide:
-            raise UserError(
-                f"{model} is a run, which has no thresholds: export it and give its export for "
-                "--report, --foreign and --bona-fide."
-            )
-        judged = scores(opened, photos)
-        figures = _figures(data, split, photos, judged, EVEN_THRESHOLDS, samples)
-        figures["faces"] = opened.framing == FACE
-    else:
-        others = [photo for other in SPLITS if other != split for photo in read_split(data, other)]
-        elsewhere = read_elsewhere(foreign, bona_fide, others)
-        answers = judge_split(opened, photos, split, full=full)
-        original = answers[ORIGINAL]
-        judged = original.probabilities
-        thresholds, verdicts = opened.config.thresholds, original.verdicts
-        figures = _figures(data, split, photos, judged, thresholds, samples, verdicts)
-        figures["faces"] = opened.config.framing == FACE
-        figures |= served_figures(
-            model, opened, photos, answers, others, elsewhere, full=full, samples=samples
+    if isinstance(opened, Run) and (full or foreign or bona_fide):
+        raise UserError(
+            f"{model} is a run, which has no thresholds: export it and give its export for "
+            "--report, --foreign and --bona-fide."
         )
-        if full:
-            figures["left_out"] = read_left_out(figures["data_fingerprint"])
-    _write(figures, photos, judged, Path(output or model))
+    if isinstance(opened, Run):
+        figures, judged = _measure_run(opened, data, split, photos, samples)
+    else:
+        figures, judged = _measure_detector(
+            opened, data, split, photos, foreign, bona_fide, full=full, samples=samples
+        )
+    _write(figures, photos, judged, folder)
     if full and split == "test" and (Path(model) / CONFIG_FILE).is_file():
         _tell(Path(model), figures)
     return figures
+
+
+def _measure_run(
+    run: Run, data: Path, split: str, photos: Sequence[Photo], samples: int
+) -> tuple[dict, np.ndarray]:
+    """Return the figures of a run, and its probabilities of fake `[photos]`."""
+    judged = scores(run, photos)
+    figures = _figures(data, split, photos, judged, EVEN_THRESHOLDS, samples)
+    return figures | {"faces": run.framing == FACE}, judged
+
+
+def _measure_detector(
+    detector: Detector,
+    data: Path,
+    split: str,
+    photos: Sequence[Photo],
+    foreign: Sequence[str],
+    bona_fide: Sequence[str],
+    *,
+    full: bool,
+    samples: int,
+) -> tuple[dict, np.ndarray]:
+    """Return the same of an exported model as it is served; see `evaluate`."""
+    others = [photo for other in SPLITS if other != split for photo in read_split(data, other)]
+    elsewhere = read_elsewhere(foreign, bona_fide, others)
+    answers = judge_split(detector, photos, split, full=full)
+    original, thresholds = answers[ORIGINAL], detector.config.thresholds
+    figures = _figures(
+        data, split, photos, original.probabilities, thresholds, samples, original.verdicts
+    )
+    figures["faces"] = detector.config.framing == FACE
+    figures |= served_figures(
+        detector, photos, answers, others, elsewhere, full=full, samples=samples
+    )
+    if full:
+        figures["left_out"] = read_left_out(figures["data_fingerprint"])
+    return figures, original.probabilities
 
 
 def exported(model: str | Path) -> str | Path:

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import logit
 from sklearn.isotonic import IsotonicRegression
 
-from space.contract import STRENGTHS, strength_of_evidence
+from space.contract import strength_names, strength_of_evidence
 from training.measure.metrics import estimate
 
 CLIP = 1e-6  # as in the calibration: no photo is evidence without bounds
@@ -111,16 +111,6 @@ def evidence_figures(
             for label, name in enumerate(("real", "fake"))
         },
     }
-
-
-def strength_names() -> list[str]:
-    """Return all strengths of evidence, from the strongest for real to the strongest for fake."""
-    words = [word for _, word in STRENGTHS]
-    return [
-        *(f"{word} for real" for word in reversed(words[1:])),
-        words[0],
-        *(f"{word} for fake" for word in words[1:]),
-    ]
 
 
 def _count_strengths(probabilities: np.ndarray) -> dict[str, int]:

@@ -30,19 +30,12 @@ from training.fit.masks import Target, find_targets, part_mask
 from training.fit.network import EVIDENCE, build_model
 from training.fit.photos import PhotoBatches
 from training.folders import replaced_file, write_json
+from training.measure.explanation_tables import KINDS, PRIOR, SERVED, TITLES, explanation_table
+from training.measure.markdown import show
 from training.measure.metrics import SAMPLES, estimate
-from training.measure.pointing import (
-    PRIOR,
-    SERVED,
-    STEPS,
-    centre_prior,
-    fading_curves,
-    localisation,
-    paint,
-)
-from training.measure.report import markdown_table, show
+from training.measure.pointing import STEPS, centre_prior, fading_curves, localisation, paint
 from training.measure.scores import load_detector, margin_of
-from training.run import Run
+from training.run import FACE, Run
 from training.ship.saliency import (
     enlarge,
     has_evidence,
@@ -54,24 +47,6 @@ from training.ship.saliency import (
 RESULTS, PLOT = "explanation.json", "explanation.png"
 SEED = 0
 CURVE_PHOTOS = 40  # drawn by lot; with eleven steps each they take most of the time
-TITLES = {
-    "grad_cam": "heatmap as served",
-    "centre": "centre of the face",
-    "random": "noise",
-    "random_weights": "heatmap, random weights",
-    "hires_cam": "HiResCAM at block7a",
-    "layer_cam": "LayerCAM at block7a",
-    "large_input": "heatmap, input twice as large (4 x the time)",
-    "shifts": "heatmap, 4 shifts interleaved (4 x the time)",
-}
-COLUMNS = {
-    "pointing": "pointing game",
-    "pointing_called_fake": "where called fake",
-    "lead_over_centre": "ahead of the centre",
-    "iou": "IoU",
-    "energy": "energy inside",
-}
-KINDS = {"pair": "differs from its original", "box": "boxes of replaced parts"}
 
 log = logging.getLogger(__name__)
 
@@ -110,23 +85,20 @@ def explain_test(
     if not (Path(model) / CONFIG_FILE).is_file():
         raise UserError(f"{model} holds no {CONFIG_FILE}: give the folder of an exported model.")
     network = None if run is None else Run.open(run).network()
-    whole, rejected = _find_targets(data, splits)
+    targets, rejected = _find_targets(data, splits)
     detector = load_detector(model)
-    margin = margin_of(detector)
-    targets = [_framed(target, margin) for target in whole]
     results = {
         "model": detector.config.sha256,
         "data_fingerprint": read_report(data)["fingerprint"],
         "splits": list(splits),
         "seed": SEED,
         "bootstrap_samples": samples,
-        "faces": margin > 0,
-        "masks": _describe_masks(whole),
+        "faces": detector.config.framing == FACE,
+        "masks": _describe_masks(targets),
         "rejected_pairs": rejected,
-        **_compare(detector, network, targets, margin, samples),
+        **_compare(detector, network, targets, samples),
     }
     _write(results, Path(output or model))
-    log.info("%s\n%s", explanation_table(results), results["conclusion"])
     return results
 
 
@@ -161,22 +133,6 @@ def conclude(found: Mapping[str, Mapping]) -> dict[str, str]:
     return {"conclusion": text, "recommended": recommended}
 
 
-def explanation_table(results: Mapping) -> str:
-    """Return what `explain_test` found as two Markdown tables."""
-    rows = [
-        (KINDS[kind], TITLES[name], *(show(of[figure]) for figure in COLUMNS))
-        for kind, by_map in results["localisation"].items()
-        for name, of in by_map.items()
-    ]
-    head = ("mask", "map", *COLUMNS.values())
-    curves = [
-        (TITLES[name], show(of["insertion_area"]), show(of["deletion_area"]))
-        for name, of in results["curves"].items()
-    ]
-    curves_head = ("map", "insertion (higher is better)", "deletion (lower is better)")
-    return f"{markdown_table(head, rows)}\n\n{markdown_table(curves_head, curves)}"
-
-
 def _find_targets(data: Path, splits: Sequence[str]) -> tuple[list[Target], dict[str, int]]:
     photos = [photo for split in splits for photo in read_split(data, split)]
     targets, rejected = find_targets(data, photos)
@@ -198,13 +154,11 @@ def _framed(target: Target, margin: float) -> Target:
 
 
 def _compare(
-    detector: Detector,
-    network: keras.Model | None,
-    targets: Sequence[Target],
-    margin: float,
-    samples: int,
+    detector: Detector, network: keras.Model | None, whole: Sequence[Target], samples: int
 ) -> dict:
-    """Return the part of the results that is about maps."""
+    """Return the part of the results that is about maps, of fakes cropped as the model wants."""
+    margin = margin_of(detector)
+    targets = [_framed(target, margin) for target in whole]
     fakes = [target.photo for target in targets]
     served, called_fake = _served_maps(detector, fakes, margin)
 
@@ -343,6 +297,7 @@ def _write(results: Mapping, output: Path) -> None:
     with replaced_file(output / PLOT) as partial:
         _plot(results["curves"], partial)
     write_json(output / RESULTS, results)
+    log.info("%s\n%s", explanation_table(results), results["conclusion"])
 
 
 def _plot(curves: Mapping[str, Mapping], path: Path) -> None:

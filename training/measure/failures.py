@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from training.data.sources import lookup
-from training.measure.rates import show_rate
+from training.measure.markdown import show_rate
 from training.measure.tier_tables import REASONS
 from training.measure.tiers import TIERS
 

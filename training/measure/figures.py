@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from sklearn import metrics
@@ -60,32 +61,17 @@ def compute_metrics(
     check_measurable(photos)
     truth = _truth(photos)
     groups = [photo.group for photo in photos]
-    judged = (scores >= THRESHOLD).astype(int)
-    if verdicts is None:
-        verdicts = apply_thresholds(scores, thresholds)
-
-    def overall(weights: np.ndarray) -> dict[str, float]:
-        return _overall(truth, scores, pairs, weights)
-
-    def shares(weights: np.ndarray) -> dict[str, float]:
-        return _verdict_shares(truth, verdicts, weights)
-
+    verdicts = apply_thresholds(scores, thresholds) if verdicts is None else verdicts
+    overall = partial(_overall, truth, scores, pairs)
+    shares = partial(_verdict_shares, truth, verdicts)
     return {
-        "photos": len(photos),
-        "fakes": int(truth.sum()),
-        "groups": len(set(groups)),
-        "pairs": len(pairs),
-        "bootstrap_samples": samples,
-        "majority_baseline": float(max(truth.mean(), 1 - truth.mean())),
+        **_plain_numbers(truth, groups, pairs, samples),
         **estimate(overall, groups, samples=samples),
         "thresholds": dict(thresholds),
         "verdicts": estimate(shares, groups, samples=samples),
         **_by_kind(photos, scores, verdicts, samples),
         "by_source": _by_source(photos, scores, pairs, verdicts, samples),
-        "confusion_matrix": metrics.confusion_matrix(truth, judged, labels=[0, 1]).tolist(),
-        "per_class": metrics.classification_report(
-            truth, judged, labels=[0, 1], target_names=LABELS, output_dict=True, zero_division=0.0
-        ),
+        **_by_label(truth, scores),
     }
 
 
@@ -111,6 +97,20 @@ def check_measurable(photos: Sequence[PhotoRow]) -> None:
             f"The split holds {photos[0].label} photos only, but AUC takes both labels: prepare "
             "photos of both."
         )
+
+
+def _plain_numbers(
+    truth: np.ndarray, groups: Sequence[str], pairs: Sequence[tuple[int, int]], samples: int
+) -> dict[str, int | float]:
+    """Return what has no interval, see `compute_metrics`."""
+    return {
+        "photos": len(truth),
+        "fakes": int(truth.sum()),
+        "groups": len(set(groups)),
+        "pairs": len(pairs),
+        "bootstrap_samples": samples,
+        "majority_baseline": float(max(truth.mean(), 1 - truth.mean())),
+    }
 
 
 def _overall(
@@ -147,6 +147,17 @@ def _overall(
             "tpr_at_5_fpr": float(tpr[np.searchsorted(fpr, 0.05, side="right") - 1]),
         }
     return figures
+
+
+def _by_label(truth: np.ndarray, scores: np.ndarray) -> dict:
+    """Return `confusion_matrix` and `per_class` at `THRESHOLD`."""
+    judged = (scores >= THRESHOLD).astype(int)
+    return {
+        "confusion_matrix": metrics.confusion_matrix(truth, judged, labels=[0, 1]).tolist(),
+        "per_class": metrics.classification_report(
+            truth, judged, labels=[0, 1], target_names=LABELS, output_dict=True, zero_division=0.0
+        ),
+    }
 
 
 def _verdict_shares(

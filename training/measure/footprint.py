@@ -12,10 +12,9 @@ from pathlib import Path
 
 from space.contract import MODEL_FILE
 from space.detector import Detector
-from space.loading import download
 from space.photos import open_photo
-from training.data.prepare import load_finder
 from training.errors import UserError
+from training.finder import load_finder
 from training.measure.markdown import markdown_table
 from training.ship.timing import time_in_turn
 
@@ -34,11 +33,11 @@ print(unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
-def measure_footprint(model: str | Path, *, runs: int = RUNS) -> dict:
+def measure_footprint(folder: Path, *, runs: int = RUNS) -> dict:
     """Weigh a model, and time it on the portrait among the page's examples.
 
     Args:
-        model: folder of an exported model, or a Hub repository.
+        folder: of an exported model.
         runs: how often each is timed.
 
     Returns:
@@ -49,7 +48,6 @@ def measure_footprint(model: str | Path, *, runs: int = RUNS) -> dict:
     Raises:
         UserError: the process of its own failed.
     """
-    folder = Path(model) if Path(model).is_dir() else download(str(model), None)[0]
     detector, finder = Detector(folder), load_finder(folder)
     portrait = open_photo(PORTRAIT)
     crops = detector.crop_faces(portrait, finder.find(portrait))

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.data.kaggle import find_photos
+from training.data.find import find_photos
 from training.data.rows import PARTS, REPORT, Photo
 from training.errors import UserError
 from training.measure.demographics import apparent_traits

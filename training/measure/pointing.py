@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from training.fit.masks import Target
+from training.measure.explanation_tables import PRIOR, SERVED
 from training.measure.metrics import estimate
 
 TOLERANCE = 0.06  # of the side; Zhang et al. allow 15 px on photos of some 250 px as well
@@ -22,7 +23,6 @@ BLUR = 0.05  # sigma as a share of the side: no eye, nose or mouth survives it
 # The prior's place is the mean of YuNet's face boxes on this dataset, left and top first (see
 # `training.fit.masks`), its spread covers the eyes, nose and mouth at one standard deviation.
 CENTRE, SPREAD = (0.5, 0.57), 0.2
-SERVED, PRIOR = "grad_cam", "centre"  # names of the maps that the others are compared with
 
 
 def paint(heatmap: np.ndarray, side: int) -> np.ndarray:

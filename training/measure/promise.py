@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from training.measure.calibrate import MAX_FAKE_CALLED_REAL, MAX_REAL_CALLED_FAKE
+from training.data.sources import lookup
 from training.measure.tiers import TIERS, UNSEEN
 
+MAX_REAL_CALLED_FAKE, MAX_FAKE_CALLED_REAL = 0.02, 0.05  # of new photos
 PROMISED = {
     "real_called_fake": (MAX_REAL_CALLED_FAKE, "real photos called fake"),
     "fake_called_real": (MAX_FAKE_CALLED_REAL, "fakes called real"),
@@ -28,12 +29,12 @@ def broken_promises(tiers: Mapping[str, Mapping]) -> list[str]:
     promise by more than chance: the exact lower bound does.
 
     Args:
-        tiers: what `training.measure.tiers.tier_figures` found. Nothing was promised about fakes of
-            kinds that the model never saw.
+        tiers: what `training.measure.tier_figures.tier_figures` found. Nothing was promised about
+            fakes of kinds that the model never saw.
     """
     return [
-        f"{source}: {of['hits']} of {of['photos']} {what} (at least {100 * of['low']:.1f} %), "
-        f"where {100 * limit:.0f} % were promised."
+        f"{lookup(source).title}: {of['hits']} of {of['photos']} {what} "
+        f"(at least {100 * of['low']:.1f} %), where {100 * limit:.0f} % were promised."
         for tier in TIERS
         for source, figures in tiers.get(tier, {}).get("by_source", {}).items()
         for name, (limit, what) in PROMISED.items()

@@ -62,11 +62,3 @@ def rate(hits: np.ndarray, groups: Sequence[str]) -> dict[str, int | float | Non
     if not photos:
         return asdict(Rate(0, 0, 0, None, None, None))
     return asdict(Rate(seen, photos, number, seen / photos, *exact_bounds(seen, photos, number)))
-
-
-def show_rate(found: dict[str, int | float | None]) -> str:
-    """Return a `rate` for a table: “3 of 460 (0.7 %; 0.1 to 1.9 %)”."""
-    if not found["photos"]:
-        return "none there"
-    value, low, high = (100 * found[name] for name in ("value", "low", "high"))
-    return f"{found['hits']} of {found['photos']} ({value:.1f} %; {low:.1f} to {high:.1f} %)"

@@ -13,9 +13,9 @@ from space.detector import BATCH, Detector
 from space.judgements import Prediction
 from space.photos import PhotoSource
 from training.config import CONFIG
-from training.data.prepare import load_finder
 from training.data.rows import Photo, open_framed
 from training.errors import UserError
+from training.finder import load_finder
 from training.run import FACE, Run, is_run
 
 
@@ -45,6 +45,17 @@ def load_detector(model: str | Path) -> Detector:
         return Detector.from_pretrained(model)
     except DetectorError as error:
         raise UserError(str(error)) from error
+
+
+def folder_for_figures(model: str | Path, output: Path | None) -> Path:
+    """Return the folder that was asked for, without one that of the model.
+
+    Raises:
+        UserError: the model is in none.
+    """
+    if output is None and not Path(model).is_dir():
+        raise UserError(f"{model} is not a folder: give --output for the figures.")
+    return Path(output or model)
 
 
 def scores(
@@ -81,7 +92,7 @@ def judge_as_served(detector: Detector) -> Callable[[PhotoSource], Prediction]:
     there is none, or where the model judges whole photos."""
     if detector.config.framing != FACE:
         return detector.predict
-    finder = load_finder()
+    finder = load_finder(detector.folder)
 
     def judge(photo: PhotoSource) -> Prediction:
         judgements = detector.judge(photo, finder)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
+from space.contract import DetectorConfig
 from space.detector import Detector
 from training.data.rows import Photo
 from training.errors import UserError
@@ -16,7 +16,8 @@ from training.measure.footprint import measure_footprint
 from training.measure.foreign import Elsewhere
 from training.measure.promise import broken_promises
 from training.measure.stability import stability_figures
-from training.measure.tiers import ORDINARY, assign_tiers, tier_figures
+from training.measure.tier_figures import tier_figures
+from training.measure.tiers import ORDINARY, assign_tiers
 
 STABILITY_PHOTOS = 600  # at most, drawn by lot: each is judged once more for every change
 SEED = 0
@@ -44,7 +45,6 @@ def judge_split(
 
 
 def served_figures(
-    model: str | Path,
     detector: Detector,
     photos: Sequence[Photo],
     answers: Mapping[str, Answers],
@@ -57,7 +57,6 @@ def served_figures(
     """Return the figures of a model as it is served.
 
     Args:
-        model: where it is.
         detector: the model.
         photos: of a split.
         answers: about them, from `judge_split`.
@@ -67,41 +66,59 @@ def served_figures(
         samples: bootstrap samples of the intervals.
 
     Returns:
-        What JSON can hold: `tiers` (see `training.measure.tiers.tier_figures`; each source says by
-        `trained_on` whether training saw other photos of it); `promises_broken`, a sentence each;
-        `by_whom` (see `training.measure.demographics.by_whom`), of ordinary photos that the model
-        was not made with, and `by_whom_trained_on`, how many others tell whom they show; and, where
-        `full`, `stability`, `stability_photos` (how many) and `footprint`.
+        What JSON can hold: `tiers` (see `training.measure.tier_figures.tier_figures`; each source
+        says by `trained_on` whether training saw other photos of it); `promises_broken`, a sentence
+        each; `by_whom` (see `training.measure.demographics.by_whom`), of ordinary photos that the
+        model was not made with, and `by_whom_trained_on`, how many others tell whom they show; and,
+        where `full`, `stability`, `stability_photos` (how many) and `footprint`.
 
     Raises:
         UserError: a folder's photos cannot be read, or show no faces.
     """
-    changes = [name for name in answers if name != ORIGINAL]
-    foreign = _judge_elsewhere(detector, elsewhere, changes)
+    foreign = _judge_elsewhere(detector, elsewhere, [name for name in answers if name != ORIGINAL])
+    joined = {name: _join(answers[name], foreign.get(name)) for name in answers}
     everyone = [*photos, *elsewhere.photos]
     tiers = assign_tiers(photos, others, detector.config.sources) + elsewhere.tiers
-    joined = {name: _join(answers[name], foreign.get(name)) for name in answers}
-    most = detector.config.max_likelihood_ratio
-    by_tier = tier_figures(everyone, tiers, joined, most=most, samples=samples)
-    for of in by_tier.values():
-        for source, own in of["by_source"].items():
-            own["trained_on"] = source in detector.config.sources
-    shown = np.flatnonzero(np.array(tiers) == ORDINARY)
-    traits = _traits(photos, elsewhere)
+    by_tier = _by_tier(detector.config, everyone, tiers, joined, samples)
     figures = {
         "tiers": by_tier,
         "promises_broken": broken_promises(by_tier),
-        "by_whom": by_whom(
-            {name: [values[index] for index in shown] for name, values in traits.items()},
-            [everyone[index].group for index in shown],
-            joined[ORIGINAL].of(shown),
-        ),
+        "by_whom": _by_whom(photos, elsewhere, tiers, joined[ORIGINAL]),
         "by_whom_trained_on": sum(bool(apparent_traits(photo.path.name)) for photo in others),
     }
     if full:
         figures |= _stability(detector, everyone)
-        figures["footprint"] = measure_footprint(model)
+        figures["footprint"] = measure_footprint(detector.folder)
     return figures
+
+
+def _by_tier(
+    config: DetectorConfig,
+    photos: Sequence[Photo],
+    tiers: Sequence[str],
+    answers: Mapping[str, Answers],
+    samples: int,
+) -> dict[str, dict]:
+    """Return the figures of each tier, each source with whether training saw others of it."""
+    most = config.max_likelihood_ratio
+    by_tier = tier_figures(photos, tiers, answers, most=most, samples=samples)
+    for of in by_tier.values():
+        for source, own in of["by_source"].items():
+            own["trained_on"] = source in config.sources
+    return by_tier
+
+
+def _by_whom(
+    photos: Sequence[Photo], elsewhere: Elsewhere, tiers: Sequence[str], answers: Answers
+) -> dict[str, dict]:
+    """Compare mistakes on ordinary photos between the people that they show."""
+    shown = np.flatnonzero(np.array(tiers) == ORDINARY)
+    everyone = [*photos, *elsewhere.photos]
+    told = {
+        name: [values[index] for index in shown]
+        for name, values in _traits(photos, elsewhere).items()
+    }
+    return by_whom(told, [everyone[index].group for index in shown], answers.of(shown))
 
 
 def _judge_elsewhere(

@@ -15,30 +15,21 @@ import numpy as np
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from space.detector import Detector
 from space.photos import open_photo
-from training.data.prepare import load_finder
 from training.data.rows import LABELS, Photo, read_report, read_split
-from training.data.sources import lookup
-from training.errors import UserError
 from training.fit import degrade
 from training.folders import write_json
-from training.measure.answers import Answer, judge_with
+from training.measure.answers import judge_with
 from training.measure.figures import check_measurable
 from training.measure.metrics import SAMPLES, estimate, weighted_auc
-from training.measure.report import ROBUSTNESS, markdown_table, show
-from training.measure.scores import load_detector
+from training.measure.report import ROBUSTNESS
+from training.measure.scores import folder_for_figures, load_detector
+from training.measure.stress_tables import CLEAN, SHARES, stress_sources_table, stress_table
 from training.run import FACE
 
 RESULTS, PLOT = "stress.json", ROBUSTNESS
-CLEAN = "clean"
 SEED = 0  # of the noise
-SHARES = {
-    "real_called_fake": "real called fake",
-    "fake_called_fake": "fakes called fake",
-    "inconclusive": "inconclusive",
-    "verdict_changed": "verdict changed",
-    "verdict_reversed": "real and fake swapped",
-}
 # What a panel of the plot shows: figure, marker, its size (two of them where one often covers the
 # other), and a colour that colour-blind people can tell from the others (Okabe and Ito,
 # https://jfly.uni-koeln.de/color/).
@@ -91,17 +82,12 @@ def stress(
     """
     photos = read_split(data, split)
     check_measurable(photos)
-    if output is None and not Path(model).is_dir():
-        raise UserError(f"{model} is not a folder: give --output for the figures.")
+    folder = folder_for_figures(model, output)
     detector = load_detector(model)
-    finder = load_finder() if detector.config.framing == FACE else None
-    scores, verdicts = _judge(judge_with(detector, finder), photos, split)
+    scores, verdicts = _judge(detector, photos, split)
     results = {
-        "model": detector.name,
-        "sha256": detector.config.sha256,
-        "thresholds": dict(detector.config.thresholds),
+        **_identify(detector),
         "split": split,
-        "faces": detector.config.framing == FACE,
         "data_fingerprint": read_report(data)["fingerprint"],
         "photos": len(photos),
         "fakes": sum(photo.is_fake for photo in photos),
@@ -109,7 +95,7 @@ def stress(
         "bootstrap_samples": samples,
         "conditions": _figures(photos, scores, verdicts, samples),
     }
-    _write(results, Path(output or model))
+    _write(results, folder)
     return results
 
 
@@ -143,43 +129,6 @@ def conditions(index: int = 0) -> dict[str, Change]:
     }
 
 
-def stress_table(results: Mapping) -> str:
-    """Return what `stress` found as a Markdown table, a row for each condition."""
-    head = ("condition", "ROC AUC (95 % interval)", "AUC against clean", *SHARES.values())
-    rows = [
-        (
-            name,
-            show(of["roc_auc"]),
-            "" if name == CLEAN else show_change(of["auc_change"]),
-            *(f"{100 * of[share]['value']:.1f} %" for share in SHARES),
-        )
-        for name, of in results["conditions"].items()
-    ]
-    return markdown_table(head, rows)
-
-
-def stress_sources_table(results: Mapping) -> str:
-    """Return the AUC of each source, and its difference to clean photos, as a Markdown table with a
-    row for each condition; empty where all photos are of one source."""
-    # Results from before there were several sources know none.
-    by_source = {name: of.get("by_source", {}) for name, of in results["conditions"].items()}
-    if len(by_source[CLEAN]) < 2:
-        return ""
-    head = ("AUC (difference)", *(lookup(source).title for source in by_source[CLEAN]))
-    rows = [
-        (
-            name,
-            *(
-                f"{of['roc_auc']['value']:.3f}"
-                + ("" if name == CLEAN else f" ({of['auc_change']['value']:+.3f})")
-                for of in sources.values()
-            ),
-        )
-        for name, sources in by_source.items()
-    ]
-    return markdown_table(head, rows)
-
-
 def plot_stress(results: Mapping, path: Path) -> None:
     """Plot AUC and shares of verdicts of what `stress` found, a line for each condition.
 
@@ -205,10 +154,22 @@ def plot_stress(results: Mapping, path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
+def _identify(detector: Detector) -> dict:
+    """Return which model was measured, and what it judges."""
+    config = detector.config
+    return {
+        "model": detector.name,
+        "sha256": config.sha256,
+        "thresholds": dict(config.thresholds),
+        "faces": config.framing == FACE,
+    }
+
+
 def _judge(
-    judge: Callable[[np.ndarray], Answer], photos: Sequence[Photo], split: str
+    detector: Detector, photos: Sequence[Photo], split: str
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Return probabilities of fake and verdicts, each `[photos]`, by condition."""
+    judge = judge_with(detector)
     answers = {name: [] for name in conditions()}
     progress = tqdm(photos, desc=f"Judging {split}, changed", unit="photo")
     for index, photo in enumerate(progress):
@@ -294,11 +255,6 @@ def _shares(
 def _share(weights: np.ndarray, hits: np.ndarray, of: np.ndarray) -> float:
     total = weights[of].sum()
     return float(weights[hits & of].sum() / total) if total else float("nan")
-
-
-def show_change(change: Mapping[str, float]) -> str:
-    """Return a difference with its interval for a table."""
-    return f"{change['value']:+.3f} ({change['low']:+.3f} to {change['high']:+.3f})"
 
 
 def _plot_auc(axes, estimates: Sequence[Mapping[str, float]]) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from space.contract import strength_names
 from training.data.sources import lookup
 from training.measure.answers import BETWEEN, NO_FACE, ORIGINAL, UNREADABLE
-from training.measure.demographics import LEVEL
-from training.measure.evidence import strength_names
-from training.measure.markdown import markdown_table, show
-from training.measure.rates import show_rate
+from training.measure.markdown import markdown_table, show, show_rate
 from training.measure.tiers import ORDINARY, TIERS
 
+LEVEL = 0.05  # of the corrected tests of equality between people
 REASONS = {
     BETWEEN: "probability between the thresholds",
     NO_FACE: "no face found",

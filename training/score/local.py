@@ -172,4 +172,5 @@ def _settings(where: str, split: str | None, config: ScorerConfig) -> dict[str, 
         "model_sha256": description["sha256"],
         **{name: description[name] for name in ("thresholds", "calibration", "crop_margin")},
         "chunk": [CHUNK_PHOTOS, CHUNK_BYTES],
+        "columns": config.schema.names,
     }

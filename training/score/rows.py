@@ -32,6 +32,7 @@ SCHEMA = pa.schema(
         "probability": pa.float64(),
         "verdict": pa.string(),
         "too_small": pa.bool_(),
+        "reason": pa.string(),
         "model_sha256": pa.string(),
         "error": pa.string(),
     }
@@ -183,4 +184,5 @@ def _values(number: int, judgement: Judgement) -> Row:
     if judgement.face is None:
         return judged
     box = dict(zip(("left", "top", "width", "height"), values["box"], strict=True))
-    return {"face": number, **box, **judged, "too_small": values["too_small"]}
+    marks = {name: values[name] for name in ("too_small", "reason")}
+    return {"face": number, **box, **judged, **marks}

@@ -25,23 +25,22 @@ from space.contract import DetectorConfig
 from training.config import read_config
 from training.data.sources import Source, lookup
 from training.errors import UserError
-from training.measure.calibrate import MAX_FAKE_CALLED_REAL, MAX_REAL_CALLED_FAKE
+from training.measure.explanation_tables import PRIOR, SERVED
 from training.measure.failures import failures
 from training.measure.footprint import footprint_table
 from training.measure.left_out import left_out_table
-from training.measure.pointing import PRIOR, SERVED
-from training.measure.rates import show_rate
-from training.measure.report import (
+from training.measure.markdown import show, show_rate
+from training.measure.promise import MAX_FAKE_CALLED_REAL, MAX_REAL_CALLED_FAKE
+from training.measure.score_tables import (
     TITLES,
     VERDICT_TITLES,
     formats_table,
     kinds_table,
     metrics_table,
-    show,
     sources_table,
     verdicts_table,
 )
-from training.measure.stress import stress_table
+from training.measure.stress_tables import stress_table
 from training.measure.tier_tables import (
     accusations_table,
     caveats,

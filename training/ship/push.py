@@ -13,6 +13,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
@@ -43,6 +44,16 @@ TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 KEPT = {".gitattributes"}  # made by the Hub
 STARTED = {"README.md", ".gitignore", "LICENSE"}  # what a new repository may have besides
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Repositories:
+    """Where a run goes, each as `NAMESPACE/NAME`; `None` for what is not pushed."""
+
+    model: str
+    space: str | None
+    static_space: str | None
+    dataset: str | None
 
 
 def push(
@@ -81,20 +92,13 @@ def push(
     Raises:
         UserError: something is missing, or the Hub refuses it.
     """
-    _check_flags(model_id, space_id, static_space_id, dataset_id, tag, public_dataset, examples)
-    visibility = True if private else None
+    to = Repositories(model_id, space_id, static_space_id, dataset_id)
+    _check_flags(to, tag, public_dataset, examples)
     if (run / "export").is_dir() and not dry_run:
         add_face_finder(run / "export")  # of a run that was exported without YuNet's file
-    uploads = [model_upload(run, model_id, space_id, dataset_id, tag, visibility, static_space_id)]
-    if dataset_id is not None:
-        uploads.insert(0, dataset_upload(run, data, dataset_id, private=not public_dataset))
-    if space_id is not None:
-        uploads.append(space_upload(run, space_id, model_id, dataset_id, examples, visibility))
-    if static_space_id is not None:
-        uploads.append(static_space_upload(run, static_space_id, model_id, visibility))
+    uploads = _collect(run, data, to, tag, examples, private=private, public_dataset=public_dataset)
     if dry_run:
-        for upload in uploads:
-            _print_files(upload)
+        _print_files(uploads)
         return
     hub_logging.set_verbosity_error()  # its warnings hold signed addresses
     with _errors_in_words():
@@ -102,25 +106,41 @@ def push(
 
 
 def _check_flags(
-    model_id: str,
-    space_id: str | None,
-    static_space_id: str | None,
-    dataset_id: str | None,
-    tag: str | None,
-    public_dataset: bool,
-    examples: Path | None,
+    to: Repositories, tag: str | None, public_dataset: bool, examples: Path | None
 ) -> None:
-    for name in (model_id, space_id, static_space_id, dataset_id):
+    for name in (to.model, to.space, to.static_space, to.dataset):
         if name is not None:
             _check_name(name)
-    if space_id is not None and space_id == static_space_id:
+    if to.space is not None and to.space == to.static_space:
         raise UserError("--space-id and --static-space-id name one repository: give two names.")
     if tag is not None and (not TAG.fullmatch(tag) or tag == "main" or ".." in tag):
         raise UserError(f"--tag {tag!r} cannot be: use letters, digits, `.`, `-` and `_`, say v1.")
-    if examples is not None and space_id is None:
+    if examples is not None and to.space is None:
         raise UserError("--examples needs --space-id: the photos are for the page.")
-    if public_dataset and dataset_id is None:
+    if public_dataset and to.dataset is None:
         raise UserError("--public-dataset needs --dataset-id.")
+
+
+def _collect(
+    run: Path,
+    data: Path,
+    to: Repositories,
+    tag: str | None,
+    examples: Path | None,
+    *,
+    private: bool,
+    public_dataset: bool,
+) -> list[Upload]:
+    """Collect what each repository is to hold, in the order in which they are pushed."""
+    visibility = True if private else None
+    uploads = [model_upload(run, to.model, to.space, to.dataset, tag, visibility, to.static_space)]
+    if to.dataset is not None:
+        uploads.insert(0, dataset_upload(run, data, to.dataset, private=not public_dataset))
+    if to.space is not None:
+        uploads.append(space_upload(run, to.space, to.model, to.dataset, examples, visibility))
+    if to.static_space is not None:
+        uploads.append(static_space_upload(run, to.static_space, to.model, visibility))
+    return uploads
 
 
 def _check_name(name: str) -> None:
@@ -132,18 +152,19 @@ def _check_name(name: str) -> None:
         raise UserError(f"{name!r} is no name of a repository: give NAMESPACE/NAME.")
 
 
-def _print_files(upload: Upload) -> None:
-    sizes = {
-        path: len(content) if isinstance(content, bytes) else content.stat().st_size
-        for path, content in sorted(upload.files.items())
-    }
+def _print_files(uploads: list[Upload]) -> None:
     visibility = {True: "private", False: "public", None: "new ones as their namespace makes them"}
-    print(
-        f"{upload} ({visibility[upload.private]}): {len(sizes)} files, "
-        f"{sum(sizes.values()) / 1e6:.1f} MB"
-    )
-    for path, size in sizes.items():
-        print(f"  {size / 1e3:10,.1f} kB  {path}")
+    for upload in uploads:
+        sizes = {
+            path: len(content) if isinstance(content, bytes) else content.stat().st_size
+            for path, content in sorted(upload.files.items())
+        }
+        print(
+            f"{upload} ({visibility[upload.private]}): {len(sizes)} files, "
+            f"{sum(sizes.values()) / 1e6:.1f} MB"
+        )
+        for path, size in sizes.items():
+            print(f"  {size / 1e3:10,.1f} kB  {path}")
 
 
 def _connect() -> HfApi:

@@ -27,8 +27,8 @@ from training.measure.audit.checks import (
 )
 from training.measure.audit.drawn import check_batches, check_composites
 from training.measure.audit.traces import FOLDS, PhotoSet, read_photos
+from training.measure.markdown import markdown_table, show
 from training.measure.metrics import SAMPLES
-from training.measure.report import markdown_table, show
 
 OUTPUT = "audit.json"
 

@@ -21,11 +21,11 @@ from tqdm import tqdm
 from space.faces import FaceFinder
 from space.photos import FORMATS, PhotoError, open_photo, resize_square
 from training.config import SPLITS
-from training.data.kaggle import find_photos
-from training.data.prepare import load_finder
+from training.data.find import find_photos
 from training.data.rows import LABELS, REPORT, read_split
-from training.data.splits import find_source_pairs, group_by_source
+from training.data.source_pairs import find_source_pairs, group_by_source
 from training.errors import UserError
+from training.finder import load_finder
 from training.measure.figures import MIN_PHOTOS
 
 FOLDS = 5  # of the classifiers, so that a set needs as many groups of each label
