@@ -1,6 +1,7 @@
 import csv
 import hashlib
 from collections import Counter
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,14 @@ from training.data import likeness
 from training.data.likeness import describe_views, likely_pairs
 from training.data.rows import BASE_EXTENT, CERTAIN_INLIERS
 from training.data.source_pairs import SourcePair, find_source_pairs, group_by_source
+
+describe_once = lru_cache(module._sift)
+
+
+@pytest.fixture(autouse=True)
+def _describe_once(monkeypatch) -> None:
+    """Describe each of the photos in the first test that searches it, which takes longest of all."""
+    monkeypatch.setattr(module, "_sift", describe_once)
 
 
 @pytest.fixture(scope="module")
