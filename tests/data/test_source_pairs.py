@@ -21,7 +21,7 @@ describe_once = lru_cache(module._sift)
 
 @pytest.fixture(autouse=True)
 def _describe_once(monkeypatch) -> None:
-    """Describe each of the photos in the first test that searches it, which takes longest of all."""
+    """Describe each photo in the first test that searches it: this takes longest of all."""
     monkeypatch.setattr(module, "_sift", describe_once)
 
 
