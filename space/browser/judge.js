@@ -52,7 +52,6 @@ import { FaceFinder, MAX_FACES, sideOf } from "./faces.js";
 import { describeHeat, heatLayer } from "./heat.js";
 import { People, correlation, greyLevels } from "./people.js";
 import { isAnimated, openPhoto, pixelsOf, toFile, toImageData } from "./photos.js";
-import { resized, roundHalfEven } from "./pictures.js";
 import { Runtime, fetched, unpacked } from "./runtime.js";
 import { YuNet, intersectionOverUnion } from "./yunet.js";
 
@@ -133,7 +132,7 @@ export class Judge {
       note: (await isAnimated(file, format)) ? ANIMATION : "",
       width: photo.width,
       height: photo.height,
-      shown: await toFile(toImageData(thumbnail(photo)), "image/jpeg"),
+      shown: await toFile(toImageData(photo), "image/jpeg", PHOTO_SIDE),
       digest: Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join(""),
       faces,
     };
@@ -232,15 +231,6 @@ function taken(bitmap) {
 /** @param {URL} address */
 async function json(address) {
   return JSON.parse(new TextDecoder().decode(await fetched(address)));
-}
-
-/** @param {Picture} photo */
-function thumbnail(photo) {
-  const factor = Math.min(1, PHOTO_SIDE / Math.max(photo.width, photo.height));
-  const [width, height] = [photo.width, photo.height].map((side) =>
-    Math.max(1, roundHalfEven(side * factor)),
-  );
-  return resized(photo, width, height, 2);
 }
 
 /** Whether there are looks left for cuts; those early in the clip must not use up all.

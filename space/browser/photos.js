@@ -208,11 +208,18 @@ export function toImageData(picture) {
   return data;
 }
 
-/** Return pixels as a file.
+/** Return pixels as a file, to be looked at: the browser makes them smaller in its own way.
  * @param {ImageData} pixels
- * @param {string} type MIME type */
-export async function toFile(pixels, type) {
-  const canvas = new OffscreenCanvas(pixels.width, pixels.height);
-  canvas.getContext("2d")?.putImageData(pixels, 0, 0);
+ * @param {string} type MIME type
+ * @param {number} [side] px of the longer side at most */
+export async function toFile(pixels, type, side = Infinity) {
+  const factor = Math.min(1, side / Math.max(pixels.width, pixels.height));
+  const [resizeWidth, resizeHeight] = [pixels.width, pixels.height].map((one) =>
+    Math.max(1, Math.round(one * factor)),
+  );
+  const bitmap = await createImageBitmap(pixels, { resizeWidth, resizeHeight, resizeQuality: "medium" });
+  const canvas = new OffscreenCanvas(resizeWidth, resizeHeight);
+  canvas.getContext("2d")?.drawImage(bitmap, 0, 0);
+  bitmap.close();
   return canvas.convertToBlob({ type, quality: 0.85 });
 }
