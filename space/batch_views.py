@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
 if __package__:
+    from .findings import Trust
     from .judgements import Judgement
     from .pictures import data_url
-    from .verdicts import NO_PROOF, WORDS, badge, explain_reason, urgency
+    from .verdicts import NO_PROOF, WORDS, badge, explain_reason, headline, urgency
 else:
+    from findings import Trust
     from judgements import Judgement
     from pictures import data_url
-    from verdicts import NO_PROOF, WORDS, badge, explain_reason, urgency
+    from verdicts import NO_PROOF, WORDS, badge, explain_reason, headline, urgency
 
 THUMB_SIDE = 64  # px
 NEITHER = "Nothing judged"  # of photos without a face, and of those that cannot be read
@@ -23,7 +26,7 @@ NEITHER = "Nothing judged"  # of photos without a face, and of those that cannot
 # full-width forms, which some fold to the plain ones.
 FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001
 SORTED = "Probability of fake"
-COLUMNS = ("", "File", "Face", "Answer", SORTED, "The file says")
+COLUMNS = ("", "File", "Face", "Answer", SORTED, "The file says it was")
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Row:
         judgement: about the face.
         problem: why there is none.
         note: what else is to be said about the photo.
-        says: what its file says of itself, in a few words.
+        says: what its file says of itself, in a few words: `Provenance.summary`.
     """
 
     file: str
@@ -69,7 +72,7 @@ def batch_answer(rows: Sequence[Row], done: int, total: int, model: str) -> str:
         total: how many there will be.
         model: name of what judged them.
     """
-    title = f"{done} of {total} photos judged" if done < total else _headline(rows, total)
+    title = f"{done} of {total} photos judged" if done < total else _headline(rows)
     progress = (
         f'<progress aria-label="Photos judged" value="{done}" max="{total}"></progress>'
         if done < total
@@ -90,9 +93,8 @@ def batch_answer(rows: Sequence[Row], done: int, total: int, model: str) -> str:
         f'<section class="answer"><h2 class="headline" tabindex="-1">{escape(title)}</h2>{progress}'
         f'<p class="caution">{NO_PROOF}</p><fieldset class="filters"><legend>Show</legend>{filters}'
         f'</fieldset><div class="scroll" tabindex="0" role="region" aria-label="Judged photos">'
-        f'<table class="rows"><caption>Judged by: {escape(model)}. Boxes: left, top, width, height '
-        f"in px.</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-        "</section>"
+        f'<table class="rows"><caption>Judged by: {escape(model)}.</caption><thead><tr>{head}</tr>'
+        f"</thead><tbody>{body}</tbody></table></div></section>"
     )
 
 
@@ -111,13 +113,30 @@ def _no_formula(value: object) -> object:
     return f"'{value}" if starts_one else value
 
 
-def _headline(rows: Sequence[Row], total: int) -> str:
+def _headline(rows: Sequence[Row]) -> str:
     # Phones call many photos the same: the most suspicious face counts for its photo.
-    found = sum(row.verdict == "fake" and row.number == 1 for row in rows)
-    photos = f"{total} photo" if total == 1 else f"{total} photos"
-    if found:
-        return f"Signs of manipulation in {found} of {photos}"
-    return f"No photo with signs of manipulation among {photos}"
+    verdicts = [row.verdict for row in rows if row.number <= 1]
+    total = len(verdicts)
+    if not any(verdicts):
+        none = f"None of {total} photos could be judged"
+        return none if total > 1 else "This photo could not be judged"
+    if len(set(verdicts)) == 1:
+        return headline(verdicts, "photo")
+    counts = Counter(verdicts)
+    told = {
+        "fake": "signs of manipulation in {}",
+        "real": "" if counts["fake"] else "no signs of manipulation in {}",
+        "inconclusive": "the model cannot tell about {}",
+        "": "{} could not be judged",
+    }
+    parts = [
+        words.format(counts[verdict])
+        for verdict, words in told.items()
+        if words and counts[verdict]
+    ]
+    parts[0] += f" of {total} photos"
+    text = "; ".join(parts)
+    return text[0].upper() + text[1:]
 
 
 def _filter(value: str, text: str, *, checked: bool = False) -> str:
@@ -136,10 +155,11 @@ def _column(name: str) -> str:
 
 def _row(row: Row) -> str:
     file = escape(row.file) + (f"<p>{escape(row.note)}</p>" if row.note else "")
+    says = "" if row.says == Trust.UNKNOWN else escape(row.says)
     if row.judgement is None:
         return (
             f'<tr data-verdict="none"><td></td><th scope="row">{file}</th><td></td>'
-            f"<td>{escape(row.problem)}</td><td></td><td>{escape(row.says)}</td></tr>"
+            f"<td>{escape(row.problem)}</td><td></td><td>{says}</td></tr>"
         )
     prediction, reason = row.judgement.prediction, row.judgement.reason
     thumb = f'<img src="{data_url(row.judgement.crop, THUMB_SIDE)}" alt="">'
@@ -147,11 +167,12 @@ def _row(row: Row) -> str:
         f'<tr data-verdict="{row.verdict}"><td>{thumb}</td><th scope="row">{file}</th>'
         f"<td>{row.number} of {row.faces}{_box(row.judgement)}</td><td>{badge(row.verdict)}"
         f"{explain_reason(reason) if reason else ''}</td><td>{prediction.probability:.3f}</td>"
-        f"<td>{escape(row.says)}</td></tr>"
+        f"<td>{says}</td></tr>"
     )
 
 
 def _box(judgement: Judgement) -> str:
     if judgement.face is None:
         return ""
-    return f"<p>{', '.join(f'{value:.0f}' for value in judgement.face.box)}</p>"
+    left, top, width, height = judgement.face.box
+    return f"<p>{width:.0f} x {height:.0f} px at {left:.0f}, {top:.0f}</p>"

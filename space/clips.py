@@ -292,7 +292,7 @@ def _demuxer(path: Path) -> str:
     """Return the name of FFmpeg's reader for a file.
 
     Raises:
-        VideoError: the file is missing, too large or of a kind that FFmpeg may not open.
+        VideoError: the file is missing, empty, too large or of a kind that FFmpeg may not open.
     """
     try:
         status = path.stat()
@@ -311,6 +311,8 @@ def _demuxer(path: Path) -> str:
             f"The video has {status.st_size / 1e6:.1f} MB: send one of at most "
             f"{MAX_BYTES // 10**6} MB, a shorter part of it for instance."
         )
+    if not head:
+        raise VideoError("The file is empty: choose another one.")
     if head[4:8] in MP4_BOXES:
         return "mov"
     if head.startswith(MATROSKA):

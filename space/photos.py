@@ -59,6 +59,9 @@ Image.init()  # `Image.open` knows only some of the formats above before
 if register_heif_opener:
     register_heif_opener()
     FORMATS += ("HEIF",)
+# As people know them.
+READABLE = " or ".join(", ".join(FORMATS).rsplit(", ", 1))
+READABLE = READABLE.replace("WEBP", "WebP").replace("HEIF", "HEIC")
 # How the names of photos end, in lower case; a "MPO" is a JPEG that others follow.
 ENDINGS = frozenset(
     ending for ending, kind in Image.registered_extensions().items() if kind in (*FORMATS, "MPO")
@@ -83,8 +86,8 @@ def open_photo(source: PhotoSource) -> Image.Image:
         `animation_note`). Of a JPEG that was cut off, the end of the last rows may be grey.
 
     Raises:
-        PhotoError: the source is missing, no file, no image, damaged, smaller than 32 px or larger
-            than 100 megapixels.
+        PhotoError: the source is missing, no file, empty, no image, damaged, smaller than 32 px or
+            larger than 100 megapixels.
     """
     return _open(source, reduce=False)[0]
 
@@ -194,7 +197,11 @@ def _decode(file: BinaryIO, reduce: bool) -> tuple[Image.Image, float]:
         try:
             photo = Image.open(file, formats=FORMATS)
         except Image.UnidentifiedImageError as error:
-            raise PhotoError("The file is not a readable photo: send JPEG, PNG or WebP.") from error
+            if not file.seek(0, os.SEEK_END):
+                raise PhotoError("The file is empty: choose another one.") from error
+            raise PhotoError(
+                f"The file is not a readable photo: choose a {READABLE} file."
+            ) from error
         except DECODING_ERRORS as error:
             raise _damaged(error) from error
         with photo:

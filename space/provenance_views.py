@@ -8,10 +8,12 @@ from collections.abc import Collection
 from html import escape
 
 if __package__:
+    from .credentials import NO_CREDENTIALS
     from .findings import Claim, Finding, Kind, Trust
     from .provenance import Provenance
     from .verdicts import WORDS
 else:
+    from credentials import NO_CREDENTIALS
     from findings import Claim, Finding, Kind, Trust
     from provenance import Provenance
     from verdicts import WORDS
@@ -22,11 +24,8 @@ HEADLINES = {
     Trust.ANYBODY: "Notes in the file say: {}. Anybody can write such notes.",
     Trust.INVALID: "The file says: {}. Its signature is not valid.",
 }
-NOTHING_SAID = (
-    "The file says nothing of how it was made. That is no evidence: most files do not, and notes "
-    "are lost when a picture is sent on."
-)
-NOT_THE_MODEL = "This is what the file says of itself, and no part of the model's answer."
+NOTHING_SAID = "The file says nothing of how it was made. Most do not: that is no evidence."
+NOT_THE_MODEL = "This is no part of the model's answer."
 AI_CLAIMS = (Claim.AI, Claim.PARTLY_AI)
 SIGNED = (Trust.SIGNED, Trust.UNKNOWN_SIGNER)
 
@@ -43,12 +42,14 @@ def provenance_html(found: Provenance, verdicts: Collection[str] = ()) -> str:
     contradiction = conflict(found, verdicts)
     alarm = f'<p class="conflict">{contradiction}</p>' if contradiction else ""
     items = "".join(map(_item, found.findings))
+    told = sum(finding != NO_CREDENTIALS for finding in found.findings)
+    count = f" ({told})" if told else ""
+    apart = f" {NOT_THE_MODEL}" if found.statement else ""
     return (
         '<section class="answer provenance" aria-label="What the file says of itself">'
-        f'<p class="statement"><strong>{escape(headline)}</strong> {NOT_THE_MODEL}</p>{alarm}'
-        f"<details><summary>What the file says of itself: {len(found.findings)} "
-        f"{'finding' if len(found.findings) == 1 else 'findings'}</summary><ul>{items}</ul>"
-        "</details></section>"
+        f'<p class="statement"><strong>{escape(headline)}</strong>{apart}</p>{alarm}'
+        f"<details><summary>Details of the file{count}</summary><ul>{items}</ul></details>"
+        "</section>"
     )
 
 

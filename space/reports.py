@@ -12,10 +12,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 if __package__:
-    from .about import figures_table, trained_on
+    from .about import broken_promise, figures_table, trained_on
     from .detector import Detector
 else:
-    from about import figures_table, trained_on
+    from about import broken_promise, figures_table, trained_on
     from detector import Detector
 
 STYLE = Path(__file__).with_name("style.css")
@@ -53,8 +53,8 @@ def report(
         f"<title>Report: {escape(title)}</title><style>{style}</style></head>"
         f"<body class='report'><h1>Deepfake face detector: report</h1>{judged}"
         f"<section class='about'><h2>Limits</h2>{trained_on(detector.config)}"
-        f"{figures_table(detector.config)}<h2>What was judged, and by what</h2>"
-        f"<table>{rows}</table></section></body></html>"
+        f"{broken_promise(detector.config)}{figures_table(detector.config)}"
+        f"<h2>What was judged, and by what</h2><table>{rows}</table></section></body></html>"
     )
 
 

@@ -39,14 +39,14 @@ NO_PROOF = (
 
 
 def headline(verdicts: Sequence[str], thing: str = "face") -> str:
-    """Return the answer about some faces or people in plain words.
+    """Return the answer about some faces, people or photos in plain words.
 
     Args:
         verdicts: of each.
-        thing: what they are: `"face"` or `"person"`.
+        thing: what they are: `"face"`, `"person"`, `"photo"` or `"picture"`.
     """
     counts = {verdict: verdicts.count(verdict) for verdict in URGENCY}
-    total, things = len(verdicts), {"face": "faces", "person": "people"}[thing]
+    total, things = len(verdicts), "people" if thing == "person" else f"{thing}s"
     if total == 1:
         return {
             "fake": f"Signs of manipulation in this {thing}",

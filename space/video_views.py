@@ -31,7 +31,8 @@ def video_answer(judged: VideoJudgement, detector: Detector) -> str:
     cards = "".join(_person_card(person, judged.seconds, detector) for person in people)
     more = ""
     if judged.others:
-        more = f"<p>{judged.others} more people were seen too little or too small.</p>"
+        them = "person was" if judged.others == 1 else "people were"
+        more = f"<p>{judged.others} more {them} seen too little or too small.</p>"
     looked = (
         f"<p>{judged.frames_looked_at} pictures were looked at; the clip is "
         f"{_clock(judged.seconds)} long.</p>"

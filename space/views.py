@@ -94,7 +94,8 @@ def answer(
         f'{said}<div class="layout {layout}"><div class="stage">{picture}{controls}</div>'
         f'<div class="faces">{cards}</div></div>'
     )
-    return section(headline(verdicts), body, verdict=verdicts[0])
+    title = headline(verdicts, "picture" if whole else "face")
+    return section(title, body, verdict=verdicts[0])
 
 
 def section(title: str, body: str, *, verdict: str = "", caution: bool = True) -> str:

@@ -35,9 +35,10 @@ export class Clip {
    * Open a clip; it must be closed.
    *
    * @param {Blob} file
-   * @throws {ClipError} it cannot be played, has no picture, or is too long
+   * @throws {ClipError} it is empty, cannot be played, has no picture, or is too long
    */
   static async open(file) {
+    if (!file.size) throw new ClipError("The file is empty: choose another one.");
     const video = document.createElement("video");
     video.muted = true;
     video.playsInline = true;

@@ -48,9 +48,10 @@ export function photoFormat(head) {
  * @throws {PhotoError} it is no photo, damaged, too small or too large
  */
 export async function openPhoto(file) {
+  if (!file.size) throw new PhotoError("The file is empty: choose another one.");
   const format = photoFormat(new Uint8Array(await file.slice(0, 16).arrayBuffer()));
   if (!format) {
-    throw new PhotoError("The file is not a readable photo: send JPEG, PNG or WebP.");
+    throw new PhotoError("The file is not a readable photo: choose a JPEG, PNG, WebP, AVIF, GIF or BMP file.");
   }
   return { photo: await decoded(format === "JPEG" ? await ended(file) : file, format), format };
 }

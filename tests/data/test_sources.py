@@ -21,6 +21,14 @@ def test_several_sources_are_one_short_sentence_part_that_names_each_kind():
     assert not re.search(r"[;.]", text)  # the page and the card go on with it
 
 
+def test_a_title_that_says_no_more_than_its_fakes_is_left_out():
+    text = describe_training(["latent", "sd15", "dfdc"])
+    assert text == (
+        "photos of 3 datasets, whose fakes are photos through a latent autoencoder, portraits by "
+        "Stable Diffusion 1 and face swaps in videos (“Deepfake Detection Challenge”)"
+    )
+
+
 def test_unknown_source_beside_a_known_one_says_so():
     text = describe_training(["mine", "dfdc"])
     assert "of an unrecorded kind (“mine”) and face swaps" in text

@@ -498,7 +498,7 @@ def test_clip_is_looked_at_after_cuts_as_by_python(page, folder, model):
 
 
 BAD_FILES = {
-    "empty.jpg": (b"", "not a readable photo"),
+    "empty.jpg": (b"", "The file is empty"),
     "text.png": (b"no photo", "not a readable photo"),
     "page.html": (b"<!doctype html><img src=x onerror=alert(1)>", "not a readable photo"),
     "drawing.svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a readable photo"),

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from space.about import about_page, figures_table, share
+from space.about import KINDS, about_page, broken_promise, figures_table, in_short, share
 from space.contract import ScoreBin
 from space.detector import Detector, load_bundled
 from space.score_meaning import meaning_of, pool, wilson_interval
@@ -84,6 +84,61 @@ def test_error_rates_are_those_of_the_model(detector):
     assert "comes without test figures" in words(figures_table(bare))
 
 
+def test_the_first_sentences_say_how_often_it_is_right(detector):
+    def tier(found, accused, left_open):
+        names = ("fake_called_fake", "real_called_fake", "abstained")
+        return {
+            name: {"value": value}
+            for name, value in zip(names, (found, accused, left_open), strict=True)
+        }
+
+    tiers = {"trained_kinds": tier(0.484, 0.001, 0.54), "unseen_kinds": tier(0, 0.1, None)}
+    config = dataclasses.replace(detector.config, metrics={"test": {"tiers": tiers}})
+    assert words(in_short(config)) == (
+        "Of 100 fakes of the kinds it was trained on, it calls 48 fake; of 100 real photos tested "
+        "with them, it accuses fewer than 1 wrongly; for 54 of 100 such photos, it gives no "
+        "answer. Of 100 fakes of kinds it never saw, it calls 0 fake; of 100 real photos tested "
+        "with them, it accuses 10 wrongly."
+    )
+    verdicts = detector.config.metrics["test"]["verdicts"]
+    plain = dataclasses.replace(detector.config, metrics={"test": {"verdicts": verdicts}})
+    number = f"{100 * verdicts['fake_called_fake']['value']:.0f}"
+    assert words(in_short(plain)).startswith(f"Of 100 fakes, it calls {number} fake; of 100 real")
+    assert in_short(dataclasses.replace(detector.config, metrics={})) == ""
+
+
+def test_the_page_answers_its_question_first_and_lists_each_training_set_once(
+    detector, monkeypatch
+):
+    config = dataclasses.replace(
+        detector.config,
+        sources=["dfdc", "web", "latent"],
+        promise={"kept": False, "broken": ["mine: 9 of 30 real photos called fake."]},
+    )
+    monkeypatch.setattr(detector, "config", config)
+    shown = about_page(detector, "")
+    text = words(shown)
+    assert text.startswith("How often is it right? Of 100 fakes")
+    parts = ("What to do", "<li>Mine: 9 of 30", "<table", "Was an answer wrong", "<details>")
+    places = [shown.index(part) for part in parts]
+    assert places == sorted(places)
+    sets = re.findall("<li>(.*?)</li>", shown[places[-1] :])
+    assert [one.lower() for one in sets] == [KINDS[name] for name in config.sources]
+
+
+def test_training_sets_that_nobody_described_are_named_as_the_model_does(detector, monkeypatch):
+    config = dataclasses.replace(
+        detector.config, sources=["mine", "dfdc"], trained_on="photos of mine"
+    )
+    monkeypatch.setattr(detector, "config", config)
+    shown = about_page(detector, "")
+    assert "It was trained on photos of mine." in words(shown)
+
+
+def test_a_promise_that_is_kept_needs_no_word(detector):
+    assert broken_promise(dataclasses.replace(detector.config, promise={"kept": True})) == ""
+
+
 def test_no_mistake_among_few_photos_is_no_proof_of_none():
     never = {"value": 0.0, "low": 0.0, "high": 0.0}
     assert words(share(never, 33)) == "0% (0% to 10%)"
@@ -97,7 +152,7 @@ def test_a_set_without_fakes_has_no_share_of_them(detector):
     web = {"photos": 77, "fake_called_fake": nothing, "real_called_fake": figure}
     test = detector.config.metrics["test"] | {"by_source": {"web": web}}
     text = words(figures_table(dataclasses.replace(detector.config, metrics={"test": test})))
-    assert "ordinary photos from the web 77 2% (0% to 5%) not measured not measured" in text
+    assert "Ordinary photos from the web 77 2% (0% to 5%) not measured not measured" in text
 
 
 def test_a_wrong_answer_can_be_reported_where_the_model_is_from(detector, monkeypatch):

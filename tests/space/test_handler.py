@@ -65,7 +65,7 @@ def test_a_file_is_asked_what_it_says_of_itself_and_decoded_pixels_are_not(handl
         ({"url": "https://example.com/face.jpg"}, "holds no photo"),
         (Path("face.png"), "holds no photo"),
         (None, "holds no photo"),
-        (b"", "not a readable photo"),
+        (b"", "The file is empty"),
         (b"0" * (MAX_BYTES + 1), "more than 50 MB"),
     ],
 )

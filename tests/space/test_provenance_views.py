@@ -34,8 +34,11 @@ def test_the_headline_tells_how_far_to_trust_what_is_said(claim, trust, words):
 
 def test_silence_is_no_evidence():
     html = provenance_html(read(as_file(draw_face(1), "WEBP")))
-    assert "says nothing of how it was made. That is no evidence" in html
-    assert "1 finding</summary>" in html
+    assert "says nothing of how it was made. Most do not: that is no evidence." in html
+    assert "The file carries no Content Credentials" in html
+    assert "<summary>Details of the file</summary>" in html  # what is absent does not count
+    html = provenance_html(read(as_file(draw_face(1), "JPEG")))
+    assert "<summary>Details of the file (1)</summary>" in html  # its encoding
 
 
 @pytest.mark.parametrize(

@@ -484,7 +484,7 @@ ENCODED = bytes(range(256)) * 20
         (b"hello world\n" * 20, "not a video, whatever its name says"),
         (b"MZ\x90\0" + ENCODED, "not a video, whatever its name says"),
         (b"#EXTM3U\n#EXT-X-VERSION:3\nother.mp4\n", "not a video, whatever its name says"),
-        (b"", "not a video, whatever its name says"),
+        (b"", "The file is empty"),
         (b"ID3\x04" + ENCODED, "sound without a picture"),
         (FTYP + box(b"moov", handler(b"soun")) + box(b"mdat", ENCODED), "sound without a picture"),
         (FTYP + box(b"moov", handler(b"vide")) + box(b"mdat", ENCODED), "damaged or in a format"),

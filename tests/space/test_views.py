@@ -87,6 +87,39 @@ def test_headline_says_in_plain_words_what_was_found(verdicts, text):
     assert headline(["fake", "real"], "person") == "Signs of manipulation in 1 of 2 people"
 
 
+@pytest.mark.parametrize(
+    ("verdicts", "text"),
+    [
+        (["inconclusive"] * 2, "The model cannot tell about any of 2 photos"),
+        (["", "", ""], "None of 3 photos could be judged"),
+        ([""], "This photo could not be judged"),
+        (["real"], "No signs of manipulation in this photo"),
+        (["fake", "fake"], "Signs of manipulation in all 2 photos"),
+        (["real", ""], "No signs of manipulation in 1 of 2 photos; 1 could not be judged"),
+        (
+            ["inconclusive", "", "inconclusive"],
+            "The model cannot tell about 2 of 3 photos; 1 could not be judged",
+        ),
+        (
+            ["real", "fake", "", "inconclusive", ""],
+            "Signs of manipulation in 1 of 5 photos; the model cannot tell about 1; 2 could not "
+            "be judged",
+        ),
+    ],
+)
+def test_headline_of_several_photos_reassures_of_none_that_was_not_cleared(
+    detector, verdicts, text
+):
+    rows = [
+        Row(f"{number}.jpg", 1, 1, judged(detector, verdict))
+        if verdict
+        else Row(f"{number}.jpg", 0, problem="No face found.")
+        for number, verdict in enumerate(verdicts)
+    ]
+    shown = batch_answer(rows, len(rows), len(rows), "a model")
+    assert re.search(r"<h2[^>]*>(.*?)</h2>", shown)[1] == text
+
+
 def test_most_suspicious_face_comes_first_and_its_box_has_the_same_number(detector):
     faces = [
         judged(detector, "real", place=10, side=90),
@@ -175,6 +208,7 @@ def test_no_face_says_what_to_do(detector):
 
 def test_whole_picture_is_marked_as_such(detector):
     shown = answer(draw_face(1, 300), [detector.judge_whole(draw_face(1, 300))], detector)
+    assert re.search(r"<h2[^>]*>[^<]* this picture</h2>", shown)
     assert "without looking for a face" in words(shown)
     assert "<rect" not in shown
 
@@ -242,12 +276,14 @@ def test_table_shows_the_most_suspicious_first_and_counts_for_its_filter(detecto
     assert text.startswith("Signs of manipulation in 1 of 3 photos")
     assert "All (4) Signs of manipulation (1) Cannot tell (1) No signs found (1)" in text
     assert "Judged by: &lt;model&gt;." in shown
-    assert shown.count("<p>10, 20, 120, 120</p>") == 3
+    assert shown.count("<p>120 x 120 px at 10, 20</p>") == 3
+    assert "The file says it was" in text
     assert "made by AI (signed)" in text
+    assert "unknown" not in text  # what is not said needs no word
     assert words(batch_answer(rows, 3, 9, "a model")).startswith("3 of 9 photos judged")
     alike = [Row("image.jpg", 1, 1, judged(detector, "fake"))] * 2  # as phones name them
     shown = batch_answer(alike, 2, 2, "a model")
-    assert words(shown).startswith("Signs of manipulation in 2 of 2 photos")
+    assert words(shown).startswith("Signs of manipulation in all 2 photos")
 
 
 def test_csv_reads_back_and_holds_no_formulas():

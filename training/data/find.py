@@ -187,7 +187,8 @@ def _files(folder: Path) -> list[Path]:
     files = [path for path in paths if path.is_file() and not path.name.startswith(".")]
     if len(files) < len(paths):
         log.info(
-            "Left out of %s: %d pipes, devices, dead links and files whose names begin with a dot.",
+            "Left out of %s, as pipes, devices, dead links or files whose names begin with a dot: "
+            "%d.",
             folder,
             len(paths) - len(files),
         )

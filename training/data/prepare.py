@@ -75,8 +75,8 @@ def prepare(config: PrepareConfig) -> Path:
     both = _under_both_labels(photos, hashes)
     if both:
         log.warning(
-            "%d photos are real and fake by their folders, %s for one: they stay in one split, but "
-            "remove them from the wrong folder.",
+            "Real and fake by their folders: %d of the photos, %s for one. Each stays in one "
+            "split, but remove it from the wrong folder.",
             len(both),
             printable(both[0]),
         )

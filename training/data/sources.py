@@ -91,6 +91,13 @@ def describe_training(names: Iterable[str]) -> str:
     sources = [source for source in map(lookup, names) if "fake" in source.labels]
     if len(sources) == 1:
         return f"photos of the dataset “{sources[0].title}”, whose fakes are {sources[0].fakes}"
-    parts = [f"{source.fakes_in_short} (“{source.title}”)" for source in sources]
+    parts = [_fakes_and_title(source) for source in sources]
     listed = f"{', '.join(parts[:-1])} and {parts[-1]}"
     return f"photos of {len(parts)} datasets, whose fakes are {listed}"
+
+
+def _fakes_and_title(source: Source) -> str:
+    """Return what a source's fakes are, and its title where that says more."""
+    if set(source.title.split()) <= set(source.fakes_in_short.split()):
+        return source.fakes_in_short
+    return f"{source.fakes_in_short} (“{source.title}”)"
