@@ -64,7 +64,7 @@ def caveats(figures: Mapping) -> list[str]:
     photos the score is no evidence, a sentence each."""
     found = []
     if broken := figures.get("promises_broken"):
-        told = " ".join(one[:1].upper() + one[1:] for one in broken)  # names of sets begin them
+        told = " ".join(broken)
         found.append(f"**Not calibrated: its thresholds promise more than they keep.** {told}")
     for tier, of in figures.get("tiers", {}).items():
         cost = of.get("cllr", {}).get("value")
