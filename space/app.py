@@ -20,7 +20,7 @@ from faces import FaceFinderError, load_face_finder
 from guard import Page, RefuseAddresses
 from lean_gradio import gr
 from reports import STYLE
-from screens import Screens, first_screen
+from screens import Screens, first_screen, waiting
 from service import MAX_PHOTOS, Service
 from starlette.middleware import Middleware
 from video import MAX_BYTES, MAX_SECONDS
@@ -97,7 +97,7 @@ def build_page(service: Service) -> gr.Blocks:
             with gr.Tab("Photo", id="photo"):
                 clip_examples = _photo_tab(screens)
             with gr.Tab("Video", id="video"):
-                outputs = _video_tab(screens)
+                outputs, judged = _video_tab(screens)
             with gr.Tab("Several photos", id="photos"):
                 _photos_tab(screens)
             with gr.Tab("How good is it?", id="about"):
@@ -105,8 +105,11 @@ def build_page(service: Service) -> gr.Blocks:
                 gr.HTML(about, apply_default_css=False)
             with gr.Tab("For programs", id="programs"):
                 gr.Markdown(_programs(), elem_classes="programs")
-        for button, path in clip_examples:
+        clips = [
             _judge_example_clip(button, path, screens, tabs, outputs)
+            for button, path in clip_examples
+        ]
+        _stops_clips(screens, outputs, [judged, *clips])
         page.unload(screens.stop)
         for call in (service.judge_photo, service.judge_photos):
             gr.api(call, **PHOTO)
@@ -198,8 +201,10 @@ def _thumbnail(path: Path, examples: list[Path]) -> Path | None:
     return next((one for one in examples if one.stem == stem), None)
 
 
-def _video_tab(screens: Screens) -> list[gr.components.Component]:
-    """Make the tab of clips; return what its events change."""
+def _video_tab(
+    screens: Screens,
+) -> tuple[list[gr.components.Component], gr.events.Dependency]:
+    """Make the tab of clips; return what its events change, and the event that judges."""
     with gr.Column() as start:
         clip = gr.Video(
             label="Clip", show_label=False, sources=["upload"], height=280, elem_id="video-input"
@@ -207,12 +212,12 @@ def _video_tab(screens: Screens) -> list[gr.components.Component]:
         gr.HTML(f'<p class="kept">{CLIP_LIMITS}. {KEPT}</p>', apply_default_css=False)
     again, answer, stop = _answer("video", "← Another clip", "Stop")
     outputs = [start, again, answer, stop]
-    judged = clip.change(screens.clip, clip, outputs, **CLIP, **OF_PAGE)
+    waits = clip.upload(waiting, None, outputs, queue=False, **OF_PAGE)
+    judged = waits.then(screens.clip, clip, outputs, **CLIP, **OF_PAGE)
     judged.then(None, js=_arrived("video"))
-    _can_stop(stop, screens)
     _starts_anew("video", again, clip, outputs)
     _refuses("video", screens, outputs)
-    return outputs
+    return outputs, judged
 
 
 def _judge_example_clip(
@@ -221,15 +226,32 @@ def _judge_example_clip(
     screens: Screens,
     tabs: gr.Tabs,
     outputs: list[gr.components.Component],
-) -> None:
+) -> gr.events.Dependency:
     def judge(request: gr.Request):
         yield from screens.example_clip(str(path), request)
 
     opened = button.click(
-        lambda: gr.Tabs(selected="video"), None, tabs, api_visibility="private", queue=False
+        lambda: (gr.Tabs(selected="video"), *waiting()),
+        None,
+        [tabs, *outputs],
+        api_visibility="private",
+        queue=False,
     )
     judged = opened.then(judge, None, outputs, **CLIP, **OF_PAGE)
     judged.then(None, js=_arrived("video"))
+    return judged
+
+
+def _stops_clips(
+    screens: Screens,
+    outputs: list[gr.components.Component],
+    judged: list[gr.events.Dependency],
+) -> None:
+    """Let a button stop a clip, and take one that waits out of the queue."""
+    *_, stop = outputs
+    stop.click(screens.stop_clip, None, outputs, cancels=judged, queue=False, **OF_PAGE).then(
+        None, js=_arrived("video")
+    )
 
 
 def _photos_tab(screens: Screens) -> None:
@@ -243,26 +265,23 @@ def _photos_tab(screens: Screens) -> None:
         gr.HTML(f'<p class="kept">{KEPT}</p>', apply_default_css=False)
     again, answer, stop = _answer("photos", "← Other photos", "Stop")
     outputs = [start, again, answer, stop]
-    judged = files.change(screens.photos, files, outputs, **PHOTO, **OF_PAGE)
+    waits = files.upload(partial(waiting, stops=False), None, outputs, queue=False, **OF_PAGE)
+    judged = waits.then(screens.photos, files, outputs, **PHOTO, **OF_PAGE)
     judged.then(None, js=_arrived("photos"))
-    _can_stop(stop, screens)
+    stop.click(screens.stop, None, None, queue=False, api_visibility="private")
     _starts_anew("photos", again, files, outputs)
     _refuses("photos", screens, outputs)
 
 
 def _answer(name: str, back: str, extra: str) -> tuple[gr.Button, gr.HTML, gr.Button]:
     """Make the place of an answer: the button back, the answer, and one more button."""
-    again = gr.Button(back, visible=False, size="sm", elem_classes="again")
+    again = gr.Button(back, visible=False, size="sm", elem_id=f"{name}-again", elem_classes="again")
     answer = gr.HTML(elem_id=f"{name}-answer", apply_default_css=False)
     return again, answer, gr.Button(extra, visible=False, elem_classes="extra")
 
 
 def _arrived(name: str) -> str:
     return f"() => window.answerArrived('{name}')"
-
-
-def _can_stop(stop: gr.Button, screens: Screens) -> None:
-    stop.click(screens.stop, None, None, queue=False, api_visibility="private")
 
 
 def _starts_anew(
@@ -283,14 +302,14 @@ def _starts_anew(
 
 
 def _refuses(name: str, screens: Screens, outputs: list[gr.components.Component]) -> None:
-    """Let the page's script, which meets a file first, have it refused in the place of the
-    answer."""
-    file = gr.JSON(visible=False)
+    """Let the page's script, which meets a file first, have it refused in the place of the answer,
+    and have said there what else goes wrong in the browser."""
+    wrong = gr.JSON(visible=False)
     gr.Button(visible="hidden", elem_id=f"{name}-refused").click(
         partial(screens.refused, name),
-        file,
+        wrong,
         outputs,
-        js="() => [window.refusedFile]",
+        js="() => [window.wrong]",
         queue=False,
         **OF_PAGE,
     ).then(None, js=_arrived(name))
