@@ -97,7 +97,7 @@ def build_page(service: Service) -> gr.Blocks:
             with gr.Tab("Photo", id="photo"):
                 clip_examples = _photo_tab(screens)
             with gr.Tab("Video", id="video"):
-                outputs, judged = _video_tab(screens)
+                _video_tab(screens, tabs, clip_examples)
             with gr.Tab("Several photos", id="photos"):
                 _photos_tab(screens)
             with gr.Tab("How good is it?", id="about"):
@@ -105,11 +105,6 @@ def build_page(service: Service) -> gr.Blocks:
                 gr.HTML(about, apply_default_css=False)
             with gr.Tab("For programs", id="programs"):
                 gr.Markdown(_programs(), elem_classes="programs")
-        clips = [
-            _judge_example_clip(button, path, screens, tabs, outputs)
-            for button, path in clip_examples
-        ]
-        _stops_clips(screens, outputs, [judged, *clips])
         page.unload(screens.stop)
         for call in (service.judge_photo, service.judge_photos):
             gr.api(call, **PHOTO)
@@ -154,9 +149,10 @@ def _photo_tab(screens: Screens) -> list[tuple[gr.Button, Path]]:
     again, answer, whole = _answer("photo", "← Another photo", "Judge the whole picture anyway")
     outputs = [start, again, answer, whole]
     arrived = _arrived("photo")
-    photo.change(screens.photo, photo, outputs, **PHOTO, **OF_PAGE).then(None, js=arrived)
+    judged = photo.change(screens.photo, photo, outputs, **PHOTO, **OF_PAGE)
+    judged.then(None, js=arrived)
     whole.click(screens.whole_picture, photo, outputs, **PHOTO, **OF_PAGE).then(None, js=arrived)
-    _starts_anew("photo", again, photo, outputs)
+    _starts_anew("photo", again, photo, outputs, [judged])
     _refuses("photo", screens, outputs)
     return clip_examples
 
@@ -201,10 +197,7 @@ def _thumbnail(path: Path, examples: list[Path]) -> Path | None:
     return next((one for one in examples if one.stem == stem), None)
 
 
-def _video_tab(
-    screens: Screens,
-) -> tuple[list[gr.components.Component], gr.events.Dependency]:
-    """Make the tab of clips; return what its events change, and the event that judges."""
+def _video_tab(screens: Screens, tabs: gr.Tabs, examples: list[tuple[gr.Button, Path]]) -> None:
     with gr.Column() as start:
         clip = gr.Video(
             label="Clip", show_label=False, sources=["upload"], height=280, elem_id="video-input"
@@ -213,11 +206,15 @@ def _video_tab(
     again, answer, stop = _answer("video", "← Another clip", "Stop")
     outputs = [start, again, answer, stop]
     waits = clip.upload(waiting, None, outputs, queue=False, **OF_PAGE)
-    judged = waits.then(screens.clip, clip, outputs, **CLIP, **OF_PAGE)
-    judged.then(None, js=_arrived("video"))
-    _starts_anew("video", again, clip, outputs)
+    judged = [waits.then(screens.clip, clip, outputs, **CLIP, **OF_PAGE)]
+    judged += [
+        _judge_example_clip(button, path, screens, tabs, outputs) for button, path in examples
+    ]
+    for event in judged:
+        event.then(None, js=_arrived("video"))
+    _can_stop(stop, screens)
+    _starts_anew("video", again, clip, outputs, judged)
     _refuses("video", screens, outputs)
-    return outputs, judged
 
 
 def _judge_example_clip(
@@ -230,28 +227,14 @@ def _judge_example_clip(
     def judge(request: gr.Request):
         yield from screens.example_clip(str(path), request)
 
-    opened = button.click(
+    waits = button.click(
         lambda: (gr.Tabs(selected="video"), *waiting()),
         None,
         [tabs, *outputs],
-        api_visibility="private",
         queue=False,
+        **OF_PAGE,
     )
-    judged = opened.then(judge, None, outputs, **CLIP, **OF_PAGE)
-    judged.then(None, js=_arrived("video"))
-    return judged
-
-
-def _stops_clips(
-    screens: Screens,
-    outputs: list[gr.components.Component],
-    judged: list[gr.events.Dependency],
-) -> None:
-    """Let a button stop a clip, and take one that waits out of the queue."""
-    *_, stop = outputs
-    stop.click(screens.stop_clip, None, outputs, cancels=judged, queue=False, **OF_PAGE).then(
-        None, js=_arrived("video")
-    )
+    return waits.then(judge, None, outputs, **CLIP, **OF_PAGE)
 
 
 def _photos_tab(screens: Screens) -> None:
@@ -265,11 +248,11 @@ def _photos_tab(screens: Screens) -> None:
         gr.HTML(f'<p class="kept">{KEPT}</p>', apply_default_css=False)
     again, answer, stop = _answer("photos", "← Other photos", "Stop")
     outputs = [start, again, answer, stop]
-    waits = files.upload(partial(waiting, stops=False), None, outputs, queue=False, **OF_PAGE)
+    waits = files.upload(waiting, None, outputs, queue=False, **OF_PAGE)
     judged = waits.then(screens.photos, files, outputs, **PHOTO, **OF_PAGE)
     judged.then(None, js=_arrived("photos"))
-    stop.click(screens.stop, None, None, queue=False, api_visibility="private")
-    _starts_anew("photos", again, files, outputs)
+    _can_stop(stop, screens)
+    _starts_anew("photos", again, files, outputs, [judged])
     _refuses("photos", screens, outputs)
 
 
@@ -284,13 +267,19 @@ def _arrived(name: str) -> str:
     return f"() => window.answerArrived('{name}')"
 
 
+def _can_stop(stop: gr.Button, screens: Screens) -> None:
+    stop.click(screens.stop, None, None, queue=False, api_visibility="private")
+
+
 def _starts_anew(
     name: str,
     again: gr.Button,
     uploaded: gr.components.Component,
     outputs: list[gr.components.Component],
+    judged: list[gr.events.Dependency],
 ) -> None:
-    """Let a button lead back to the first screen."""
+    """Let a button lead back to the first screen; what still waits to be judged, no longer does."""
+    again.click(None, cancels=judged)
     again.click(
         lambda: (*first_screen(), None),
         None,

@@ -2,6 +2,12 @@
    telling where an answer is, the browser's Back, and what would else go wrong without a word.
    Nothing here sends anything but the name and size of a file that was refused. */
 
+const TABS = { // those that take files: their names, and the types of what they take
+  photo: { name: 'Photo', kind: 'image' },
+  video: { name: 'Video', kind: 'video' },
+  photos: { name: 'Several photos', kind: 'image' },
+};
+
 const still = () => matchMedia('(prefers-reduced-motion: reduce)').matches;
 
 // An answer has arrived in a tab: bring it into view, and tell screen readers its headline.
@@ -50,12 +56,12 @@ const addLink = (beside, example) => {
 };
 
 const pressExample = name => {
-  if (/^[\w-]+$/.test(name)) whenThere(`#example-${name}`, example => example.click());
+  whenThere(() => document.getElementById(`example-${name}`), example => example.click());
 };
 
-const whenThere = (selector, act) => {
+const whenThere = (find, act) => {
   const timer = setInterval(() => {
-    const found = document.querySelector(selector);
+    const found = find();
     if (!found) return;
     clearInterval(timer);
     act(found);
@@ -87,11 +93,13 @@ const leaveAnswer = tab => {
   else history.replaceState({ answers: others }, '', withExample(exampleOf[others.at(-1)]));
 };
 
-const tabButton = tab => document.querySelector(`[role=tab][data-tab-id="${tab}"]`);
+// On a phone, it may be in Gradio's menu of tabs. (Those that it takes the measure of have an index.)
+const tabButton = tab => [...document.querySelectorAll('.tab-wrapper button:not([tabindex])')]
+  .find(button => button.textContent.trim() === TABS[tab].name);
 
 addEventListener('popstate', () => {
   const left = [...answered].filter(tab => !listed().includes(tab));
-  const unseen = left.find(tab => tabButton(tab)?.ariaSelected === 'false');
+  const unseen = left.find(tab => tabButton(tab)?.ariaSelected !== 'true');
   if (unseen) { // from another tab, Back leads to the answer first
     tabButton(unseen).click();
     history.forward();
@@ -175,7 +183,6 @@ document.addEventListener('click', event => {
 
 // What Gradio would refuse in a corner, or without a word, is refused in the place of the answer.
 // Capturing listeners hear of a file before Gradio does.
-const KINDS = { photo: 'image', video: 'video', photos: 'image' };
 const ENDINGS = {
   image: /\.(jpe?g|jfif|mpo|png|webp|avif|hei[cf]|bmp|gif|tiff?)$/i,
   video: /\.(mp4|m4v|mov|webm)$/i,
@@ -204,7 +211,7 @@ const say = (tab, wrong) => {
 // Return the files to go on with, or nothing where one is refused.
 const accepted = (event, files) => {
   const tab = event.target.closest?.('[id$="-input"]')?.id.replace('-input', '');
-  const kind = KINDS[tab];
+  const kind = TABS[tab]?.kind;
   if (!kind) return files;
   delete exampleOf[tab];
   const all = [...files].map(file => typed(file, kind));
@@ -264,10 +271,10 @@ addEventListener('pagehide', () => {
 try {
   const tab = sessionStorage.getItem('waited');
   sessionStorage.removeItem('waited');
-  if (tab in KINDS && !exampleAsked()) {
-    whenThere(`[role=tab][data-tab-id="${tab}"]`, button => {
+  if (tab in TABS && !exampleAsked()) {
+    whenThere(() => tabButton(tab), button => {
       button.click();
-      whenThere(`#${tab}-refused`, () => say(tab, 'lost'));
+      whenThere(() => document.getElementById(`${tab}-refused`), () => say(tab, 'lost'));
     });
   }
 } catch { /* then nothing is said */ }

@@ -89,9 +89,9 @@ def busy(shown: str, *, stops: bool = True) -> Screen:
     )
 
 
-def waiting(*, stops: bool = True) -> Screen:
-    """Return the screen of what waits until the files of others are judged."""
-    return busy(working("Waiting for its turn"), stops=stops)
+def waiting() -> Screen:
+    """Return the screen of a file that waits for those of others; the way back is open."""
+    return screen(working("Waiting for its turn"))
 
 
 def first_screen() -> Screen:
@@ -170,11 +170,6 @@ class Screens:
         stopped = self._stopped.get(request.session_hash)
         if stopped:
             stopped.set()
-
-    def stop_clip(self, request: gr.Request) -> Screen:
-        """End a session's clip, which may still wait for its turn, and say so."""
-        self.stop(request)
-        return screen(STOPPED)
 
     @contextmanager
     def _running(self, request: gr.Request) -> Iterator[Event]:
