@@ -227,13 +227,10 @@ def _judge_example_clip(
     def judge(request: gr.Request):
         yield from screens.example_clip(str(path), request)
 
-    waits = button.click(
-        lambda: (gr.Tabs(selected="video"), *waiting()),
-        None,
-        [tabs, *outputs],
-        queue=False,
-        **OF_PAGE,
+    opened = button.click(
+        lambda: gr.Tabs(selected="video"), None, tabs, api_visibility="private", queue=False
     )
+    waits = opened.then(waiting, None, outputs, queue=False, **OF_PAGE)
     return waits.then(judge, None, outputs, **CLIP, **OF_PAGE)
 
 

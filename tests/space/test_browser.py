@@ -298,6 +298,7 @@ def test_a_clip_waits_for_its_turn_with_words_and_a_lost_answer_is_told(page, vi
     expect(other.locator("#video-answer #doing")).not_to_contain_text("Waiting")
     page.locator("#example-portrait-clip").click()
     expect(page.locator("#video-answer #doing")).to_have_text("Waiting for its turn")
+    expect(page.locator("#video-input")).to_be_hidden()
     page.get_by_role("button", name="Another clip").click()
     expect(page.locator("#video-input button").first).to_be_focused()
     resize(other, NARROW)  # where the tab is in a menu
