@@ -132,7 +132,7 @@ def _programs() -> str:
 
 def _photo_tab(screens: Screens) -> list[tuple[gr.Button, Path]]:
     """Make the tab of photos; return the buttons of examples that belong to the tab of clips."""
-    with gr.Column() as start, gr.Row(elem_classes="start"):
+    with gr.Column(elem_classes="first") as start, gr.Row(elem_classes="start"):
         with gr.Column(scale=3, min_width=300):
             photo = gr.Image(
                 label="Photo",
@@ -198,7 +198,7 @@ def _thumbnail(path: Path, examples: list[Path]) -> Path | None:
 
 
 def _video_tab(screens: Screens, tabs: gr.Tabs, examples: list[tuple[gr.Button, Path]]) -> None:
-    with gr.Column() as start:
+    with gr.Column(elem_classes="first") as start:
         clip = gr.Video(
             label="Clip", show_label=False, sources=["upload"], height=280, elem_id="video-input"
         )
@@ -235,7 +235,7 @@ def _judge_example_clip(
 
 
 def _photos_tab(screens: Screens) -> None:
-    with gr.Column() as start:
+    with gr.Column(elem_classes="first") as start:
         files = gr.File(
             label=f"Photos, up to {MAX_PHOTOS}",
             file_count="multiple",

@@ -55,10 +55,6 @@ const addLink = (beside, example) => {
   beside?.after(link);
 };
 
-const pressExample = name => {
-  whenThere(() => document.getElementById(`example-${name}`), example => example.click());
-};
-
 const whenThere = (find, act) => {
   const timer = setInterval(() => {
     const found = find();
@@ -67,6 +63,10 @@ const whenThere = (find, act) => {
     act(found);
   }, 200);
   setTimeout(() => clearInterval(timer), 20000);
+};
+
+const pressExample = name => {
+  whenThere(() => document.getElementById(`example-${name}`), example => example.click());
 };
 
 // The browser's Back does what the button back to the first screen does: an entry of its history
@@ -99,9 +99,9 @@ const tabButton = tab => [...document.querySelectorAll('.tab-wrapper button:not(
 
 addEventListener('popstate', () => {
   const left = [...answered].filter(tab => !listed().includes(tab));
-  const unseen = left.find(tab => tabButton(tab)?.ariaSelected !== 'true');
+  const unseen = left.map(tabButton).find(tab => tab?.matches(':not([aria-selected=true])'));
   if (unseen) { // from another tab, Back leads to the answer first
-    tabButton(unseen).click();
+    unseen.click();
     history.forward();
     return;
   }

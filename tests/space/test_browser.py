@@ -56,6 +56,7 @@ def visitor(address: str) -> Iterator[BrowserContext]:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         context = chromium.new_context(base_url=address, reduced_motion="reduce")
         context.set_default_timeout(WAIT)
+        expect.set_options(timeout=WAIT)
         yield context
         chromium.close()
 
