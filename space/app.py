@@ -20,7 +20,7 @@ from faces import FaceFinderError, load_face_finder
 from guard import Page, RefuseAddresses
 from lean_gradio import gr
 from reports import STYLE
-from screens import Screens, first_screen
+from screens import Screens, first_screen, waiting
 from service import MAX_PHOTOS, Service
 from starlette.middleware import Middleware
 from video import MAX_BYTES, MAX_SECONDS
@@ -97,7 +97,7 @@ def build_page(service: Service) -> gr.Blocks:
             with gr.Tab("Photo", id="photo"):
                 clip_examples = _photo_tab(screens)
             with gr.Tab("Video", id="video"):
-                outputs = _video_tab(screens)
+                _video_tab(screens, tabs, clip_examples)
             with gr.Tab("Several photos", id="photos"):
                 _photos_tab(screens)
             with gr.Tab("How good is it?", id="about"):
@@ -105,8 +105,6 @@ def build_page(service: Service) -> gr.Blocks:
                 gr.HTML(about, apply_default_css=False)
             with gr.Tab("For programs", id="programs"):
                 gr.Markdown(_programs(), elem_classes="programs")
-        for button, path in clip_examples:
-            _judge_example_clip(button, path, screens, tabs, outputs)
         page.unload(screens.stop)
         for call in (service.judge_photo, service.judge_photos):
             gr.api(call, **PHOTO)
@@ -134,7 +132,7 @@ def _programs() -> str:
 
 def _photo_tab(screens: Screens) -> list[tuple[gr.Button, Path]]:
     """Make the tab of photos; return the buttons of examples that belong to the tab of clips."""
-    with gr.Column() as start, gr.Row(elem_classes="start"):
+    with gr.Column(elem_classes="first") as start, gr.Row(elem_classes="start"):
         with gr.Column(scale=3, min_width=300):
             photo = gr.Image(
                 label="Photo",
@@ -151,9 +149,10 @@ def _photo_tab(screens: Screens) -> list[tuple[gr.Button, Path]]:
     again, answer, whole = _answer("photo", "← Another photo", "Judge the whole picture anyway")
     outputs = [start, again, answer, whole]
     arrived = _arrived("photo")
-    photo.change(screens.photo, photo, outputs, **PHOTO, **OF_PAGE).then(None, js=arrived)
+    judged = photo.change(screens.photo, photo, outputs, **PHOTO, **OF_PAGE)
+    judged.then(None, js=arrived)
     whole.click(screens.whole_picture, photo, outputs, **PHOTO, **OF_PAGE).then(None, js=arrived)
-    _starts_anew("photo", again, photo, outputs)
+    _starts_anew("photo", again, photo, outputs, [judged])
     _refuses("photo", screens, outputs)
     return clip_examples
 
@@ -198,21 +197,24 @@ def _thumbnail(path: Path, examples: list[Path]) -> Path | None:
     return next((one for one in examples if one.stem == stem), None)
 
 
-def _video_tab(screens: Screens) -> list[gr.components.Component]:
-    """Make the tab of clips; return what its events change."""
-    with gr.Column() as start:
+def _video_tab(screens: Screens, tabs: gr.Tabs, examples: list[tuple[gr.Button, Path]]) -> None:
+    with gr.Column(elem_classes="first") as start:
         clip = gr.Video(
             label="Clip", show_label=False, sources=["upload"], height=280, elem_id="video-input"
         )
         gr.HTML(f'<p class="kept">{CLIP_LIMITS}. {KEPT}</p>', apply_default_css=False)
     again, answer, stop = _answer("video", "← Another clip", "Stop")
     outputs = [start, again, answer, stop]
-    judged = clip.change(screens.clip, clip, outputs, **CLIP, **OF_PAGE)
-    judged.then(None, js=_arrived("video"))
+    waits = clip.upload(waiting, None, outputs, queue=False, **OF_PAGE)
+    judged = [waits.then(screens.clip, clip, outputs, **CLIP, **OF_PAGE)]
+    judged += [
+        _judge_example_clip(button, path, screens, tabs, outputs) for button, path in examples
+    ]
+    for event in judged:
+        event.then(None, js=_arrived("video"))
     _can_stop(stop, screens)
-    _starts_anew("video", again, clip, outputs)
+    _starts_anew("video", again, clip, outputs, judged)
     _refuses("video", screens, outputs)
-    return outputs
 
 
 def _judge_example_clip(
@@ -221,19 +223,19 @@ def _judge_example_clip(
     screens: Screens,
     tabs: gr.Tabs,
     outputs: list[gr.components.Component],
-) -> None:
+) -> gr.events.Dependency:
     def judge(request: gr.Request):
         yield from screens.example_clip(str(path), request)
 
     opened = button.click(
         lambda: gr.Tabs(selected="video"), None, tabs, api_visibility="private", queue=False
     )
-    judged = opened.then(judge, None, outputs, **CLIP, **OF_PAGE)
-    judged.then(None, js=_arrived("video"))
+    waits = opened.then(waiting, None, outputs, queue=False, **OF_PAGE)
+    return waits.then(judge, None, outputs, **CLIP, **OF_PAGE)
 
 
 def _photos_tab(screens: Screens) -> None:
-    with gr.Column() as start:
+    with gr.Column(elem_classes="first") as start:
         files = gr.File(
             label=f"Photos, up to {MAX_PHOTOS}",
             file_count="multiple",
@@ -243,16 +245,17 @@ def _photos_tab(screens: Screens) -> None:
         gr.HTML(f'<p class="kept">{KEPT}</p>', apply_default_css=False)
     again, answer, stop = _answer("photos", "← Other photos", "Stop")
     outputs = [start, again, answer, stop]
-    judged = files.change(screens.photos, files, outputs, **PHOTO, **OF_PAGE)
+    waits = files.upload(waiting, None, outputs, queue=False, **OF_PAGE)
+    judged = waits.then(screens.photos, files, outputs, **PHOTO, **OF_PAGE)
     judged.then(None, js=_arrived("photos"))
     _can_stop(stop, screens)
-    _starts_anew("photos", again, files, outputs)
+    _starts_anew("photos", again, files, outputs, [judged])
     _refuses("photos", screens, outputs)
 
 
 def _answer(name: str, back: str, extra: str) -> tuple[gr.Button, gr.HTML, gr.Button]:
     """Make the place of an answer: the button back, the answer, and one more button."""
-    again = gr.Button(back, visible=False, size="sm", elem_classes="again")
+    again = gr.Button(back, visible=False, size="sm", elem_id=f"{name}-again", elem_classes="again")
     answer = gr.HTML(elem_id=f"{name}-answer", apply_default_css=False)
     return again, answer, gr.Button(extra, visible=False, elem_classes="extra")
 
@@ -270,8 +273,10 @@ def _starts_anew(
     again: gr.Button,
     uploaded: gr.components.Component,
     outputs: list[gr.components.Component],
+    judged: list[gr.events.Dependency],
 ) -> None:
-    """Let a button lead back to the first screen."""
+    """Let a button lead back to the first screen; what still waits to be judged, no longer does."""
+    again.click(None, cancels=judged)
     again.click(
         lambda: (*first_screen(), None),
         None,
@@ -283,14 +288,14 @@ def _starts_anew(
 
 
 def _refuses(name: str, screens: Screens, outputs: list[gr.components.Component]) -> None:
-    """Let the page's script, which meets a file first, have it refused in the place of the
-    answer."""
-    file = gr.JSON(visible=False)
+    """Let the page's script, which meets a file first, have it refused in the place of the answer,
+    and have said there what else goes wrong in the browser."""
+    wrong = gr.JSON(visible=False)
     gr.Button(visible="hidden", elem_id=f"{name}-refused").click(
         partial(screens.refused, name),
-        file,
+        wrong,
         outputs,
-        js="() => [window.refusedFile]",
+        js="() => [window.wrong]",
         queue=False,
         **OF_PAGE,
     ).then(None, js=_arrived(name))

@@ -50,6 +50,17 @@ else:
 
 REFRESH = 0.7  # s between two looks at a table that grows
 STOPPED = section("Stopped", "<p>Nothing was kept. Choose another file.</p>", caution=False)
+NOT_THERE = {  # why there is nothing to judge, or no answer, by the words of the page's script
+    "camera": ("The camera cannot be used", "Allow it in the browser, or choose a file."),
+    "clipboard": (
+        "No picture from the clipboard",
+        "Copy a picture and allow the browser to look at it, or choose a file.",
+    ),
+    "lost": (
+        "The answer did not arrive",
+        "The connection was lost, or the page was loaded anew: choose the file again.",
+    ),
+}
 
 # Updates of: the way in (drop area and examples), the button back to it, the answer, and one more
 # button that only some answers need.
@@ -76,6 +87,11 @@ def busy(shown: str, *, stops: bool = True) -> Screen:
         shown,
         gr.update(visible=stops),
     )
+
+
+def waiting() -> Screen:
+    """Return the screen of a file that waits for those of others; the way back is open."""
+    return screen(working("Waiting for its turn"))
 
 
 def first_screen() -> Screen:
@@ -129,18 +145,22 @@ class Screens:
                 "This clip cannot be judged", lambda: self._clip(path, Path(path).name, stopped)
             )
 
-    def refused(self, tab: str, file: object) -> Screen:
-        """Say why a file was not even sent: it is too large, or not what the tab is for.
+    def refused(self, tab: str, wrong: object) -> Screen:
+        """Say why a file was not even sent (it is too large, or not what the tab is for), or what
+        else went wrong in the browser.
 
         Args:
             tab: `"photo"`, `"video"` or `"photos"`.
-            file: its name and its size in bytes, as the page's script says.
+            wrong: name and size in bytes of the file, or a key of `NOT_THERE`, as the page's script
+                says.
         """
-        name, size = file if isinstance(file, list) and len(file) == 2 else ("The file", 0)
+        if isinstance(wrong, str) and wrong in NOT_THERE:
+            return screen(problem(*NOT_THERE[wrong]))
+        name, size = wrong if isinstance(wrong, list) and len(wrong) == 2 else ("The file", 0)
         if isinstance(size, int) and size > MAX_BYTES:
             text = f"has {size / 1e6:,.0f} MB: choose one of at most {MAX_BYTES // 10**6} MB."
         elif tab == "video":
-            text = "is not a video: choose an MP4, MOV or WebM file. Photos have tabs of their own."
+            text = "is not an MP4, MOV or WebM video: choose one. Photos have tabs of their own."
         else:
             text = "is not a photo: choose one. For a clip, there is the tab Video."
         return screen(problem("This file cannot be judged", f"{printable(str(name))} {text}"))

@@ -4,6 +4,7 @@ The model under it is the bundled one with other thresholds, so that it calls ev
 the page shows must not depend on how good a model is.
 """
 
+import base64
 import json
 import re
 import shutil
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pillow_heif
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
 from tests.conftest import write_portrait_clip
@@ -55,6 +56,7 @@ def visitor(address: str) -> Iterator[BrowserContext]:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         context = chromium.new_context(base_url=address, reduced_motion="reduce")
         context.set_default_timeout(WAIT)
+        expect.set_options(timeout=WAIT)
         yield context
         chromium.close()
 
@@ -104,12 +106,31 @@ def upload(page: Page, kind: str, *files: Path) -> None:
     inputs.last.set_input_files([str(file) for file in files])
 
 
+# A file as a system hands it over that knows another type of it, or none: dropped, or chosen.
+HAND_OVER = """({ kind, how, content, name, type }) => {
+    const bytes = Uint8Array.from(atob(content), one => one.charCodeAt(0));
+    const dataTransfer = new DataTransfer();
+    dataTransfer.items.add(new File([bytes], name, { type }));
+    const input = [...document.querySelectorAll(`#${kind}-input input[type=file]`)].at(-1);
+    const event = { bubbles: true, cancelable: true, dataTransfer };
+    if (how === 'drop') input.parentElement.dispatchEvent(new DragEvent('drop', event));
+    else { input.files = dataTransfer.files; input.dispatchEvent(new Event('change', event)); }
+}"""
+
+
+def hand_over(page: Page, kind: str, how: str, content: bytes, name: str, file_type: str) -> None:
+    page.locator(f"#{kind}-input input[type=file]").last.wait_for(state="attached")
+    encoded = base64.b64encode(content).decode()
+    file = {"kind": kind, "how": how, "content": encoded, "name": name, "type": file_type}
+    page.evaluate(HAND_OVER, file)
+
+
 def headline(page: Page, kind: str, text: str) -> None:
     expect(page.locator(f"#{kind}-answer .headline")).to_contain_text(text, timeout=WAIT)
 
 
 def open_tab(page: Page, name: str) -> None:
-    page.get_by_role("tab", name=name).click()
+    page.get_by_role("tab", name=name, exact=True).click()
 
 
 def go_back(page: Page, name: str) -> None:
@@ -120,6 +141,10 @@ def go_back(page: Page, name: str) -> None:
 def test_first_screen_holds_all_that_it_takes_to_begin(page):
     for size in (PHONE, TABLET, DESKTOP):
         resize(page, size)
+        icons = page.locator("#photo-input .source-selection button").all()
+        sides = [icon.bounding_box()[side] for icon in icons for side in ("width", "height")]
+        assert len(sides) == 6
+        assert min(sides) >= 44
         for selector in (".top h1", ".top p", "#photo-input", "#example-portrait-clip"):
             box = page.locator(selector).bounding_box()
             assert box["x"] >= 0
@@ -167,7 +192,8 @@ def test_the_way_back_leads_to_the_next_photo_also_a_heic(page, tmp_path):
     go_back(page, "Another photo")
     pillow_heif.register_heif_opener()
     Image.open(PORTRAIT).save(tmp_path / "portrait.heic", quality=90)
-    upload(page, "photo", tmp_path / "portrait.heic")
+    heic = (tmp_path / "portrait.heic").read_bytes()
+    hand_over(page, "photo", "drop", heic, "portrait.HEIC", "")
     headline(page, "photo", "Signs of manipulation")
     picture = page.locator("#photo-answer .photo img")
     assert picture.evaluate("one => one.complete && one.naturalWidth") == 300
@@ -181,11 +207,37 @@ def test_example_is_one_click_away_and_its_answer_has_an_address(page, visitor):
     other = opened.value
     headline(other, "photo", "Signs of manipulation")
     other.close()
+    link = page.get_by_role("link", name="Link to this answer")
+    open_tab(page, "Several photos")  # what is judged there is no example
+    hand_over(page, "photos", "drop", PORTRAIT.read_bytes(), "own.jpg", "")
+    headline(page, "photos", "Signs of manipulation in 1 of 1 photo")
+    expect(page.locator("#photos-answer").get_by_text("Save a report")).to_be_visible()
+    expect(page.locator("#photos-answer .download", has_text="Link to")).to_have_count(0)
+    expect(page).to_have_url(re.compile("/$"))
+    go_back(page, "Other photos")
+    expect(page).to_have_url(re.compile("example=generated-face$"))
+    open_tab(page, "Photo")
+    expect(link).to_be_visible()
     go_back(page, "Another photo")
-    assert page.evaluate("location.search") == ""
-    upload(page, "photo", PORTRAIT)
+    expect(page).to_have_url(re.compile("/$"))
+    hand_over(page, "photo", "choose", PORTRAIT.read_bytes(), "own.jpg", "application/octet-stream")
     headline(page, "photo", "Signs of manipulation")
-    expect(page.get_by_role("link", name="Link to this answer")).to_have_count(0)
+    expect(link).to_have_count(0)
+
+
+def test_the_browsers_back_leads_to_the_first_screen_and_forward_to_an_examples_answer(page):
+    page.locator("#example-portrait").click()
+    headline(page, "photo", "Signs of manipulation")
+    open_tab(page, "How good is it?")
+    page.evaluate("history.back()")  # to the answer first, which nobody has seen since
+    expect(page.locator("#photo-answer .headline")).to_be_visible()
+    page.evaluate("history.back()")
+    expect(page.locator("#photo-input")).to_be_visible()
+    expect(page.locator(".headline:visible")).to_have_count(0)
+    expect(page).to_have_url(re.compile("/$"))
+    page.evaluate("history.forward()")
+    headline(page, "photo", "Signs of manipulation")
+    expect(page).to_have_url(re.compile("example=portrait$"))
 
 
 def test_no_face_offers_to_judge_the_whole_picture(page, wall):
@@ -208,14 +260,17 @@ def test_files_are_refused_in_the_place_of_the_answer(page, text, tmp_path):
     headline(page, "photo", "This file cannot be judged")
     expect(page.locator("#photo-answer")).to_contain_text("large.jpg has 101 MB")
     go_back(page, "Another photo")
-    page.evaluate(
-        """() => { const dropped = new DataTransfer();
-        dropped.items.add(new File(['x'], 'clip.mp4', { type: 'video/mp4' }));
-        document.querySelector('#photo-input button').dispatchEvent(
-            new DragEvent('drop', { dataTransfer: dropped, bubbles: true, cancelable: true })); }"""
-    )
-    headline(page, "photo", "This file cannot be judged")
-    expect(page.locator("#photo-answer")).to_contain_text("there is the tab Video")
+    for name, file_type in (("clip.mp4", "video/mp4"), ("no-ending", "")):
+        hand_over(page, "photo", "drop", b"x", name, file_type)
+        headline(page, "photo", "This file cannot be judged")
+        expect(page.locator("#photo-answer")).to_contain_text(f"{name} is not a photo")
+        go_back(page, "Another photo")
+    for source in ("Capture from camera", "Paste from clipboard"):  # there is no picture in either
+        page.get_by_label(source).first.click()
+        if source == "Capture from camera":
+            page.get_by_title("grant webcam access").locator("button").click()
+        headline(page, "photo", source.split()[-1])
+        go_back(page, "Another photo")
     expect(page.locator(".toast-header")).to_have_count(0)
 
 
@@ -226,7 +281,7 @@ def test_clip_gets_a_plot_and_moments_and_can_be_stopped(page, clip, long_clip):
     headline(page, "video", "Stopped")
     expect(page.get_by_role("button", name="Stop")).to_have_count(0)
     go_back(page, "Another clip")
-    upload(page, "video", clip)
+    hand_over(page, "video", "choose", clip.read_bytes(), "clip.mov", "")
     headline(page, "video", "in this person")
     page.get_by_text("Over time, and the most suspicious moments").click()
     assert page.locator(".plot circle").count() >= 4
@@ -236,10 +291,43 @@ def test_clip_gets_a_plot_and_moments_and_can_be_stopped(page, clip, long_clip):
     expect(page.locator(".toast-header")).to_have_count(0)  # Chromium cannot play it: no matter
 
 
+def test_a_clip_waits_for_its_turn_with_words_and_a_lost_answer_is_told(page, visitor, long_clip):
+    doing = page.locator("#video-answer #doing")
+    other = visitor.new_page()
+    other.goto("/")
+    open_tab(other, "Video")
+    upload(other, "video", long_clip)
+    other.get_by_role("button", name="Stop").wait_for()
+    page.locator("#example-portrait-clip").click()
+    expect(doing).to_have_text("Waiting for its turn")
+    expect(page.locator("#video-input")).to_be_hidden()
+    resize(page, NARROW)  # where the tab is in a menu
+    page.reload()
+    headline(page, "video", "The answer did not arrive")
+    resize(page, DESKTOP)
+    for _ in range(2):  # what is given up does not stand in the way of what comes after it
+        page.get_by_role("button", name="Another clip").click()
+        expect(page.locator("#video-input button").first).to_be_focused()
+        open_tab(page, "Photo")
+        page.locator("#example-portrait-clip").click()
+        expect(doing).to_have_text("Waiting for its turn")
+    other.get_by_role("button", name="Stop").click()
+    headline(page, "video", "in this person")
+    other.close()
+
+
 def test_several_photos_get_a_table_that_sorts_filters_and_can_be_saved(page, text, tmp_path):
     open_tab(page, "Several photos")
-    upload(page, "photos", PORTRAIT, text)
+    says = PngImagePlugin.PngInfo()
+    says.add_text("parameters", "a face\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 1")
+    Image.open(PORTRAIT).save(portrait := tmp_path / "portrait.png", pnginfo=says)
+    upload(page, "photos", portrait, text)
     headline(page, "photos", "Signs of manipulation in 1 of 2 photos")
+    resize(page, PHONE)  # all columns are in sight
+    widths = "one => [one.scrollWidth, one.clientWidth]"
+    needed, there = page.locator("#photos-answer .scroll").evaluate(widths)
+    assert needed <= there
+    resize(page, DESKTOP)
     rows = page.locator("table.rows tbody tr")
     expect(rows).to_have_count(2)
     assert "not a readable photo" in rows.nth(1).inner_text()
@@ -247,7 +335,7 @@ def test_several_photos_get_a_table_that_sorts_filters_and_can_be_saved(page, te
     assert "text.jpg" in rows.nth(0).inner_text()
     page.get_by_label("Signs of manipulation (1)").check()
     expect(rows.filter(has_text="text.jpg")).to_be_hidden()
-    expect(rows.filter(has_text="portrait.jpg")).to_be_visible()
+    expect(rows.filter(has_text="portrait.png")).to_be_visible()
     # A table that is written anew, as while it grows, keeps what was chosen, and where one was.
     page.evaluate(
         "() => { const all = document.getElementById('photos-answer').firstElementChild;"
@@ -260,7 +348,7 @@ def test_several_photos_get_a_table_that_sorts_filters_and_can_be_saved(page, te
     with page.expect_download() as download:
         page.get_by_text("Save as CSV").click()
     download.value.save_as(tmp_path / "table.csv")
-    assert "portrait.jpg,1," in (tmp_path / "table.csv").read_text()
+    assert "portrait.png,1," in (tmp_path / "table.csv").read_text()
     go_back(page, "Other photos")
     upload(page, "photos", PORTRAIT, text)
     headline(page, "photos", "Signs of manipulation in 1 of 2 photos")
@@ -274,6 +362,7 @@ def test_a_keyboard_is_enough(page):
     expect(page.locator("#photo-answer .headline")).to_be_focused()
     heat = page.locator("#photo-answer .photo svg .heat")
     page.get_by_label("Heatmap").focus()
+    expect(page.get_by_label("Heatmap")).to_have_css("outline-style", "solid")
     page.keyboard.press("Space")
     expect(heat).to_be_hidden()
     page.get_by_role("button", name="Another photo").focus()

@@ -94,7 +94,11 @@ def test_what_is_wrong_is_said_in_the_place_of_the_answer(screens, uploaded, tmp
     [
         ("photo", ["<a>.jpg", 250_000_000], "&lt;a&gt;.jpg has 250 MB: choose one of at most 100"),
         ("photo", ["clip.mp4", 9], "clip.mp4 is not a photo"),
-        ("video", ["letter.pdf", 9], "letter.pdf is not a video"),
+        ("video", ["letter.pdf", 9], "letter.pdf is not an MP4, MOV or WebM video"),
+        ("photo", "camera", "Allow it in the browser"),
+        ("photo", "clipboard", "Copy a picture"),
+        ("video", "lost", "choose the file again"),
+        ("photo", "else", "The file is not a photo"),
         ("photos", None, "The file is not a photo"),  # from a script of somebody else
     ],
 )
