@@ -210,7 +210,7 @@ def test_example_is_one_click_away_and_its_answer_has_an_address(page, visitor):
     link = page.get_by_role("link", name="Link to this answer")
     open_tab(page, "Several photos")  # what is judged there is no example
     hand_over(page, "photos", "drop", PORTRAIT.read_bytes(), "own.jpg", "")
-    headline(page, "photos", "Signs of manipulation in 1 of 1 photo")
+    headline(page, "photos", "Signs of manipulation in this photo")
     expect(page.locator("#photos-answer").get_by_text("Save a report")).to_be_visible()
     expect(page.locator("#photos-answer .download", has_text="Link to")).to_have_count(0)
     expect(page).to_have_url(re.compile("/$"))
@@ -228,6 +228,7 @@ def test_example_is_one_click_away_and_its_answer_has_an_address(page, visitor):
 def test_the_browsers_back_leads_to_the_first_screen_and_forward_to_an_examples_answer(page):
     page.locator("#example-portrait").click()
     headline(page, "photo", "Signs of manipulation")
+    expect(page).to_have_url(re.compile("example=portrait$"))
     open_tab(page, "How good is it?")
     page.evaluate("history.back()")  # to the answer first, which nobody has seen since
     expect(page.locator("#photo-answer .headline")).to_be_visible()
