@@ -15,10 +15,10 @@ import training.data.prepare as module
 from space.crops import crop_face
 from space.faces import Face, load_face_finder
 from space.photos import open_photo
+from tests.data.test_splits import found, write_splits
 from tests.drawing import draw_face, quick_search, write_source
 from tests.serving import SPACE
 from training.config import SPLITS, PrepareConfig
-from training.data import splits as dealing
 from training.data.find import SourcePhoto
 from training.data.prepare import parse_name, prepare
 from training.data.rows import (
@@ -108,7 +108,7 @@ def test_identical_photos_share_a_split(tmp_path):
 
 def test_a_photo_under_both_labels_is_told_and_kept_on_one_side(tmp_path, monkeypatch, caplog):
     alike = [SourcePair(0, 1, inliers=20, extent=0.9)]
-    monkeypatch.setattr(dealing, "find_source_pairs", lambda paths, hashes: alike)
+    monkeypatch.setattr("training.data.splits.find_source_pairs", lambda paths, hashes: alike)
     source = write_source(tmp_path / "source", per_label=24)
     for number in range(6):
         real = source / "training_real" / f"real_{number:05d}.jpg"
@@ -143,7 +143,7 @@ def test_names_of_any_bytes_and_what_is_no_file(tmp_path, caplog):
 
 
 def test_fakes_and_the_photos_they_were_made_from_share_a_split(tmp_path, monkeypatch):
-    monkeypatch.setattr(dealing, "find_source_pairs", find_source_pairs)
+    monkeypatch.setattr("training.data.splits.find_source_pairs", find_source_pairs)
     source = write_source(tmp_path / "source", per_label=20)
     for number in range(3):
         real = draw_face(number, 200)
@@ -276,171 +276,6 @@ def test_given_splits_make_other_data():
         for given in ({}, {}, {photo: "test"})
     )
     assert first == same != other
-
-
-def found(label: str, stem: str, source: str = "mine", folder: str = "") -> SourcePhoto:
-    """Return a photo as `find_photos` would."""
-    place = f"{label}/{stem}.jpg"
-    before, parted, _ = stem.partition("__")
-    return SourcePhoto(
-        Path(folder) / place, label, source, False, before if parted else "", place=place
-    )
-
-
-def write_splits(folder: Path, *rows: str, columns: str = "source,file,split") -> Path:
-    path = folder / "splits.csv"
-    path.write_text("\n".join([columns, *rows]) + "\n", encoding="utf-8-sig")  # as Excel does
-    return path
-
-
-def test_splits_are_read_by_source_and_place(tmp_path, caplog):
-    photos = [
-        found("real", "a"),
-        found("fake", "a"),
-        found("real", "a", "other"),
-        found("real", "b"),
-    ]
-    rows = ("train,other,real/a.jpg,x", "test,mine,fake/a.jpg,x", "test,mine,real/a.jpg,x")
-    path = write_splits(
-        tmp_path, *rows, "train,absent,real/z.jpg,x", columns="split,source,file,note"
-    )
-    with caplog.at_level(logging.INFO):
-        given = dealing.read_given_splits(path, photos)
-    assert given == {photos[2]: "train", photos[1]: "test", photos[0]: "test"}
-    assert "says the split of 3 of 4 photos" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("rows", "message"),
-    [
-        (
-            ["mine,real/a.jpg,train", "mine,real/z.jpg,test", "mine,real/y.jpg,test"],
-            r"names photos that are not there \(2, the first real/y\.jpg of mine\): give",
-        ),
-        (["mine,real/a.jpg,valid"], "has the split 'valid': give train, validation, test"),
-        (["mine,real/a.jpg"], "has the split None: give train"),
-        (
-            ["mine,real/a.jpg,test", "mine,real/a.jpg,train"],
-            r"puts real/a\.jpg of mine into test and train: give it one split",
-        ),
-    ],
-    ids=["missing photos", "wrong split", "short line", "two splits"],
-)
-def test_a_wrong_line_of_the_splits_is_one_sentence(tmp_path, rows, message):
-    with pytest.raises(UserError, match=message):
-        dealing.read_given_splits(write_splits(tmp_path, *rows), [found("real", "a")])
-
-
-def test_a_file_that_is_no_list_of_splits_is_one_sentence(tmp_path):
-    photos = [found("real", "a")]
-    with pytest.raises(UserError, match=r"splits\.csv lacks the columns file, split: add them"):
-        dealing.read_given_splits(write_splits(tmp_path, columns="source,name"), photos)
-    (tmp_path / "empty.csv").touch()
-    with pytest.raises(UserError, match="lacks the columns file, source, split"):
-        dealing.read_given_splits(tmp_path / "empty.csv", photos)
-    draw_face(1).save(tmp_path / "photo.png")
-    with pytest.raises(UserError, match="lacks the columns"):
-        dealing.read_given_splits(tmp_path / "photo.png", photos)
-    for path, reason in ((tmp_path / "none.csv", "No such file"), (tmp_path, "Is a directory")):
-        with pytest.raises(UserError, match=rf"^--splits {path} cannot be read \({reason}"):
-            dealing.read_given_splits(path, photos)
-
-
-def numbered(label: str, source: str, number: int) -> list[SourcePhoto]:
-    return [found(label, f"{source}-{label}-{index}", source) for index in range(number)]
-
-
-def deal(
-    photos: list[SourcePhoto], given: dict | None = None, groups: list[str] | None = None
-) -> dict[SourcePhoto, str]:
-    groups = groups or [photo.path.stem for photo in photos]
-    strata = [photo.label for photo in photos]
-    splits = dealing.split_by_source(photos, strata, groups, given or {}, 7)
-    return dict(zip(photos, splits, strict=True))
-
-
-def test_sources_of_one_label_are_dealt_by_themselves_and_move_no_other():
-    mine = numbered("real", "mine", 40) + numbered("fake", "mine", 40)
-    generated = numbered("fake", "a-generated", 100)
-    both = deal(mine + generated)
-    assert {photo: both[photo] for photo in mine} == deal(mine)
-    assert {photo: both[photo] for photo in generated} == deal(generated)
-    of_generated = [both[photo] for photo in generated]
-    assert [of_generated.count(split) for split in SPLITS] == [70, 15, 15]
-
-
-def test_small_sources_and_those_of_few_groups_are_dealt_with_the_largest():
-    mine = numbered("real", "mine", 40) + numbered("fake", "mine", 40)
-    small, clips = numbered("real", "small", 5), numbered("real", "clips", 60)
-    photos = mine + small + clips
-    groups = [photo.path.stem for photo in mine + small] + [f"clip {n % 3}" for n in range(60)]
-    splits = deal(photos, groups=groups)
-    assert set(splits.values()) == set(SPLITS)
-    assert len({(splits[photo], group) for photo, group in zip(photos, groups, strict=True)}) == 88
-
-
-def test_what_was_given_a_split_stays_there_and_takes_its_group_along():
-    mine = numbered("real", "mine", 40) + numbered("fake", "mine", 40)
-    groups = [photo.path.stem for photo in mine]
-    groups[41] = groups[42] = groups[0]
-    given = {mine[0]: "test", mine[1]: "validation", mine[50]: "test"}
-    splits = deal(mine, given, groups)
-    assert {photo: splits[photo] for photo in given} == given
-    assert splits[mine[41]] == splits[mine[42]] == "test"
-    assert list(splits.values()).count("train") > 40  # the others are dealt
-    whole = {photo: SPLITS[number % 3] for number, photo in enumerate(mine)}
-    assert deal(mine, whole) == whole
-
-
-def test_a_group_on_two_sides_is_one_sentence():
-    mine = numbered("real", "mine", 2)
-    with pytest.raises(
-        UserError,
-        match=r"mine real/mine-real-0\.jpg and mine real/mine-real-1\.jpg share a source, but "
-        "--splits puts them into train and test: give both one split",
-    ):
-        deal(mine, {mine[0]: "train", mine[1]: "test"}, ["same", "same"])
-
-
-def test_names_tell_which_photo_a_fake_was_made_from():
-    photos = [
-        found("fake", "web__g1__a", "latent"),
-        found("fake", "web__b", "latent"),
-        found("fake", "absent__c", "latent"),
-        found("real", "g1__a", "web"),
-        found("real", "b", "web"),
-        found("real", "b", "other"),
-        found("real", "v__v", "dfdc"),
-        found("real", "v__w", "dfdc"),
-        found("fake", "v__x", "dfdc"),
-        found("fake", "plain", "dfdc"),
-    ]
-    pairs = dealing.named_pairs(photos)
-    assert [(pair.first, pair.second) for pair in pairs] == [(0, 3), (1, 4), (6, 8)]
-    assert all((pair.inliers, pair.extent) == (0, 1.0) for pair in pairs)
-
-
-def test_photos_whose_names_begin_alike_belong_together_where_that_means_something():
-    photos = [
-        found("real", "v__v", "dfdc"),
-        found("fake", "v__x", "dfdc"),
-        found("fake", "v__y", "other"),  # of another source
-        found("fake", "v__z", "dfdc"),
-        found("fake", "dfdc__1", "latent"),
-        found("fake", "dfdc__2", "latent"),
-        found("real", "p__1", "web"),  # names of this source say nothing
-        found("real", "p__2", "web"),
-    ]
-    pairs = dealing.same_original(photos)
-    assert [(pair.first, pair.second) for pair in pairs] == [(0, 1), (1, 3)]
-
-
-def test_sources_that_share_no_photos_are_not_searched(monkeypatch):
-    searched = []
-    monkeypatch.setattr(dealing, "find_source_pairs", lambda paths, _: searched.append(paths) or [])
-    photos = numbered("fake", "t2i", 3) + numbered("real", "mine", 2)
-    assert dealing.pairs_by_source(photos, ["hash"] * 5) == []
-    assert searched == [[photo.path for photo in photos[3:]]]
 
 
 @pytest.fixture(scope="module")

@@ -224,7 +224,9 @@ def test_a_recipe_s_run_of_pairs_goes_on_after_an_interruption(
     data, tmp_path, monkeypatch, small_network
 ):
     run = tmp_path / "run"
-    flags = {"data": data, "run": run, **PAIRED, "epochs": 2}
+    weights = tmp_path / "begin.weights.h5"
+    weights.write_bytes(b"which this network does not read")
+    flags = {"data": data, "run": run, **PAIRED, "epochs": 2, "backbone_weights": str(weights)}
 
     def interrupt(self, epoch, logs=None):
         if epoch == 1:
@@ -238,7 +240,11 @@ def test_a_recipe_s_run_of_pairs_goes_on_after_an_interruption(
     assert len(before) == 1
     with pytest.raises(UserError, match="add --resume"):
         train_recipe("one-stage", flags)
+    del flags["backbone_weights"]  # nobody has to know it any more
+    begun_with = read_config(run)["settings"]["backbone_weights"]
+    assert begun_with["file"] == weights.name
     assert train_recipe("one-stage", flags, resume=True) == run
+    assert read_config(run)["settings"]["backbone_weights"] == begun_with
     history = read_history(run)
     assert [epoch["epoch"] for epoch in history] == [0, 1]
     assert history[0] == before[0]

@@ -104,7 +104,7 @@ def train(
     with on_devices(config.batch_size if config.sampling == "pairs" else 1) as devices:
         model = _build(config)
         run.mkdir(parents=True, exist_ok=True)
-        write_json(run / CONFIG, _description(config, data, devices))
+        write_json(run / CONFIG, _description(config, data, devices, stored))
         remember_data(run, config.data)
         if config.sampling == "pairs":
             _fit_pairs(model, config, photos, epochs_done, steps_done)
@@ -189,7 +189,7 @@ def _merge(
                 f"{config.run} was started with {name} = {stored['settings'][name]}, not "
                 f"{here[name]}: leave the flag out or give another --run."
             )
-    weights = stored["settings"].pop("backbone_weights")
+    weights = stored["settings"]["backbone_weights"]
     if "backbone_weights" in given:
         weights = config.backbone_weights
     elif isinstance(weights, dict) and (config.run / FINAL).is_file():
@@ -202,7 +202,7 @@ def _merge(
                 f"{config.run} was interrupted in its first epoch: give --backbone-weights again."
             )
         weights = "none"
-    return replace(config, **stored["settings"], backbone_weights=weights)
+    return replace(config, **stored["settings"] | {"backbone_weights": weights})
 
 
 def _settings(config: TrainConfig) -> dict:
@@ -219,9 +219,12 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _description(config: TrainConfig, data: dict, devices: int) -> dict:
+def _description(config: TrainConfig, data: dict, devices: int, stored: dict | None) -> dict:
+    settings = _settings(config)
+    if stored:  # what it began with, although it goes on from a backup
+        settings["backbone_weights"] = stored["settings"]["backbone_weights"]
     return {
-        "settings": _settings(config),
+        "settings": settings,
         "devices": devices,  # another machine may have others
         "data": describe_data(data),
         "versions": package_versions(),
