@@ -17,6 +17,8 @@ from training.fit.callbacks import FakeAUC, Replay
 from training.fit.history import read_history
 from training.fit.progress import Progress
 from training.fit.train import read_config, train, train_recipe
+from training.fit.train_pairs import training_batches
+from training.folders import write_json
 
 
 @pytest.fixture
@@ -281,6 +283,18 @@ def test_a_run_that_was_killed_within_an_epoch_ends_like_one_that_was_not(
     whole, killed = (keras.models.load_model(run / "deepfake_cnn.keras") for run in runs)
     for one, other in zip(whole.get_weights(), killed.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_a_run_draws_other_pairs_than_the_one_that_made_its_start(data, tmp_path):
+    config = TrainConfig(data=data, run=tmp_path, sampling="pairs", **PAIRED)
+    first, again, other = ({"file": "a.keras", "sha256": 64 * digit} for digit in "112")
+    drawn = []
+    for weights in ("none", first, again, other):
+        write_json(tmp_path / CONFIG, {"settings": {"backbone_weights": weights}})
+        drawn.append(training_batches(config, read_split(data, "train"))[0][0])
+    assert (drawn[1] == drawn[2]).all()
+    assert (drawn[0] != drawn[1]).any()
+    assert (drawn[1] != drawn[3]).any()
 
 
 def test_the_last_batch_of_an_epoch_is_backed_up_with_its_validation(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from training.config import TrainConfig
+from training.config import TrainConfig, read_config
 from training.data.rows import Photo, read_report, read_source_pairs
 from training.fit.feeding import fed
 from training.fit.network import EVIDENCE, JIT_COMPILE
@@ -234,15 +234,31 @@ def training_batches(
         first_epoch: epochs that an earlier process has trained.
     """
     names = ("rotation", "shift", "flip", "brightness", "channel_shift", "degrade")
-    shared = ("batch_size", "input_size", "epoch_photos", "composites", "erasing", "seed")
+    shared = ("batch_size", "input_size", "epoch_photos", "composites", "erasing")
     return pair_batches(
         photos,
         read_source_pairs(config.data, photos),
         variation=Variation(**{name: getattr(config, name) for name in names}),
         masks=config.mask_weight > 0,
+        seed=draw_seed(config.seed, read_config(config.run)["settings"]["backbone_weights"]),
         first_epoch=first_epoch,
         **{name: getattr(config, name) for name in shared},
     )
+
+
+def draw_seed(seed: int, backbone_weights: str | Mapping[str, str]) -> int:
+    """Return what decides the draws of a run.
+
+    A network that goes on in another run has seen what its seed draws: with the same seed alone, it
+    would see the very same pairs again, varied as they were.
+
+    Args:
+        seed: of the run.
+        backbone_weights: that it starts from, as its settings name them.
+    """
+    if isinstance(backbone_weights, str):
+        return seed
+    return seed + int(backbone_weights["sha256"], 16)
 
 
 def _optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
