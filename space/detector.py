@@ -217,12 +217,16 @@ class Detector:
         small, scale = open_reduced(photo)
         found = finder.find(small)
         faces = [face.scaled(scale) for face in found]
-        # With so many pixels, nobody sees that the photo had more.
-        enough = max(2 * self.config.input_size, SHOWN_SIDE)
-        if all(self.config.crop_margin * face.side >= enough for face in found):
+        if self.is_fine_enough(found):
             judgements = self.judge_faces(small, found)
             return [replace(one, face=face) for one, face in zip(judgements, faces, strict=True)]
         return self.judge_faces(open_photo(photo) if scale > 1 else small, faces)
+
+    def is_fine_enough(self, faces: Sequence[Face]) -> bool:
+        """Whether the faces found in a reduced photo have so many px in it that nobody sees that
+        the photo had more."""
+        enough = max(2 * self.config.input_size, SHOWN_SIDE)
+        return all(self.config.crop_margin * face.side >= enough for face in faces)
 
     def judge_faces(self, photo: Image.Image, faces: Sequence[Face]) -> list[Judgement]:
         """Judge faces of a photo; return a judgement for each, in their order.

@@ -33,10 +33,14 @@ class ClipFrame:
     seconds: float
     until: float
 
-    def picture(self) -> np.ndarray | None:
+    def picture(self, scale: float = 1.0) -> np.ndarray | None:
         """Return it as it is shown, `uint8` `[height, width, 3]` in RGB order; `None` where its
-        pixels cannot be converted."""
-        return self._converter.picture(self._frame)
+        pixels cannot be converted.
+
+        Args:
+            scale: of it, at most 1.
+        """
+        return self._converter.picture(self._frame, scale)
 
     def thumbnail(self, width: int, height: int) -> np.ndarray | None:
         """Return its grey levels as it was stored, `uint8` `[height, width]`; `None` where its
@@ -54,7 +58,7 @@ class Converter:
 
     def __init__(self, stretch: Fraction) -> None:
         # Keeping one for each purpose saves setting them up for every frame.
-        self._full, self._small = VideoReformatter(), VideoReformatter()
+        self._full, self._reduced, self._small = (VideoReformatter() for _ in range(3))
         is_likely = 1 / MAX_STRETCH <= stretch <= MAX_STRETCH
         self._stretch = stretch if is_likely else Fraction(1)
 
@@ -64,10 +68,14 @@ class Converter:
             return round(width * self._stretch), height
         return width, round(height / self._stretch)
 
-    def picture(self, frame: av.VideoFrame) -> np.ndarray | None:
+    def picture(self, frame: av.VideoFrame, scale: float) -> np.ndarray | None:
         """See `ClipFrame.picture`."""
         size = self.shown_size(frame.width, frame.height)
-        pixels = _converted(self._full, frame, size, "rgb24", Interpolation.BICUBIC)
+        converter, interpolation = self._full, Interpolation.BICUBIC
+        if scale < 1:
+            size = tuple(max(1, round(side * scale)) for side in size)
+            converter, interpolation = self._reduced, Interpolation.AREA
+        pixels = _converted(converter, frame, size, "rgb24", interpolation)
         return None if pixels is None else upright(pixels, _display_matrix(frame))
 
     def thumbnail(self, frame: av.VideoFrame, width: int, height: int) -> np.ndarray | None:

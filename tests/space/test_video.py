@@ -38,6 +38,7 @@ WIDTH, HEIGHT = 320, 240
 COLOURS = {"ann": (255, 0, 255), "bob": (0, 255, 255), "cat": (255, 255, 0)}
 ANSWERS = {"ann": 0.9, "bob": 0.1, "cat": 0.5}
 SEEDS = {"ann": 1, "bob": 2, "cat": 3}
+FINE_SIDE = 400  # px of a face with which the detector below wants no more
 
 
 class MarkedFaceFinder(FaceFinder):
@@ -78,6 +79,9 @@ class MarkedFaceDetector:
 
     def __init__(self) -> None:
         self.calls: list[int] = []  # how many faces each had
+
+    def is_fine_enough(self, faces: list[Face]) -> bool:
+        return all(face.side >= FINE_SIDE for face in faces)
 
     def crop_faces(self, photo: Image.Image, faces: list[Face]) -> list[FaceCrop]:
         crops = [crop_face(photo, face, CONFIG.crop_margin) for face in faces]
@@ -568,6 +572,26 @@ def test_pixels_have_a_shape(tmp_path):
     judged = judge(path, finder)
     assert finder.photos[0].size == (WIDTH, HEIGHT)
     assert judged.people[0].moments[0].judgement.face.box == pytest.approx((20, 30, 88, 88), abs=4)
+
+
+@pytest.mark.parametrize(("side", "judged_width"), [(1200, 2217), (400, 3840)])
+def test_large_frames_are_searched_in_a_copy_and_judged_where_that_is_fine_enough(
+    tmp_path, monkeypatch, side, judged_width
+):
+    frame = np.asarray(Image.fromarray(picture({})).resize((3840, 2160))).copy()
+    frame[500 : 500 + side, 800 : 800 + side] = COLOURS["ann"]
+    crop_faces, photos = MarkedFaceDetector.crop_faces, []
+    monkeypatch.setattr(
+        MarkedFaceDetector,
+        "crop_faces",
+        lambda self, photo, faces: photos.append(photo) or crop_faces(self, photo, faces),
+    )
+    finder = MarkedFaceFinder()
+    judged = judge(write_clip(tmp_path / "clip.mp4", [frame]), finder)
+    assert [photo.width for photo in finder.photos] == [2217]
+    assert [photo.width for photo in photos] == [judged_width]
+    (moment,) = judged.people[0].moments
+    assert moment.judgement.face.box == pytest.approx((800, 500, side, side), abs=4)
 
 
 def test_trimmed_clip_has_the_length_at_which_it_plays(tmp_path):
