@@ -1,10 +1,12 @@
 import hashlib
-import os
-import subprocess
-import sys
+import json
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import h5py
 import keras
+import keras.src.applications.efficientnet as efficientnet
 import numpy as np
 import pytest
 
@@ -13,7 +15,6 @@ from training.errors import UserError
 from training.fit.network import build_model, copy_weights, photo_normalization
 from training.lab.benchmark_network import flops
 
-PROJECT = Path(__file__).parents[2]
 SMALL = {"input_size": 64, "hidden_units": 16}
 
 
@@ -86,36 +87,8 @@ def test_wrong_weights_are_one_sentence(tmp_path, monkeypatch):
         build_model(backbone_weights=str(tmp_path / "other.weights.h5"), trainable_layers=20)
 
 
-LOAD_IMAGENET = """
-import sys
-from pathlib import Path
-import keras
-import numpy as np
-import keras.src.applications.efficientnet as efficientnet
-from training.errors import UserError
-from training.fit.network import build_model
-
-# The file of the test has another hash than Keras' own.
-efficientnet.WEIGHTS_HASHES["b0"] = (efficientnet.WEIGHTS_HASHES["b0"][0], sys.argv[1])
-model = build_model(backbone_weights="imagenet", trainable_layers=20, input_size=64)
-of_keras = keras.applications.EfficientNetB0(include_top=False, input_shape=(64, 64, 3))
-photos = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3))
-own, theirs = (
-    np.asarray(keras.Model(one.input, one.get_layer("stem_conv").output)(photos, training=False))
-    for one in (model, of_keras)
-)
-difference = np.abs(own - theirs).max() / np.abs(theirs).max()
-print(">", float(np.abs(model.get_layer("top_conv").kernel).sum()), float(difference))
-Path(sys.argv[2]).unlink()
-try:
-    build_model(backbone_weights="imagenet", trainable_layers=20, input_size=64)
-except UserError as error:
-    print(">", error)
-"""
-
-
 @pytest.mark.slow
-def test_imagenet_weights_come_from_keras_home_or_the_network(tmp_path):
+def test_imagenet_weights_come_from_keras_home_or_the_network(tmp_path, monkeypatch):
     backbone = keras.applications.EfficientNetB0(include_top=False, weights=None)
     norm = photo_normalization(backbone)  # as the file has it that Keras downloads
     norm.set_weights(
@@ -124,24 +97,28 @@ def test_imagenet_weights_come_from_keras_home_or_the_network(tmp_path):
     path = tmp_path / "models" / "efficientnetb0_notop.h5"
     path.parent.mkdir()
     backbone.save(path)
-    # In a process of its own, as Keras reads `KERAS_HOME` when imported.
-    nowhere = {"KERAS_HOME": str(tmp_path), "https_proxy": "http://127.0.0.1:9"}
-    result = subprocess.run(
-        [sys.executable, "-c", LOAD_IMAGENET, hashlib.md5(path.read_bytes()).hexdigest(), path],
-        cwd=PROJECT,
-        env=os.environ | nowhere,
-        capture_output=True,
-        text=True,
-        check=True,
+    monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path))
+    # The file of the test has another hash than Keras' own.
+    hashes = (efficientnet.WEIGHTS_HASHES["b0"][0], hashlib.md5(path.read_bytes()).hexdigest())
+    monkeypatch.setitem(efficientnet.WEIGHTS_HASHES, "b0", hashes)
+    model = build_model(backbone_weights="imagenet", trainable_layers=20, input_size=64)
+    of_keras = keras.applications.EfficientNetB0(include_top=False, input_shape=(64, 64, 3))
+    photos = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3))
+    own, theirs = (
+        np.asarray(
+            keras.Model(one.input, one.get_layer("stem_conv").output)(photos, training=False)
+        )
+        for one in (model, of_keras)
     )
-    printed = result.stdout.splitlines()  # by Keras as well
-    figures, refusal = (line[2:] for line in printed if line.startswith("> "))
-    kernels, difference = map(float, figures.split())
-    expected = float(np.abs(backbone.get_layer("top_conv").kernel).sum())
-    assert kernels == pytest.approx(expected, rel=1e-5)
-    assert difference < 1e-4  # although it lacks a layer of Keras' network
-    assert refusal.startswith("The ImageNet weights could not be downloaded")
-    assert "--backbone-weights PATH" in refusal
+    # Although it lacks a layer of Keras' network.
+    np.testing.assert_allclose(own, theirs, atol=1e-4 * np.abs(theirs).max())
+    kernels = (np.array(one.get_layer("top_conv").kernel) for one in (model, backbone))
+    np.testing.assert_array_equal(*kernels)
+    path.unlink()
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    refusal = "(?s)The ImageNet weights could not be downloaded.*--backbone-weights PATH"
+    with pytest.raises(UserError, match=refusal):
+        build_model(backbone_weights="imagenet", trainable_layers=20, input_size=64)
 
 
 def normalising_network(side: int, scale: float | None) -> keras.Model:
@@ -233,25 +210,35 @@ def test_networks_that_do_not_fit_are_one_sentence(saved, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small")
+@pytest.mark.usefixtures("small")
 def test_evidence_head_loads_without_this_project(tmp_path):
-    with small_networks():
-        model = build_model(backbone_weights="none", trainable_layers=1, head="evidence", **SMALL)
+    model = build_model(backbone_weights="none", trainable_layers=1, head="evidence", **SMALL)
     photos = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
     expected = model.predict(photos, verbose=0)
-    script = (
-        "import sys, keras, numpy as np\n"
-        "for path in sys.argv[2:]:\n"
-        "    model = keras.models.load_model(path, compile=False)\n"
-        "    found = np.asarray(model(np.load(sys.argv[1])['photos'], training=False))\n"
-        "    np.testing.assert_allclose(found, np.load(sys.argv[1])['expected'], atol=1e-5)\n"
-    )
-    paths = [tmp_path / "model.keras", tmp_path / "model.h5"]
-    for path in paths:
+    whole, old = tmp_path / "model.keras", tmp_path / "model.h5"
+    for path in (whole, old):
         model.save(path)
-    np.savez(tmp_path / "arrays.npz", photos=photos, expected=expected)
-    command = [sys.executable, "-c", script, tmp_path / "arrays.npz", *paths]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
+        loaded = keras.models.load_model(path, compile=False)
+        np.testing.assert_allclose(loaded.predict(photos, verbose=0), expected, atol=1e-5)
+    with zipfile.ZipFile(whole) as archive, h5py.File(old) as file:
+        configs = [json.loads(archive.read("config.json")), json.loads(file.attrs["model_config"])]
+    for config in configs:
+        classes = list(classes_of(config))
+        assert len(classes) > len(model.layers)
+        assert {module.split(".")[0] for module, _ in classes} == {"keras"}
+        assert {name for _, name in classes} <= {None, "Functional"}  # else registered by a project
+
+
+def classes_of(config: object) -> Iterator[tuple[str, str | None]]:
+    """Yield module and registered name of each class that a stored network names."""
+    if isinstance(config, dict):
+        if "registered_name" in config:
+            yield config["module"], config["registered_name"]
+        for value in config.values():
+            yield from classes_of(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from classes_of(value)
 
 
 def test_heads_that_cannot_be_built_are_one_sentence():

@@ -9,7 +9,8 @@ from training.lab.benchmark_growth import measure_growth, memory_rows, resident_
 pytestmark = pytest.mark.slow
 
 
-def test_collections_are_scored_in_processes():
+def test_collections_are_scored_in_processes(monkeypatch):
+    monkeypatch.setattr("training.lab.benchmark_growth.PHOTOS", 4)
     figures = measure_growth([1], sizes=(4,), few=4, many=40)
     (speed,), (memory,) = figures["speed"], figures["memory"]
     assert speed["workers"] == 1
