@@ -113,19 +113,31 @@ def test_so_few_are_mistaken_that_new_photos_keep_the_promise(photos, reals, fak
     assert (scores[truth == 1] < thresholds["real"]).sum() == fakes
 
 
-def test_mistakes_in_a_small_source_weigh_more():
+def test_mistakes_about_fakes_of_a_small_source_weigh_more():
     truth = np.repeat([0, 1], 1000)
     scores = np.tile(np.linspace(0.1, 0.9, 1000), 2)
-    hard = np.linspace(0.8, 0.9, 40)  # forty real photos that score like fakes
-    truths, both = np.append(truth, np.zeros(40, int)), np.append(scores, hard)
+    hard = np.linspace(0.1, 0.2, 40)  # forty fakes that score like real photos
+    truths, both = np.append(truth, np.ones(40, int)), np.append(scores, hard)
     sources = ["large"] * 2000 + ["small"] * 40
     balanced = choose_thresholds(truths, both, sources)
     pooled = choose_thresholds(truths, both, ONE * 2040)
-    assert balanced["fake"] > pooled["fake"]
-    assert balanced["real"] == pooled["real"]  # the small source has no fakes
-    weights = balanced_weights(truths, sources)[truths == 0]
-    called = both[truths == 0] >= balanced["fake"]
-    assert 0.014 < np.average(called, weights=weights) <= MAX_REAL_CALLED_FAKE
+    assert balanced["real"] < pooled["real"]
+    assert balanced["fake"] == pooled["fake"]  # the small source has no real photos
+    weights = balanced_weights(truths, sources)[truths == 1]
+    called = both[truths == 1] < balanced["real"]
+    assert 0.04 < np.average(called, weights=weights) <= MAX_FAKE_CALLED_REAL
+
+
+@pytest.mark.parametrize(("photos", "accused"), [(40, 0), (49, 0), (50, 1), (120, 2)])
+def test_of_no_source_more_real_photos_are_called_fake_than_promised(photos, accused):
+    truth = np.repeat([0, 1], 5000)
+    scores = np.tile(np.linspace(0.1, 0.9, 5000), 2)
+    hard = np.linspace(0.92, 0.95, photos)  # real photos that score like fakes
+    truths, both = np.append(truth, np.zeros(photos, int)), np.append(scores, hard)
+    sources = ["easy"] * 10_000 + ["hard"] * photos
+    fake = choose_thresholds(truths, both, sources)["fake"]
+    assert (hard >= fake).sum() == accused
+    assert (scores >= fake).sum() == 0
 
 
 def test_order_of_the_photos_does_not_matter():

@@ -84,6 +84,8 @@ def choose_thresholds(
     reach `fake`, and at most `MAX_FAKE_CALLED_REAL` of the fakes lie below `real`. As if one more
     photo of the mean weight were mistaken, so that the promise holds for new photos like these
     (split conformal prediction; Angelopoulos and Bates 2021, https://arxiv.org/abs/2107.07511).
+    Nor does more than that share of any one source's real photos reach `fake`: whoever resembles
+    those of a hard source must not pay for the easy ones.
 
     Args:
         truth: labels `[photos]`, 1 = fake.
@@ -96,8 +98,11 @@ def choose_thresholds(
     """
     names = np.asarray(sources)
     reals, fakes = truth == 0, truth == 1
-    limit = _limit(-probabilities[reals], names[reals], MAX_REAL_CALLED_FAKE)
-    fake = float(np.nextafter(-limit, 1))  # one above the first real photo that may not reach it
+    limit = -_limit(-probabilities[reals], names[reals], MAX_REAL_CALLED_FAKE)
+    for source in np.unique(names[reals]):
+        own = np.sort(probabilities[reals & (names == source)])[::-1]
+        limit = max(limit, own[int(MAX_REAL_CALLED_FAKE * len(own))])
+    fake = float(np.nextafter(limit, 1))  # one above the first real photo that may not reach it
     real = float(_limit(probabilities[fakes], names[fakes], MAX_FAKE_CALLED_REAL))
     if real > fake:
         real = fake = (real + fake) / 2
