@@ -114,9 +114,7 @@ def broken_promise(config: DetectorConfig) -> str:
     """Return that a model does not keep what its thresholds promise; nothing where it does."""
     if config.is_calibrated:
         return ""
-    broken = "".join(
-        f"<li>{escape(_capital(one))}</li>" for one in config.promise.get("broken", [])
-    )
+    broken = "".join(f"<li>{escape(one)}</li>" for one in config.promise.get("broken", []))
     return (
         "<p><strong>It errs more often than it was set to.</strong> Its thresholds were chosen to "
         "keep mistakes below two limits. On some test photos there are more, by more than chance "

@@ -113,13 +113,13 @@ def test_the_page_answers_its_question_first_and_lists_each_training_set_once(
     config = dataclasses.replace(
         detector.config,
         sources=["dfdc", "web", "latent"],
-        promise={"kept": False, "broken": ["mine: 9 of 30 real photos called fake."]},
+        promise={"kept": False, "broken": ["In “mine”, 9 of 30 real photos are called fake."]},
     )
     monkeypatch.setattr(detector, "config", config)
     shown = about_page(detector, "")
     text = words(shown)
     assert text.startswith("How often is it right? Of 100 fakes")
-    parts = ("What to do", "<li>Mine: 9 of 30", "<table", "Was an answer wrong", "<details>")
+    parts = ("What to do", "<li>In “mine”, 9 of 30", "<table", "Was an answer wrong", "<details>")
     places = [shown.index(part) for part in parts]
     assert places == sorted(places)
     sets = re.findall("<li>(.*?)</li>", shown[places[-1] :])
