@@ -315,14 +315,7 @@ class _Looks:
     """
 
     def __init__(self, detector: Detector, finder: FaceFinder, people: People, pixels: int) -> None:
-        """Get ready.
-
-        Args:
-            detector: judges the faces.
-            finder: finds them.
-            people: are told what was found.
-            pixels: width x height of a frame.
-        """
+        """Get ready for frames of so many pixels."""
         self._detector, self._people = detector, people
         self._finder = _quick_finder(finder, pixels)
         self._scale = _search_scale(pixels)
@@ -348,9 +341,9 @@ class _Looks:
         if pixels is None:
             return None
         photo = Image.fromarray(pixels)
-        faces = self._finder.find(photo)
-        self.most = max(self.most, len(faces))
-        faces = faces[:MAX_FACES]
+        found = self._finder.find(photo)
+        self.most = max(self.most, len(found))
+        faces = found[:MAX_FACES]
         whole = [face.scaled(1 / self._scale) for face in faces]
         if self._scale == 1 or self._detector.is_fine_enough(faces):
             crops = self._detector.crop_faces(photo, faces)
@@ -377,8 +370,7 @@ def _quick_finder(finder: FaceFinder, pixels: int) -> FaceFinder:
 
 
 def _search_scale(pixels: int) -> float:
-    """Return the scale at which faces are looked for in a frame: large ones are no finer than the
-    finder's finest copy of them, which FFmpeg makes in a tenth of the time."""
+    """Return the scale of a frame that is searched: no finer than the finder's finest copy."""
     return math.sqrt(FINEST_PIXELS / pixels) if pixels >= 2 * FINEST_PIXELS else 1.0
 
 
