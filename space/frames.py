@@ -3,6 +3,7 @@ and without the combs of interlaced video."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -33,13 +34,19 @@ class ClipFrame:
     seconds: float
     until: float
 
-    def picture(self, scale: float = 1.0) -> np.ndarray | None:
+    @property
+    def pixels(self) -> int:
+        """Width x height as it is shown."""
+        return math.prod(self._converter.shown_size(self._frame.width, self._frame.height))
+
+    def picture(self, enough: float = math.inf) -> np.ndarray | None:
         """Return it as it is shown, `uint8` `[height, width, 3]` in RGB order; `None` where its
         pixels cannot be converted.
 
         Args:
-            scale: of it, at most 1.
+            enough: width x height to which it is reduced where it has at least twice as many px.
         """
+        scale = math.sqrt(enough / self.pixels) if self.pixels >= 2 * enough else 1.0
         return self._converter.picture(self._frame, scale)
 
     def thumbnail(self, width: int, height: int) -> np.ndarray | None:

@@ -268,7 +268,7 @@ def _judged(
 ) -> VideoJudgement:
     """Go through a video and judge the faces of the frames that the plan wants."""
     cuts, people = _Cuts(), People(detector.config)
-    looks = _Looks(detector, finder, people, clip.pixels)
+    looks = _Looks(detector, _quick_finder(finder, clip.pixels), people)
     end = 0.0
     shown: ClipFrame | None = None
     for frame in clip.frames(uses):
@@ -314,11 +314,8 @@ class _Looks:
         most: the largest number of faces in a frame.
     """
 
-    def __init__(self, detector: Detector, finder: FaceFinder, people: People, pixels: int) -> None:
-        """Get ready for frames of so many pixels."""
-        self._detector, self._people = detector, people
-        self._finder = _quick_finder(finder, pixels)
-        self._scale = _search_scale(pixels)
+    def __init__(self, detector: Detector, finder: FaceFinder, people: People) -> None:
+        self._detector, self._finder, self._people = detector, finder, people
         self._frame: ClipFrame | None = None
         self._crops: list[FaceCrop] | None = None  # of it; `None` where it cannot be converted
         self._waiting: list[tuple[float, list[FaceCrop]]] = []
@@ -337,19 +334,21 @@ class _Looks:
                 self.judge()
 
     def _find(self, frame: ClipFrame) -> list[FaceCrop] | None:
-        pixels = frame.picture(self._scale)
+        pixels = frame.picture(FINEST_PIXELS)
         if pixels is None:
             return None
         photo = Image.fromarray(pixels)
         found = self._finder.find(photo)
         self.most = max(self.most, len(found))
-        faces = found[:MAX_FACES]
-        whole = [face.scaled(1 / self._scale) for face in faces]
-        if self._scale == 1 or self._detector.is_fine_enough(faces):
-            crops = self._detector.crop_faces(photo, faces)
-            return [replace(crop, face=face) for crop, face in zip(crops, whole, strict=True)]
-        pixels = frame.picture()
-        return None if pixels is None else self._detector.crop_faces(Image.fromarray(pixels), whole)
+        faces, factor = found[:MAX_FACES], math.sqrt(frame.pixels / math.prod(photo.size))
+        whole = [face.scaled(factor) for face in faces]
+        if factor > 1 and not self._detector.is_fine_enough(faces):
+            pixels, faces = frame.picture(), whole
+            if pixels is None:
+                return None
+            photo = Image.fromarray(pixels)
+        crops = self._detector.crop_faces(photo, faces)
+        return [replace(crop, face=face) for crop, face in zip(crops, whole, strict=True)]
 
     def judge(self) -> None:
         """Judge what waits, and tell the people, frame by frame."""
@@ -367,11 +366,6 @@ def _quick_finder(finder: FaceFinder, pixels: int) -> FaceFinder:
     if pixels <= COARSE_PIXELS:
         quick.sides = finder.coarse_sides
     return quick
-
-
-def _search_scale(pixels: int) -> float:
-    """Return the scale of a frame that is searched: no finer than the finder's finest copy."""
-    return math.sqrt(FINEST_PIXELS / pixels) if pixels >= 2 * FINEST_PIXELS else 1.0
 
 
 def _several(clip: Clip) -> str:

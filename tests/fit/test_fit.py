@@ -337,6 +337,8 @@ def test_photos_of_a_source_can_be_left_out(data):
         fit._read_photos(TrainConfig(data=data, leave_out="archive"), "train")
     with pytest.raises(UserError, match="give one of its several sources"):
         fit._read_photos(TrainConfig(data=data, leave_out="unknown"), "train")
+    validation = read_split(data, "validation")
+    assert fit._read_photos(TrainConfig(data=data, leave_out="unknown"), "validation") == validation
 
 
 def test_a_share_of_the_training_groups_is_used(data):

@@ -116,6 +116,7 @@ def test_imagenet_weights_come_from_keras_home_or_the_network(tmp_path, monkeypa
     np.testing.assert_array_equal(*kernels)
     path.unlink()
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.setattr("urllib.request._opener", None)  # which keeps the proxies of its first use
     refusal = "(?s)The ImageNet weights could not be downloaded.*--backbone-weights PATH"
     with pytest.raises(UserError, match=refusal):
         build_model(backbone_weights="imagenet", trainable_layers=20, input_size=64)
@@ -208,8 +209,6 @@ def test_networks_that_do_not_fit_are_one_sentence(saved, tmp_path):
         build(tmp_path / "none.keras")
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("small")
 @pytest.mark.usefixtures("small")
 def test_evidence_head_loads_without_this_project(tmp_path):
     model = build_model(backbone_weights="none", trainable_layers=1, head="evidence", **SMALL)

@@ -135,7 +135,7 @@ def test_promises_are_broken_by_more_than_chance():
     scores = [0.9] * 12 + [0.1] * 88 + [0.9] * 3 + [0.1] * 97
     found = tier_figures(photos, [ORDINARY] * 200, {ORIGINAL: answers(scores)}, samples=2)
     (sentence,) = broken_promises(found)  # 3 of 100 may be 2 % and bad luck
-    assert sentence.startswith("faces of the open web: 12 of 100 real photos called fake (")
+    assert "“faces of the open web”, 12 of 100 real photos are called fake (" in sentence
     assert sentence.endswith("where 2 % were promised.")
 
 

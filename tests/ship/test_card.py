@@ -168,9 +168,9 @@ def test_false_accusations_come_before_all_other_figures(spread, export):
     assert "2 weak support; 10 moderate support; " in text
     assert "assumes that 50 % of the photos are fake" in text
     assert "### Stability" not in text  # `export` does not measure it
-    figures["promises_broken"] = ["mine: 9 of 30 real photos called fake."]
+    figures["promises_broken"] = [broken := "In “mine”, 9 of 30 real photos are called fake."]
     (export / "metrics.json").write_text(json.dumps(figures))
-    assert "keep.** mine: 9 of 30 real photos called fake." in render_card(spread, export, ID).text
+    assert f"keep.** {broken}" in render_card(spread, export, ID).text
     for name in ("tiers", "promises_broken", "by_whom"):
         del figures[name]
     (export / "metrics.json").write_text(json.dumps(figures))

@@ -234,7 +234,8 @@ def _description(config: TrainConfig, data: dict, devices: int, stored: dict | N
 def _read_photos(config: TrainConfig, split: str) -> list[Photo]:
     photos = read_split(config.data, split)
     kept = [photo for photo in photos if photo.source != config.leave_out]
-    if config.leave_out and len(kept) in (0, len(photos)):
+    # A source may have training photos alone.
+    if config.leave_out and (not kept or (split == "train" and len(kept) == len(photos))):
         raise UserError(
             f"Without leave_out = {config.leave_out}, {len(kept)} of {len(photos)} photos of the "
             f"{split} split of {config.data} are left: give one of its several sources."

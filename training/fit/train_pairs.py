@@ -256,7 +256,7 @@ def draw_seed(seed: int, backbone_weights: str | Mapping[str, str]) -> int:
         seed: of the run.
         backbone_weights: that it starts from, as its settings name them.
     """
-    if isinstance(backbone_weights, str):
+    if isinstance(backbone_weights, str) or not backbone_weights["file"].endswith(".keras"):
         return seed
     return seed + int(backbone_weights["sha256"], 16)
 

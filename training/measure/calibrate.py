@@ -84,8 +84,8 @@ def choose_thresholds(
     reach `fake`, and at most `MAX_FAKE_CALLED_REAL` of the fakes lie below `real`. As if one more
     photo of the mean weight were mistaken, so that the promise holds for new photos like these
     (split conformal prediction; Angelopoulos and Bates 2021, https://arxiv.org/abs/2107.07511).
-    Nor does more than that share of any one source's real photos reach `fake`: whoever resembles
-    those of a hard source must not pay for the easy ones.
+    Nor does more than that share of any one source's real photos reach `fake`, where it has as many
+    as tell such a share: whoever resembles those of a hard source must not pay for the easy ones.
 
     Args:
         truth: labels `[photos]`, 1 = fake.
@@ -101,7 +101,8 @@ def choose_thresholds(
     limit = -_limit(-probabilities[reals], names[reals], MAX_REAL_CALLED_FAKE)
     for source in np.unique(names[reals]):
         own = np.sort(probabilities[reals & (names == source)])[::-1]
-        limit = max(limit, own[int(MAX_REAL_CALLED_FAKE * len(own))])
+        if allowed := int(MAX_REAL_CALLED_FAKE * len(own)):
+            limit = max(limit, own[allowed])
     fake = float(np.nextafter(limit, 1))  # one above the first real photo that may not reach it
     real = float(_limit(probabilities[fakes], names[fakes], MAX_FAKE_CALLED_REAL))
     if real > fake:

@@ -16,7 +16,7 @@ from training.measure.markdown import markdown_table, show
 EXPERIMENT = "leave-one-out"
 RESULTS = Path(__file__).parents[1] / "lab" / "results" / f"{EXPERIMENT}.json"
 NOT_RUN = (
-    "Training without each kind in turn was not run on these photos: `python -m training lab "
+    "Training without some kinds in turn was not run on these photos: `python -m training lab "
     f"{EXPERIMENT} --backbone-weights PATH` runs it."
 )
 
