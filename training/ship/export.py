@@ -1,8 +1,8 @@
 """Convert a run to LiteRT: `python -m training export RUN`.
 
 One graph gives the probabilities and the heatmap. It is written in four numeric formats.
-Those worse than Keras on the validation split are refused, and of the fastest of the rest the best is served.
-The others are kept beside it, for users who need them.
+Those worse than Keras on the validation split are refused, and of the fastest of the rest the best
+is served. The others are kept beside it, for users who need them.
 """
 
 from __future__ import annotations
