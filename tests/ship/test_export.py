@@ -145,13 +145,6 @@ def test_gate_takes_the_fastest_that_passes_and_names_both_figures(caplog):
         choose_variant(variants[2:], keras_auc=0.700)
 
 
-def test_of_formats_that_are_as_fast_the_better_is_served():
-    variants = [variant("one", 5.0, 0.697), variant("other", 5.4, 0.700)]
-    assert choose_variant(variants, keras_auc=0.700).name == "other"
-    slower = [variants[0], variant("other", 5.6, 0.700)]
-    assert choose_variant(slower, keras_auc=0.700).name == "one"
-
-
 def efficientnet_with_a_layer_a_block(weights: str, input_size: int) -> keras.Model:
     """Return EfficientNetB0 with the first layer of each block alone, a third as wide."""
     shape = (input_size, input_size, 3)

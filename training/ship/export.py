@@ -1,8 +1,8 @@
 """Convert a run to LiteRT: `python -m training export RUN`.
 
 One graph gives the probabilities and the heatmap. It is written in four numeric formats.
-Those worse than Keras on the validation split are refused, and of the fastest of the rest the best
-is served. The others are kept beside it, for users who need them.
+Those worse than Keras on the validation split are refused, and the fastest of the rest is served.
+The others are kept beside it, for users who need them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ from training.ship.timing import time_in_turn
 
 VARIANTS = "variants"
 MAX_AUC_LOSS = 0.005  # on the validation split, mean over its sources, against Keras
-TIMING_NOISE = 0.1  # by which two formats may differ in time and count as equally fast
 CALIBRATION_PHOTOS = 100
 NOTE = "The split is random: a test photo may share its source photo with a training photo."
 
@@ -121,7 +120,7 @@ def export(run: Path, data: Path, output: Path, *, samples: int = SAMPLES) -> Pa
 
 
 def choose_variant(variants: list[Variant], keras_auc: float) -> Variant:
-    """Return the best of the fastest formats that passed, and log why others were refused.
+    """Return the fastest format that passed and log why others were refused.
 
     Raises:
         UserError: none passed.
@@ -138,9 +137,7 @@ def choose_variant(variants: list[Variant], keras_auc: float) -> Variant:
     passed = [variant for variant in variants if variant.passed]
     if not passed:
         raise UserError("No format is as good as the Keras model: train longer or another model.")
-    fastest = min(variant.milliseconds for variant in passed)
-    as_fast = [one for one in passed if one.milliseconds <= (1 + TIMING_NOISE) * fastest]
-    return max(as_fast, key=lambda variant: variant.mean_auc)
+    return min(passed, key=lambda variant: variant.milliseconds)
 
 
 def export_graph(model: keras.Model) -> bytes:
