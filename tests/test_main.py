@@ -112,6 +112,7 @@ def test_a_verb_that_is_none_is_answered_with_those_that_are(typed, advice, caps
     assert f"there is no verb {typed}: {advice}" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_prepare_is_run_from_the_shell(tmp_path):
     source = write_source(tmp_path / "source", per_label=3, size=48)
     places = [path.relative_to(source) for path in sorted(source.rglob("*.jpg"))]

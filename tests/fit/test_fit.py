@@ -258,6 +258,7 @@ def test_a_recipe_s_run_of_pairs_goes_on_after_an_interruption(
     assert settings["crop_margin"] == RECIPES["one-stage"]["crop_margin"]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_within_an_epoch_ends_like_one_that_was_not(
     data, tmp_path, monkeypatch, small_network
 ):

@@ -58,6 +58,7 @@ def test_damage_gets_past_the_checksums_of_a_png():
     assert with_checksums(b"\xff\xd8" + chunk) == b"\xff\xd8" + chunk
 
 
+@pytest.mark.slow
 def test_through_the_api_every_answer_has_faces_or_words(tmp_path):
     report = Report()
     log = tmp_path / "log.txt"
@@ -78,6 +79,7 @@ def _misbehave(kind: str, content: bytes, _: object) -> str:
     return "judged"
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_or_hangs_is_noticed_and_replaced(tmp_path):
     report = Report()
     with Worker(_misbehave, patience=3) as worker:

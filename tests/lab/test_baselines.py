@@ -10,7 +10,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
 import training.lab.baselines
-from space.detector import BUNDLED
+from space.detector import BUNDLED, Detector
 from space.photos import open_photo
 from tests.drawing import draw_face
 from tests.networks import small_networks
@@ -25,6 +25,7 @@ from training.lab.baselines import (
     hog_features,
     lbp_features,
 )
+from training.measure.answers import ORIGINAL, ask
 from training.measure.figures import compute_metrics
 from training.measure.scores import open_model, scores
 
@@ -110,7 +111,9 @@ def test_run_and_model_are_measured_with_the_code_of_evaluate(found, dealt, run)
     photos = read_split(dealt, "test")
     even = {"real": 0.5, "fake": 0.5}
     for name, where in (("run", run), ("model", BUNDLED)):
-        judged = scores(open_model(where), photos, as_served=True)
+        model = open_model(where)
+        served = isinstance(model, Detector)
+        judged = ask(model, photos)[ORIGINAL].probabilities if served else scores(model, photos)
         expected = compute_metrics(photos, judged, thresholds=even, samples=20)
         for figure in ("roc_auc", "accuracy"):
             assert found["methods"][name][figure] == pytest.approx(expected[figure], abs=1e-6)
@@ -120,7 +123,7 @@ def test_pairs_are_those_of_the_test_split(found, dealt):
     photos = read_split(dealt, "test")
     fakes = [index for index, photo in enumerate(photos) if photo.is_fake][:2]
     reals = [index for index, photo in enumerate(photos) if not photo.is_fake][:2]
-    judged = scores(open_model(BUNDLED), photos, as_served=True)
+    judged = ask(open_model(BUNDLED), photos)[ORIGINAL].probabilities
     expected = np.mean(judged[fakes] > judged[reals])
     assert found["pairs"] == 2
     assert found["methods"]["model"]["paired_ranking"]["value"] == expected

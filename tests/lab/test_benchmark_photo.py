@@ -34,6 +34,7 @@ def test_framed_photos_differ_and_show_a_face(tmp_path):
     assert len(load_face_finder().find(first)) == 1
 
 
+@pytest.mark.slow
 def test_steps_and_both_ways_are_timed(monkeypatch):
     monkeypatch.setattr(benchmark_photo, "build_like_bundled", Network)
     figures = time_photos(runs=1)

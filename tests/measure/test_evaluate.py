@@ -47,6 +47,7 @@ def test_other_data_than_the_runs_is_pointed_out(run, source, tmp_path, caplog):
     assert "may have been trained on photos" in caplog.text
 
 
+@pytest.mark.slow
 def test_folds_test_every_photo_once_and_go_on_where_they_were(run, data, tmp_path):
     copy = tmp_path / "run"  # the folds are written into the run
     copy.mkdir()

@@ -11,8 +11,8 @@ from space.faces import load_face_finder
 from tests.serving import SPACE
 from training.data.rows import open_framed, read_split
 from training.errors import UserError
-from training.measure.answers import ask
-from training.measure.scores import judge_as_served, scores
+from training.measure.answers import ask, judge_with
+from training.measure.scores import scores
 from training.measure.stress import stress
 from training.run import FACE, PHOTO
 
@@ -37,13 +37,13 @@ def test_what_is_judged_follows_from_the_model(data, exported):
 
 def test_faces_are_judged_as_on_the_page(tmp_path):
     detector, portrait = load_bundled(), SPACE / "examples/portrait.jpg"
-    judge = judge_as_served(detector)
+    judge = judge_with(detector)
     (found,) = detector.judge(portrait, load_face_finder())
     assert judge(portrait).probability == found.prediction.probability
     Image.new("RGB", (300, 200), "#8899aa").save(tmp_path / "wall.png")
     whole = detector.predict(tmp_path / "wall.png")
     assert judge(tmp_path / "wall.png").probability == whole.probability
-    of_photos = judge_as_served(framed_as(detector, PHOTO))
+    of_photos = judge_with(framed_as(detector, PHOTO))
     assert of_photos(portrait).probability != found.prediction.probability
 
 
@@ -52,7 +52,7 @@ def test_faces_are_found_by_what_lies_beside_the_model(data, tmp_path):
     (model / FINDER_FILE).write_bytes(b"cut off")
     detector = Detector(model)
     for measure in (
-        lambda: judge_as_served(detector),
+        lambda: judge_with(detector),
         lambda: ask(detector, []),
         lambda: stress(model, data),
     ):

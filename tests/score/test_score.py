@@ -180,6 +180,7 @@ def is_running(pid: str) -> bool:
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_in_this_process")  # but for those that end early
 def test_interrupted_and_killed_run_goes_on(photos, tmp_path):
     some = ("one.png", "two.png", *["bad.jpg"] * 9)  # those that are bad take no time

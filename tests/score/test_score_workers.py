@@ -49,6 +49,7 @@ def scored(chunks: list[Chunk], double: Double) -> list[Row]:
     return [row for chunk in chunks for row in done[chunk.number]]
 
 
+@pytest.mark.slow
 def test_death_costs_no_row_but_that_of_a_photo_that_kills_twice(tmp_path):
     names = ["a", "once", "b", "c", "d", "deadly"]
     rows = scored(chunks_of(*names), Double(tmp_path / "marker"))

@@ -19,8 +19,8 @@ from tests.networks import spread_answers
 from training.data.rows import read_split
 from training.errors import UserError
 from training.fit.network import build_model
+from training.measure.answers import ORIGINAL, ask
 from training.measure.evaluate import evaluate
-from training.measure.scores import scores
 from training.ship.export import Variant, _auc, _log_mistakes, choose_variant, export, export_graph
 from training.ship.quantize import BLOCKS, HEAD, GraphQuantizer, log_odds
 from training.ship.saliency import with_heatmap
@@ -67,7 +67,7 @@ def test_score_has_a_meaning(exported, data):
     detector = Detector(exported)
     assert detector.config.calibration.method in ("temperature", "platt")
     photos = read_split(data, "validation")
-    judged = scores(detector, photos, as_served=True)
+    judged = ask(detector, photos)[ORIGINAL].probabilities
     fake = np.array([photo.is_fake for photo in photos])
     assert np.mean(judged[~fake] >= detector.config.thresholds["fake"]) <= 0.02
     assert np.mean(judged[fake] < detector.config.thresholds["real"]) <= 0.05
@@ -87,7 +87,7 @@ def test_figures_are_those_of_the_served_file(exported, data, tmp_path):
     again = evaluate(exported, data, "test", tmp_path / "again", samples=20)
     assert again == figures
     photos = read_split(data, "test")
-    judged = scores(detector, photos, as_served=True) >= 0.5
+    judged = ask(detector, photos)[ORIGINAL].probabilities >= 0.5
     right = np.mean([photo.is_fake == one for photo, one in zip(photos, judged, strict=True)])
     assert figures["accuracy"]["value"] == pytest.approx(right)
 

@@ -33,6 +33,7 @@ from training.data.rows import Photo, read_report, read_source_pairs, read_split
 from training.fit.network import build_model
 from training.fit.photos import PhotoBatches
 from training.folders import write_json
+from training.measure.answers import ORIGINAL, ask
 from training.measure.figures import THRESHOLD, check_measurable
 from training.measure.markdown import markdown_table, show
 from training.measure.metrics import SAMPLES, estimate, paired_ranking, roc_auc
@@ -252,7 +253,7 @@ def _score_given(
         trained.check_data(data)
         given["run"] = scores(trained, photos), facts
     if detector is not None:
-        given["model"] = scores(detector, photos, as_served=True), facts
+        given["model"] = ask(detector, photos)[ORIGINAL].probabilities, facts
     return given
 
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from space.contract import CONFIG_FILE, DetectorError
 from space.detector import BATCH, Detector
-from space.judgements import Prediction
-from space.photos import PhotoSource
 from training.config import CONFIG
 from training.data.rows import Photo, open_framed
 from training.errors import UserError
-from training.finder import load_finder
 from training.run import FACE, Run, is_run
 
 
@@ -58,47 +54,26 @@ def folder_for_figures(model: str | Path, output: Path | None) -> Path:
     return Path(output or model)
 
 
-def scores(
-    model: Run | Detector, photos: Sequence[Photo], *, as_served: bool = False
-) -> np.ndarray:
+def scores(model: Run | Detector, photos: Sequence[Photo]) -> np.ndarray:
     """Return the probability of fake for each photo, `[photos]`.
 
     What is judged follows from the model: the face that `prepare` found in a photo, cropped as the
-    model wants it, or all of the photo.
+    model wants it, or all of the photo. `training.measure.answers.ask` finds faces anew.
 
     Args:
         model: a run, whose network Keras computes and nobody calibrated, or an exported model.
         photos: of a prepared folder.
-        as_served: let an exported model that judges faces find them anew, as the page does.
 
     Raises:
         UserError: the run is not finished.
     """
     if isinstance(model, Run):
         return _by_keras(model, photos)
-    if as_served:
-        judge = judge_as_served(model)
-        progress = tqdm(photos, desc="Judging", unit="photo")
-        return np.array([judge(photo.path).probability for photo in progress])
     found = []
     for start in range(0, len(photos), BATCH):
         crops = [open_framed(photo, margin_of(model)) for photo in photos[start : start + BATCH]]
         found += [prediction.probability for prediction in model.predict(crops)]
     return np.array(found)
-
-
-def judge_as_served(detector: Detector) -> Callable[[PhotoSource], Prediction]:
-    """Return what judges a photo as the page does: the largest face in it, and all of it where
-    there is none, or where the model judges whole photos."""
-    if detector.config.framing != FACE:
-        return detector.predict
-    finder = load_finder(detector.folder)
-
-    def judge(photo: PhotoSource) -> Prediction:
-        judgements = detector.judge(photo, finder)
-        return (judgements[0] if judgements else detector.judge_whole(photo)).prediction
-
-    return judge
 
 
 def margin_of(model: Run | Detector) -> float:
