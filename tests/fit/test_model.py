@@ -14,6 +14,7 @@ from tests.networks import small_backbone, small_networks
 from training.errors import UserError
 from training.fit.network import build_model, copy_weights, photo_normalization
 from training.lab.benchmark_network import flops
+from training.ship.quantize import FLOAT_BLOCKS
 
 SMALL = {"input_size": 64, "hidden_units": 16}
 
@@ -39,6 +40,8 @@ def test_layout_is_efficientnet_b0_and_a_head(tmp_path):
     assert model.get_layer("pooled").input.shape == (None, 7, 7, 1280)
     kernel = model.get_layer("block3a_expand_conv").kernel
     assert np.array_equal(kernel, backbone.get_layer("block3a_expand_conv").kernel)
+    names = [layer.name for layer in model.layers]
+    assert all(any(name.startswith(f"{block}_") for name in names) for block in FLOAT_BLOCKS)
     trains = [layer.trainable for layer in model.layers[:-5]]
     assert trains == [False] * (len(trains) - 20) + [True] * 20
     # 0.39 billion multiplications: Tan and Le 2019, table 2

@@ -1,28 +1,26 @@
 import dataclasses
 import json
 import logging
+import re
 import shutil
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-from keras.src.applications.efficientnet import EfficientNet
-from scipy.special import expit
+from ai_edge_litert.interpreter import Interpreter
 from sklearn.metrics import roc_auc_score
 
 from space.contract import Calibration
 from space.detector import Detector
 from tests.conftest import FACES
 from tests.measure.test_evaluate import REPORT_FILES
-from tests.networks import spread_answers
 from training.data.rows import read_split
 from training.errors import UserError
-from training.fit.network import build_model
 from training.measure.answers import ORIGINAL, ask
 from training.measure.evaluate import evaluate
 from training.ship.export import Variant, _auc, _log_mistakes, choose_variant, export, export_graph
-from training.ship.quantize import BLOCKS, HEAD, GraphQuantizer, log_odds
+from training.ship.quantize import dynamic_range, float16
 from training.ship.saliency import with_heatmap
 
 
@@ -36,7 +34,7 @@ def test_folder_is_complete_and_loads(exported, run):
     }
     report = json.loads((exported / "export_report.json").read_text())
     names = [variant["name"] for variant in report["variants"]]
-    assert names == ["float16", "dynamic-range", "int8", "int8-selective"]
+    assert names == ["float16", "dynamic-range"]
     detector = Detector(exported)
     assert detector.config.variant == "float16"
     others = {path.stem: path.stat().st_size / 1e6 for path in (exported / "variants").iterdir()}
@@ -145,58 +143,30 @@ def test_gate_takes_the_fastest_that_passes_and_names_both_figures(caplog):
         choose_variant(variants[2:], keras_auc=0.700)
 
 
-def efficientnet_with_a_layer_a_block(weights: str, input_size: int) -> keras.Model:
-    """Return EfficientNetB0 with the first layer of each block alone, a third as wide."""
-    shape = (input_size, input_size, 3)
-    return EfficientNet(0.3, 0.3, input_size, include_top=False, weights=None, input_shape=shape)
+def test_formats_agree_and_hold_smaller_weights(spread):
+    graph = export_graph(keras.models.load_model(spread / "deepfake_cnn.keras"))
+    halved, dynamic = float16(graph), dynamic_range(graph)
+    exact = fake_probabilities(graph)
+    assert np.ptp(exact) > 0.5
+    np.testing.assert_allclose(fake_probabilities(halved), exact, atol=0.005)
+    np.testing.assert_allclose(fake_probabilities(dynamic), exact, atol=0.05)
+    assert set(kernel_types(halved).values()) == {np.float16}
+    assert kernel_types(dynamic) == {
+        "stem_conv": np.float16,
+        "block1a_project_conv": np.float16,
+        "block7a_dwconv": np.float16,
+        "top_conv": np.int8,
+    }
 
 
-@pytest.mark.slow
-def test_formats_are_smaller_and_blocks_stay_in_float_as_told(monkeypatch):
-    monkeypatch.setattr("training.fit.network._load_backbone", efficientnet_with_a_layer_a_block)
-    keras.utils.set_random_seed(1)
-    model = build_model(
-        backbone_weights="none", trainable_layers=20, input_size=64, hidden_units=16, seed=1
-    )
-    photos = [face[None] for face in FACES]
-    quantizer = GraphQuantizer(export_graph(spread_answers(model, FACES)), photos)
-    exact = log_odds(quantizer.graph, photos)
-    halved, dynamic, whole = quantizer.float16(), quantizer.dynamic_range(), quantizer.int8()
-    spared = quantizer.int8([HEAD, "stem", "block[1-6]"])
-    np.testing.assert_allclose(expit(log_odds(halved, photos)), expit(exact), atol=0.02)
-    assert len(halved) < 0.6 * len(quantizer.graph)
-    assert max(len(dynamic), len(whole)) < 0.5 * len(quantizer.graph)
-    assert len(whole) < len(spared) < len(quantizer.graph)
-    error_whole, error_spared = (
-        np.abs(log_odds(graph, photos) - exact).mean() for graph in (whole, spared)
-    )
-    assert error_spared < error_whole
+def fake_probabilities(graph: bytes) -> np.ndarray:
+    """Return the probabilities of fake by a LiteRT graph, `[faces]`."""
+    run = Interpreter(model_content=graph).get_signature_runner()
+    return run(image=FACES)["probabilities"][:, 1]
 
 
-@pytest.mark.parametrize(
-    ("enough", "kept"),
-    [
-        ({"stem", "block1a"}, ["stem", "block1a"]),
-        ({"block6a", "top"}, ["top", "block6a"]),
-        (set(), []),
-    ],
-)
-def test_first_or_worst_blocks_stay_in_float_whichever_are_fewer(enough, kept, monkeypatch):
-    """Of a graph that agrees once some blocks are in float, and whose last are the worst alone."""
-    exact = np.linspace(-2, 2, 9)
-    monkeypatch.setattr("training.ship.quantize.log_odds", lambda graph, photos: graph)
-    quantizer = GraphQuantizer(exact, [])
-    worst_first = ["top", "block6a", *BLOCKS[:-6]]
-    errors = {block: -worst_first.index(block) for block in worst_first}
-    monkeypatch.setattr(quantizer, "_error_of", lambda block: errors.get(block, -100))
-    tried = []
-
-    def int8(float_blocks):
-        tried.append(float_blocks)
-        return exact if enough <= set(float_blocks) else np.roll(exact, 3)
-
-    monkeypatch.setattr(quantizer, "int8", int8)
-    graph, blocks = quantizer.int8_selective()
-    assert blocks == kept
-    assert np.array_equal(graph, exact)
-    assert all(float_blocks[0] == HEAD for float_blocks in tried)
+def kernel_types(graph: bytes) -> dict[str, type]:
+    """Return the type in which each convolution of the small network is stored."""
+    tensors = Interpreter(model_content=graph).get_tensor_details()
+    kernels = [one for one in tensors if len(one["shape"]) == 4 and one["dtype"] != np.float32]
+    return {re.search(r"(\w+conv)_\d", one["name"])[1]: one["dtype"] for one in kernels}

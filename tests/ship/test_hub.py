@@ -334,13 +334,13 @@ def test_another_push_changes_nothing_or_takes_the_place_of_the_old_one(hub, tra
     assert f"POST /api/spaces/{SPACE}/variables" not in hub.requests  # that would start it anew
     assert push(hub, trained, "--model-id", MODEL, "--tag", "v1").returncode == 0
     before = [repository.head.sha for repository in repositories]
-    (trained / "export/variants/int8.tflite").unlink()
+    (trained / "export/variants/dynamic-range.tflite").unlink()
     assert "has a tag v1 already" in sentence(push(hub, trained, *flags, "--tag", "v1"))
     assert [repository.head.sha for repository in repositories] == before
     assert push(hub, trained, "--model-id", MODEL, "--tag", "v2").returncode == 0
     repository = hub.repositories["model", MODEL]
-    assert "variants/int8.tflite" not in repository.files
-    assert "variants/dynamic-range.tflite" in repository.files
+    assert "variants/dynamic-range.tflite" not in repository.files
+    assert "detector.tflite" in repository.files
     assert repository.tags["v2"] == repository.head.sha != repository.tags["v1"]
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from space.crops import crop_face
 from space.faces import Face
-from space.photos import model_input, open_photo
+from space.photos import open_photo
 from training.config import SPLITS
 from training.errors import UserError
 
@@ -117,23 +117,6 @@ def open_framed(photo: Photo, margin: float) -> Image.Image:
     """
     pixels, face = open_photo(photo.path), photo.found_face
     return crop_face(pixels, face, margin) if margin and face is not None else pixels
-
-
-def draw_inputs(data: Path, number: int, size: int, margin: float) -> np.ndarray:
-    """Return training photos as a network takes them, always the same ones drawn by lot.
-
-    Args:
-        data: a prepared folder.
-        number: of photos, at most.
-        size: side of the network's input in px.
-        margin: as that of `open_framed`.
-
-    Returns:
-        `float32` `[photos, size, size, 3]`, 0 to 255.
-    """
-    photos = read_split(data, "train")
-    chosen = np.random.default_rng(0).permutation(len(photos))[:number]
-    return np.stack([model_input(open_framed(photos[index], margin), size) for index in chosen])
 
 
 def read_report(data: Path) -> dict:

@@ -1,8 +1,8 @@
 """Convert a run to LiteRT: `python -m training export RUN`.
 
-One graph gives the probabilities and the heatmap. It is written in four numeric formats.
-Those worse than Keras on the validation split are refused, and the fastest of the rest is served.
-The others are kept beside it, for users who need them.
+One graph gives the probabilities and the heatmap. It is written in two numeric formats. One that is
+worse than Keras on the validation split is refused, and the faster of the rest is served. The other
+is kept beside it, for users who need it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 
 from space.contract import MODEL_FILE, Calibration, DetectorConfig, SecondLook
 from space.detector import Detector
-from training.data.rows import CROP_MARGIN, LABELS, Photo, draw_inputs, read_report, read_split
+from training.data.rows import CROP_MARGIN, LABELS, Photo, read_report, read_split
 from training.data.sources import describe_training
 from training.errors import UserError
 from training.fit.train import package_versions
@@ -38,13 +38,12 @@ from training.measure.second_look import LOOKS, give_meaning
 from training.measure.served import judge_split
 from training.run import EXPORT_REPORT, Run
 from training.ship.face_finder import add_face_finder
-from training.ship.quantize import GraphQuantizer
+from training.ship.quantize import dynamic_range, float16
 from training.ship.saliency import with_heatmap
 from training.ship.timing import time_in_turn
 
 VARIANTS = "variants"
-MAX_AUC_LOSS = 0.005  # on the validation split, mean over its sources, against Keras
-CALIBRATION_PHOTOS = 100
+MAX_AUC_LOSS = 0.003  # on the validation split, mean over its sources, against Keras
 NOTE = "The split is random: a test photo may share its source photo with a training photo."
 
 log = logging.getLogger(__name__)
@@ -72,8 +71,8 @@ class Variant:
 def export(run: Path, data: Path, output: Path, *, samples: int = SAMPLES) -> Path:
     """Write a model folder that `space.detector.Detector` loads, and return it.
 
-    It holds `detector.tflite`, `detector.json`, the other formats in `variants/`,
-    `export_report.json` (all formats with their figures), the figures of the served file on the
+    It holds `detector.tflite`, `detector.json`, the other format in `variants/`,
+    `export_report.json` (both formats with their figures), the figures of the served file on the
     test split, and the face finder for LiteRT where YuNet's file can be had. The formats are
     compared on the faces that `prepare` found, as Keras sees them; calibration, thresholds, second
     looks and figures are of faces found anew, as on the page. A run of whole photos is measured on
@@ -97,14 +96,13 @@ def export(run: Path, data: Path, output: Path, *, samples: int = SAMPLES) -> Pa
     log.info("Keras: mean validation AUC %.4f.", keras_auc)
     description = _description(trained, read_split(data, "train"))
     with tempfile.TemporaryDirectory() as temporary:
-        folders, float_blocks = _write_variants(trained, data, description, Path(temporary))
+        folders = _write_variants(trained, description, Path(temporary))
         variants = _measure(folders, photos, keras_auc)
         chosen = choose_variant(variants, keras_auc)
         report = {
             "data_fingerprint": trained.fingerprint,
             "keras_mean_validation_auc": keras_auc,
             "variants": [asdict(variant) for variant in variants],
-            "int8_selective_keeps_in_float16": float_blocks,
         }
         contents = {folder.name: (folder / MODEL_FILE).read_bytes() for folder in folders}
     with replaced_folder(output, EXPORT_REPORT) as folder:
@@ -151,25 +149,15 @@ def export_graph(model: keras.Model) -> bytes:
         return path.read_bytes()
 
 
-def _write_variants(
-    run: Run, data: Path, description: DetectorConfig, folder: Path
-) -> tuple[list[Path], list[str]]:
-    """Write a model folder for each format; return them, and what selective int8 kept in float."""
+def _write_variants(run: Run, description: DetectorConfig, folder: Path) -> list[Path]:
+    """Write a model folder for each format and return them."""
     log.info("Converting to LiteRT; this takes a minute.")
     graph = export_graph(run.network())
-    photos = draw_inputs(data, CALIBRATION_PHOTOS, description.input_size, run.margin)
-    quantizer = GraphQuantizer(graph, [photo[None] for photo in photos])
-    selective, float_blocks = quantizer.int8_selective()
-    contents = {
-        "float16": quantizer.float16(),
-        "dynamic-range": quantizer.dynamic_range(),
-        "int8": quantizer.int8(),
-        "int8-selective": selective,
-    }
+    contents = {"float16": float16(graph), "dynamic-range": dynamic_range(graph)}
     for name, content in contents.items():
         (folder / name).mkdir()
         _write_model(folder / name, content, name, description)
-    return [folder / name for name in contents], float_blocks
+    return [folder / name for name in contents]
 
 
 def _description(run: Run, photos: list[Photo]) -> DetectorConfig:
