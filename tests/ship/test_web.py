@@ -664,6 +664,7 @@ def test_download_times_and_memory_are_measured(folder, monkeypatch):
     assert figures["first_answer_seconds"].keys() == {"cold", "warm"}
     assert figures["further_photo_milliseconds"]["median"] > 0
     assert 50 < figures["memory_megabytes"][3] < 2000
+    assert 50 < figures["memory_when_short_megabytes"] < 1.2 * figures["memory_megabytes"][3]
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 `PAGE` is a folder that `python -m training web PAGE` wrote. Chromium opens it from a server on this
 machine, empty and then with what it kept, and judges photos of one megapixel one after the other.
 Printed are the download, the times, and the resident memory of the page's process, as JSON.
+Chromium keeps decoded pictures until memory is short, so at the end it is told that it is.
 """
 
 from __future__ import annotations
@@ -29,13 +30,14 @@ from training.lab.benchmark_growth import resident_memory
 from training.lab.benchmark_photo import PORTRAIT
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, CDPSession, Page
+    from playwright.sync_api import BrowserContext, CDPSession, Page
 
 PHOTOS, EVERY = 200, 20  # judged; memory is read after so many of them
 SIZE = (1155, 866)  # px: a megapixel
 FACE_SIDES = (500, 860)  # px of the portrait in it, smallest and largest
 SETTLING = 20  # photos after which memory and times count
 WAIT = 300_000  # ms
+GIVING_BACK = 3  # s
 # Promises the milliseconds from the choice of a file to the page's answer.
 WATCH = """() => {
     const status = document.getElementById("status");
@@ -64,8 +66,8 @@ def measure_page(folder: Path, photos: int = PHOTOS) -> dict[str, object]:
         What JSON can hold: `download_megabytes` (of all files that were asked for until the first
         answer, as they lie in the folder), `first_answer_seconds` (`cold`, and `warm`: from a
         visit before; from opening the page to the answer about the first photo),
-        `further_photo_milliseconds` (median and largest), and `memory_megabytes` by the number of
-        photos judged.
+        `further_photo_milliseconds` (median and largest), `memory_megabytes` by the number of
+        photos judged, and `memory_when_short_megabytes` after all of them.
 
     Raises:
         FileNotFoundError: there is no Chromium.
@@ -86,7 +88,9 @@ def measure_page(folder: Path, photos: int = PHOTOS) -> dict[str, object]:
             context.pages[0].evaluate("() => navigator.serviceWorker.ready.then(() => null)")
             context.pages[0].close()
             warm = _first_answer(context, address, paths[0])
-            times, memory = _judge_all(browser, context.pages[0], paths)
+            session = browser.new_browser_cdp_session()
+            times, memory = _judge_all(session, context.pages[0], paths)
+            short = _memory_when_short(session, context.pages[0])
         browser.close()
     settled = times[SETTLING:]
     return {
@@ -97,6 +101,7 @@ def measure_page(folder: Path, photos: int = PHOTOS) -> dict[str, object]:
             "largest": round(max(settled), 1),
         },
         "memory_megabytes": memory,
+        "memory_when_short_megabytes": short,
     }
 
 
@@ -132,15 +137,22 @@ def _choose(page: Page, photo: Path) -> float:
     return page.evaluate("() => window.answer")
 
 
-def _judge_all(browser: Browser, page: Page, paths: list[Path]) -> tuple[list[float], dict]:
+def _judge_all(session: CDPSession, page: Page, paths: list[Path]) -> tuple[list[float], dict]:
     """Have photos judged; return the milliseconds of each, and the memory by their number."""
-    session = browser.new_browser_cdp_session()
     times, memory = [], {}
     for number, path in enumerate(paths, start=1):
         times.append(_choose(page, path))
         if number % EVERY == 0 or number == len(paths):
             memory[number] = round(_page_memory(session), 1)
     return times, memory
+
+
+def _memory_when_short(session: CDPSession, page: Page) -> float:
+    """Let Chromium give back what it need not keep; return the page's resident memory in MB."""
+    pressure = "Memory.simulatePressureNotification"
+    page.context.new_cdp_session(page).send(pressure, {"level": "critical"})
+    time.sleep(GIVING_BACK)
+    return round(_page_memory(session), 1)
 
 
 def _page_memory(session: CDPSession) -> float:
