@@ -9,8 +9,8 @@ from training.measure.tiers import TIERS, UNSEEN
 
 MAX_REAL_CALLED_FAKE, MAX_FAKE_CALLED_REAL = 0.02, 0.05  # of new photos
 PROMISED = {
-    "real_called_fake": (MAX_REAL_CALLED_FAKE, "real photos are called fake"),
-    "fake_called_real": (MAX_FAKE_CALLED_REAL, "fakes are called real"),
+    "real_called_fake": (MAX_REAL_CALLED_FAKE, "real photos are called fake", ""),
+    "fake_called_real": (MAX_FAKE_CALLED_REAL, "fakes are called real", "of all fakes together "),
 }
 
 
@@ -34,10 +34,11 @@ def broken_promises(tiers: Mapping[str, Mapping]) -> list[str]:
     """
     return [
         f"In “{lookup(source).title}”, {of['hits']} of {of['photos']} {what} "
-        f"(at least {100 * of['low']:.1f} %), where {100 * limit:.0f} % were promised."
+        f"(at least {100 * of['low']:.1f} %), "
+        f"where {100 * limit:.0f} % {whose}were promised."
         for tier in TIERS
         for source, figures in tiers.get(tier, {}).get("by_source", {}).items()
-        for name, (limit, what) in PROMISED.items()
+        for name, (limit, what, whose) in PROMISED.items()
         if (of := figures[name])["photos"]
         and of["low"] > limit
         and not (tier == UNSEEN and name == "fake_called_real")
