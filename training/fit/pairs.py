@@ -349,16 +349,19 @@ def _frame(
     moved, angle = rng.uniform(-variation.shift, variation.shift, 2) * face.side, 0.0
     if rng.random() < 0.5:
         angle = rng.uniform(-variation.rotation, variation.rotation)
-    if angle:
-        turn = cv2.getRotationMatrix2D(face.centre, angle, 1.0)
-        size, border = (width, height), cv2.BORDER_REFLECT_101
-        photo = cv2.warpAffine(photo, turn, size, flags=cv2.INTER_CUBIC, borderMode=border)
-        mask = cv2.warpAffine(mask, turn, size, flags=cv2.INTER_NEAREST, borderMode=border)
     left, top, box_width, box_height = face.box
     shifted = Face((left + moved[0], top + moved[1], box_width, box_height), None, 0.0)
     left, top, side = face_square((width, height), shifted, margin)
-    window = slice(top, top + side), slice(left, left + side)
-    return np.ascontiguousarray(photo[window]), np.ascontiguousarray(mask[window])
+    if not angle:
+        window = slice(top, top + side), slice(left, left + side)
+        return np.ascontiguousarray(photo[window]), np.ascontiguousarray(mask[window])
+    turn = cv2.getRotationMatrix2D(face.centre, angle, 1.0)
+    turn[:, 2] -= left, top
+    size, border = (side, side), cv2.BORDER_REFLECT_101
+    return (
+        cv2.warpAffine(photo, turn, size, flags=cv2.INTER_CUBIC, borderMode=border),
+        cv2.warpAffine(mask, turn, size, flags=cv2.INTER_NEAREST, borderMode=border),
+    )
 
 
 def _by_source(photos: Sequence[Photo], faces: Sequence[Face | None]) -> list[_Source]:
