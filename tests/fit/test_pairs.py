@@ -108,7 +108,6 @@ def marked(monkeypatch):
         return composite, share
 
     monkeypatch.setattr(module, "compose", compose)
-    monkeypatch.setattr(module, "self_blend", compose)
 
 
 def test_real_photos_and_fakes_alternate(six):
@@ -138,8 +137,7 @@ def test_an_epoch_is_as_long_as_asked(six, epoch_photos, n_batches):
 
 def test_a_composite_and_its_base_are_varied_alike(six, monkeypatch):
     untouched = np.zeros((SIDE, SIDE), np.float32)
-    for name in ("compose", "self_blend"):
-        monkeypatch.setattr(module, name, lambda base, *rest: (base.copy(), untouched))
+    monkeypatch.setattr(module, "compose", lambda base, *rest: (base.copy(), untouched))
     photos, masks = draw(make_batches(six, composites=1.0, variation=ALL), 8)
     np.testing.assert_array_equal(photos[0::2], photos[1::2])
     assert not masks.any()
@@ -206,11 +204,7 @@ def test_donors_are_real_photos_of_the_source_with_a_like_pose(make_photo, monke
         np.testing.assert_allclose(donor_landmarks, pose[code(donor)], atol=0.1)
         return base.copy(), np.zeros(base.shape[:2], np.float32)
 
-    def self_blend(base, landmarks, rng):
-        return compose(base, landmarks, base, landmarks, rng)
-
     monkeypatch.setattr(module, "compose", compose)
-    monkeypatch.setattr(module, "self_blend", self_blend)
     monkeypatch.setattr(module, "DONORS", 60)  # so that every photo is among them
     batches = make_batches(photos, composites=1.0, batch_size=20)
     monkeypatch.setattr(module, "SELF_BLENDED", 0.0)

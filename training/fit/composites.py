@@ -1,7 +1,7 @@
 """Fakes made while training: parts of one face laid over another, as the dataset's makers did it.
 
 A part of a donor is aligned with the base by the landmarks of both faces, its colours are brought
-near to the base's, and it is blended in. The donor may be the base itself in slightly other colours
+near to the base's, and it is blended in. The donor may be the base itself, slightly transformed
 (self-blended images: Shiohara and Yamasaki, CVPR 2022, https://arxiv.org/abs/2204.08376), which
 leaves nothing but the traces of blending.
 
@@ -11,13 +11,13 @@ Photos are `uint8` arrays `[height, width, 3]`, RGB; landmarks are those of `spa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
 from training.data.rows import PARTS
-from training.fit.degrade import jpeg, shrink
+from training.fit.degrade import jpeg
 
 # How often the makers of ciplab's fakes replaced which parts (left eye, right eye, nose, mouth),
 # counted over the names of 818 fakes.
@@ -45,10 +45,6 @@ WHOLE_FACE = 0.6  # share of the fakes with all four parts whose face is replace
 POISSON = 0.25  # share that is blended in the gradient domain before its outline is feathered
 REDRAWN = 0.5  # share of donors whose sharpness is changed on the way
 SOFTNESS = (0.01, 0.12)  # sigma of the outline's blur, in units of the distance between the eyes
-RATIOS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)  # how much of itself a face keeps when laid over itself
-# Outlines of self-blended images are bent at random: by how much, and over which distance, in units
-# of the distance between the eyes.
-BEND, BEND_REACH = 0.08, 0.4
 
 # Half axes of the ellipse around a part, in units of the distance between the eyes, and how far
 # its middle lies above the landmark.
@@ -122,80 +118,34 @@ def compose(
         rng: decides parts, outline, alignment, colour and blending.
 
     Returns:
-        The composite, of the base's shape, and `float32` `[height, width]`: 1 where it was changed,
-        0 where it was not, and between them at the soft outline.
+        The composite, of the base's shape, and `float32` `[height, width]`, the share of the donor
+        in each pixel, 0 to 1.
     """
     parts = draw_parts(rng)
     whole = len(parts) == len(PARTS) and rng.random() < WHOLE_FACE
     region = part_region(base_landmarks, parts, base.shape[:2], rng, whole=whole)
-    transform = _alignment(donor_landmarks, base_landmarks, rng)
     unit, _ = _face_frame(base_landmarks)
-    return _lay(base, donor, region, transform, unit, rng.uniform(0.8, 1), _recolour, rng)
-
-
-def self_blend(
-    base: np.ndarray, landmarks: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Lay a face or parts of it over themselves: moved a little, in other colours and sharpness.
-
-    Args:
-        base: photo of the face.
-        landmarks: of the face.
-        rng: decides everything.
-
-    Returns:
-        As `compose`.
-    """
-    whole = rng.random() < WHOLE_FACE
-    unit, _ = _face_frame(landmarks)
-    region = part_region(landmarks, draw_parts(rng), base.shape[:2], rng, whole=whole)
-    region = _bend(region, unit, rng)
-    transform = _alignment(landmarks, landmarks, rng)
-    return _lay(base, base, region, transform, unit, rng.choice(RATIOS), _tint, rng)
-
-
-def _lay(
-    base: np.ndarray,
-    donor: np.ndarray,
-    region: np.ndarray,
-    transform: np.ndarray,
-    unit: float,
-    ratio: float,
-    recolour: Callable[..., np.ndarray],
-    rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Lay a donor over a base.
-
-    Args:
-        base: photo that is changed.
-        donor: photo that gives the part.
-        region: `uint8` `[height, width]`, 255 where the part lies in the base.
-        transform: `[2, 3]`, from the donor to the base.
-        unit: distance between the eyes in px.
-        ratio: of the donor in the middle of the part, 0 to 1.
-        recolour: `_recolour` or `_tint`.
-        rng: decides sharpness, colours and outline.
-    """
     softness = max(0.5, unit * rng.uniform(*SOFTNESS))
     window = _window(region, softness)
     if window is None:  # the landmarks lie outside the photo
         return base.copy(), np.zeros(base.shape[:2], np.float32)
+    transform = _alignment(donor_landmarks, base_landmarks, rng)
     rows, columns = window
-    transform = transform - [[0, 0, columns.start], [0, 0, rows.start]]
+    transform[:, 2] -= columns.start, rows.start
     target, inside = base[window], region[window]
     height, width = inside.shape
     part = cv2.warpAffine(
         donor, transform, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
     )
-    part = recolour(_redraw(part, rng), target, inside, rng)
+    part = _recolour(_redraw(part, rng), target, inside, rng)
     if rng.random() < POISSON:
         part = _blend_gradients(target, part, inside)
-    outline = cv2.GaussianBlur(inside, (0, 0), softness).astype(np.float32) / 255
-    alpha = outline[..., None] * np.float32(ratio)
-    mixed = target + alpha * (part.astype(np.float32) - target)
-    composite, changed = base.copy(), np.zeros(base.shape[:2], np.float32)
-    composite[window], changed[window] = np.rint(mixed).astype(np.uint8), outline
-    return composite, changed
+    soft = cv2.GaussianBlur(inside, (0, 0), softness)
+    alpha = soft.astype(np.float32) / 255 * np.float32(rng.uniform(0.8, 1))
+    mixed = target + alpha[..., None] * (part.astype(np.float32) - target)
+    composite, share = base.copy(), np.zeros(base.shape[:2], np.float32)
+    composite[window], share[window] = np.rint(mixed).astype(np.uint8), alpha
+    return composite, share
 
 
 def _face_frame(landmarks: np.ndarray) -> tuple[float, np.ndarray]:
@@ -253,18 +203,16 @@ def _alignment(donor: np.ndarray, base: np.ndarray, rng: np.random.Generator) ->
 
 
 def _redraw(part: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return a donor's part as it comes from a photo of other sharpness, size or compression."""
+    """Return a donor's part as it comes from a photo of other sharpness or compression."""
     if rng.random() >= REDRAWN:
         return part
-    kind = rng.integers(4)
+    kind = rng.integers(3)
     if kind == 0:
         return cv2.GaussianBlur(part, (0, 0), rng.uniform(0.3, 1.2))
     if kind == 1:
         soft = cv2.GaussianBlur(part, (0, 0), 1.0)
         amount = rng.uniform(0.3, 1.2)
         return cv2.addWeighted(part, 1 + amount, soft, -amount, 0)
-    if kind == 2:
-        return shrink(part, round(min(part.shape[:2]) * rng.uniform(0.3, 0.9)))
     return jpeg(part, rng.integers(40, 95))
 
 
@@ -281,33 +229,9 @@ def _recolour(
     offset = (
         mean + strength * (wanted - mean) + rng.normal(0, 4) + rng.normal(0, 1.5, 3) - gain * mean
     )
-    return _with_levels(part, gain, offset)
-
-
-def _tint(
-    part: np.ndarray, _target: np.ndarray, inside: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
-    """Change brightness, contrast and colours a little."""
-    mean = cv2.mean(part, mask=inside)[:3]
-    gain = np.exp(rng.normal(0, 0.08) + rng.normal(0, 0.02, 3))
-    return _with_levels(part, gain, (1 - gain) * mean + rng.normal(0, 6) + rng.normal(0, 3, 3))
-
-
-def _with_levels(part: np.ndarray, gain: np.ndarray, offset: np.ndarray) -> np.ndarray:
-    """Return `gain * part + offset`, by channel."""
     levels = np.arange(256, dtype=np.float32)[:, None] * gain + offset
     table = np.rint(levels).clip(0, 255).astype(np.uint8)
     return cv2.LUT(part, table[:, None, :])
-
-
-def _bend(region: np.ndarray, unit: float, rng: np.random.Generator) -> np.ndarray:
-    """Return a region with its outline bent at random, smoothly."""
-    height, width = region.shape
-    nodes = [max(2, round(side / (BEND_REACH * unit))) for side in (height, width)]
-    moves = rng.normal(0, BEND * unit, (*nodes, 2)).astype(np.float32)
-    moves = cv2.resize(moves, (width, height), interpolation=cv2.INTER_CUBIC)
-    places = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1) + moves
-    return cv2.remap(region, places.astype(np.float32), None, cv2.INTER_NEAREST)
 
 
 def _blend_gradients(target: np.ndarray, part: np.ndarray, inside: np.ndarray) -> np.ndarray:

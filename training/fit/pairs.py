@@ -29,14 +29,14 @@ from training.config import EVIDENCE_STEP
 from training.data.rows import LABELS, PARTS, Photo
 from training.data.sources import lookup
 from training.errors import UserError
-from training.fit.composites import compose, part_region, self_blend
+from training.fit.composites import compose, part_region
 from training.fit.decoded import DecodedPhotos
 from training.fit.degrade import degrade, jpeg, reencode
 from training.fit.masks import pair_masks
 
 CACHED_PHOTOS = 8192  # 0.2 MB each at 256 px
 MARGINS = (1.0, 1.5)  # of the crop around the face: wider than any that is served
-SELF_BLENDED = 0.5  # share of composites whose donor is the base itself
+SELF_BLENDED = 0.2  # share of composites whose donor is the base itself
 DONORS = 8  # drawn for a composite; the one whose pose is nearest to the base's is taken
 # Composites and their bases are encoded once more: the dataset's fakes were, after their edit, and
 # a part without traces of JPEG would give a composite away as nothing gives them away.
@@ -227,15 +227,21 @@ class PairBatches:
     def _composite(
         self, base: int, source: _Source, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        pixels, landmarks = self._pixels(base), self._faces[base].landmarks
-        if rng.random() < SELF_BLENDED:
-            return self_blend(pixels, landmarks, rng)
-        shape, group = _shape(landmarks), self._photos[base].group
-        candidates = rng.choice(source.bases, DONORS)
-        candidates = [one for one in candidates if self._photos[one].group != group] or [base]
-        gaps = [np.abs(_shape(self._faces[one].landmarks) - shape).sum() for one in candidates]
-        donor = candidates[int(np.argmin(gaps))]
-        return compose(pixels, landmarks, self._pixels(donor), self._faces[donor].landmarks, rng)
+        donor = base
+        if rng.random() >= SELF_BLENDED:
+            shape = _shape(self._faces[base].landmarks)
+            candidates = rng.choice(source.bases, DONORS)
+            group = self._photos[base].group
+            candidates = [one for one in candidates if self._photos[one].group != group] or [base]
+            gaps = [np.abs(_shape(self._faces[one].landmarks) - shape).sum() for one in candidates]
+            donor = candidates[int(np.argmin(gaps))]
+        return compose(
+            self._pixels(base),
+            self._faces[base].landmarks,
+            self._pixels(donor),
+            self._faces[donor].landmarks,
+            rng,
+        )
 
     def _changed(self, fake: int) -> np.ndarray:
         """Return where a fake was changed, as well as that is known."""
