@@ -110,7 +110,9 @@ class TrainConfig:
         int, "layers at the backbone's end that train (238 are all)", Within(0, 238)
     ] = 20
     leave_out: Annotated[
-        str, "source whose photos are neither trained nor validated on, to be tested as foreign"
+        str,
+        "sources, with commas between, whose photos are neither trained nor validated on, to be "
+        "tested as foreign",
     ] = ""
     train_share: Annotated[
         float,

@@ -101,6 +101,8 @@ def test_processes_draw_what_threads_draw(paths, tmp_path, monkeypatch):
         with fed(make_batches(paths), tmp_path, SIDE, first_step=1, workers=workers) as dataset:
             assert len(dataset) == 3
             drawn = [dataset[index] for index in range(3)]
+            assert list(dataset.ready) == [0, 1, 2]
+            assert sorted(dataset.ready.values()) == list(dataset.ready.values())
             dataset.on_epoch_end()
             assert len(dataset) == 4
             drawn += [dataset[index] for index in range(4)]

@@ -2,6 +2,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 
 from tests.conftest import TINY
 from training.config import CONFIG, GONE, RECIPES, TrainConfig
-from training.data.rows import read_split
+from training.data.rows import METADATA, read_split
 from training.errors import UserError
 from training.fit import train as fit
 from training.fit.callbacks import FakeAUC, Replay
@@ -156,6 +157,21 @@ def test_progress_is_shown_in_photos_and_epochs(capsys):
     assert "Epoch 3 of 3: loss 0.000" in shown
     trainer.fit(points[4:], points[4:], epochs=1, **options)
     assert "| 4/24 [" in capsys.readouterr().err  # within an epoch
+
+
+@pytest.mark.parametrize(("late", "share"), [(True, "90.0%"), (False, "0.0%")])
+def test_waiting_for_batches_is_told(late, share, monkeypatch, capsys):
+    clock = iter([100.0, 110.0, 120.0])  # the epoch begins, a batch ends, another ends
+    ticking = SimpleNamespace(monotonic=lambda: next(clock))
+    monkeypatch.setattr("training.fit.progress.time", ticking)
+    progress = Progress(1, 2, 4, {0: 109.0, 1: 119.0} if late else {0: 90.0, 1: 105.0})
+    progress.set_params({"steps": 2})
+    progress.on_epoch_begin(0)
+    for batch in range(2):
+        progress.on_train_batch_end(batch)
+    progress.on_epoch_end(0, {})
+    progress.on_train_end()
+    assert f"waited for photos {share} of the time" in capsys.readouterr().err
 
 
 def test_finished_run_is_left_alone(run, data):
@@ -334,12 +350,26 @@ def test_start_weights_of_another_head_leave_no_run_behind(run, data, tmp_path):
 
 
 def test_photos_of_a_source_can_be_left_out(data):
-    with pytest.raises(UserError, match=r"leave_out = .* 0 of"):
+    with pytest.raises(UserError, match="holds only archive"):
         fit._read_photos(TrainConfig(data=data, leave_out="archive"), "train")
-    with pytest.raises(UserError, match="give one of its several sources"):
+    with pytest.raises(UserError, match="no training photos of unknown, but of archive"):
         fit._read_photos(TrainConfig(data=data, leave_out="unknown"), "train")
     validation = read_split(data, "validation")
     assert fit._read_photos(TrainConfig(data=data, leave_out="unknown"), "validation") == validation
+
+
+def test_photos_of_several_sources_can_be_left_out(data, tmp_path):
+    folder = shutil.copytree(data, tmp_path / "data")
+    for split in ("train", "validation"):
+        path = folder / split / METADATA
+        lines = path.read_text().splitlines(keepends=True)
+        for index, name in enumerate(("utk", "latent"), start=1):
+            lines[index] = lines[index].replace(",archive,", f",{name},")
+        path.write_text("".join(lines))
+        config = TrainConfig(data=folder, leave_out="utk,latent")
+        kept = fit._read_photos(config, split)
+        assert {photo.source for photo in kept} == {"archive"}
+        assert len(kept) == len(lines) - 3
 
 
 def test_a_share_of_the_training_groups_is_used(data):

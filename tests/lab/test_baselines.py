@@ -29,6 +29,8 @@ from training.measure.answers import ORIGINAL, ask
 from training.measure.figures import compute_metrics
 from training.measure.scores import open_model, scores
 
+pytestmark = pytest.mark.slow
+
 
 def stripe(photo: Photo) -> None:
     """Draw stripes over an eye: grey pictures do not show the green of the drawn fakes."""

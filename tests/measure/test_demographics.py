@@ -1,7 +1,15 @@
+import json
+
 import pytest
 
 from tests.measure.test_tiers import answers
-from training.measure.demographics import MIN_PHOTOS, apparent_traits, by_whom, holm
+from training.measure.demographics import (
+    MIN_PHOTOS,
+    apparent_traits,
+    by_whom,
+    holm,
+    read_by_whom,
+)
 from training.measure.tier_tables import whom_sentences, whom_table
 
 
@@ -53,6 +61,22 @@ def test_nearly_equal_shares_are_not_told_apart():
     assert found["x"]["tests"]["called_fake"]["p"] > 0.05
     assert by_whom({}, [], answers([])) == {}
     assert whom_table({}) == whom_sentences({}) == ""
+
+
+def test_answers_of_another_network_are_called_that(tmp_path):
+    path = tmp_path / "by-whom.json"
+    assert read_by_whom("same", path) == {}
+    traits = {"x": ["a", "b"] * MIN_PHOTOS}
+    groups = [str(index) for index in range(2 * MIN_PHOTOS)]
+    network = {"photos": 3000, "input_size": 96, "left_out": ["utk", "latent"]}
+    figures = {"by_whom": by_whom(traits, groups, answers([0.1] * 2 * MIN_PHOTOS))}
+    figures["by_whom_network"] = network
+    path.write_text(json.dumps({"data_fingerprint": "same", "figures": figures}))
+    assert read_by_whom("other", path) == {}
+    assert read_by_whom("same", path) == figures
+    told = whom_sentences(figures)
+    assert told.startswith("The model itself learned from these photos, so these are the answers")
+    assert "on 3000 photos at 96 px. By x, real photos are called fake about as often" in told
 
 
 def test_photos_that_training_saw_compare_nobody():

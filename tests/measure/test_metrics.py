@@ -97,7 +97,7 @@ def test_each_source_gets_the_figures_of_its_photos_alone(two_sources):
     thresholds = {"real": 0.2, "fake": 0.8}
     pairs = [(0, 2), (1, 3), (6, 8), (7, 1), (0, 3)]  # the last is of two sources
     own_pairs = {"low": [(0, 1), (3, 4)], "high": [(0, 1), (3, 0)]}
-    figures = compute_metrics(rows, scores, thresholds=thresholds, pairs=pairs, samples=200)
+    figures = compute_metrics(rows, scores, thresholds=thresholds, pairs=pairs, samples=50)
     assert figures["by_source"].keys() == {"low", "high"}
     for name, found in figures["by_source"].items():
         chosen = [index for index, photo in enumerate(rows) if photo.source == name]
@@ -106,7 +106,7 @@ def test_each_source_gets_the_figures_of_its_photos_alone(two_sources):
             scores[chosen],
             thresholds=thresholds,
             pairs=own_pairs[name],
-            samples=200,
+            samples=50,
         )
         assert (found["photos"], found["fakes"], found["pairs"]) == (60, 20, 2)
         expected = {key: alone[key] for key in ("roc_auc", "paired_ranking")} | alone["verdicts"]
@@ -196,10 +196,10 @@ def test_interval_has_the_width_that_theory_gives():
 def test_photos_of_one_group_are_drawn_together():
     rng = np.random.default_rng(1)
     truth, scores = rng.integers(0, 2, 100), rng.random(100)
-    alone = auc_estimate(truth, scores, [f"{n:03d}" for n in range(100)], samples=300)
+    alone = auc_estimate(truth, scores, [f"{n:03d}" for n in range(100)], samples=100)
     fourfold = [np.tile(array, 4) for array in (truth, scores)]
-    grouped = auc_estimate(*fourfold, [f"{n:03d}" for n in range(100)] * 4, samples=300)
-    apart = auc_estimate(*fourfold, [f"{n:03d}" for n in range(400)], samples=300)
+    grouped = auc_estimate(*fourfold, [f"{n:03d}" for n in range(100)] * 4, samples=100)
+    apart = auc_estimate(*fourfold, [f"{n:03d}" for n in range(400)], samples=100)
     assert grouped == pytest.approx(alone)  # copies are no evidence
     assert apart["high"] - apart["low"] < 0.7 * (grouped["high"] - grouped["low"])
 

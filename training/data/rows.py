@@ -137,16 +137,17 @@ def read_report(data: Path) -> dict:
         raise UserError(f"{path} is damaged ({error}): remove {data} and run prepare.") from error
 
 
-def read_split(data: Path, split: str) -> list[Photo]:
+def read_split(data: Path, split: str, leave_out: str = "") -> list[Photo]:
     """Return the photos of one split of a prepared folder, checked.
 
     Args:
         data: folder that `prepare` wrote.
         split: `"train"`, `"validation"` or `"test"`.
+        leave_out: sources that are not wanted, with commas between.
 
     Raises:
-        UserError: the folder is none of ours, the split is empty, or its columns are not those of
-            `PhotoRow`.
+        UserError: the folder is none of ours, the split or what is left of it is empty, or its
+            columns are not those of `PhotoRow`.
     """
     read_report(data)
     folder = Path(data) / split
@@ -163,7 +164,11 @@ def read_split(data: Path, split: str) -> list[Photo]:
         rows = [PhotoRow.from_csv(row) for row in reader]
     if not rows:
         raise UserError(f"The {split} split of {data} is empty: prepare more photos.")
-    return [Photo(**vars(row), path=folder / row.file_name) for row in rows]
+    unwanted = leave_out.split(",")
+    kept = [row for row in rows if row.source not in unwanted]
+    if not kept:
+        raise UserError(f"The {split} split of {data} holds only {leave_out}: leave out less.")
+    return [Photo(**vars(row), path=folder / row.file_name) for row in kept]
 
 
 def read_all(data: Path) -> list[Photo]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,9 @@ class FedPairs(keras.utils.PyDataset):
         processes: that draw; without them the threads of Keras do.
         workers: threads, each of which may wait for a process.
         first_step: batches of the first epoch that an earlier process has trained on.
+
+    Attributes:
+        ready: by its index, when a batch was drawn last, in seconds of `time.monotonic`.
     """
 
     def __init__(
@@ -37,6 +41,7 @@ class FedPairs(keras.utils.PyDataset):
     ) -> None:
         super().__init__(workers=workers, max_queue_size=max(WAITING, workers))
         self._batches, self._processes, self._first_step = batches, processes, first_step
+        self.ready: dict[int, float] = {}
 
     def __len__(self) -> int:
         return len(self._batches) - self._first_step
@@ -44,8 +49,11 @@ class FedPairs(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> Batch:
         step = self._first_step + index
         if self._processes is None:
-            return self._batches[step]
-        return self._processes.draw(self._batches.epoch, step)
+            batch = self._batches[step]
+        else:
+            batch = self._processes.draw(self._batches.epoch, step)
+        self.ready[index] = time.monotonic()
+        return batch
 
     def on_epoch_end(self) -> None:
         """Draw others in the next epoch, all of them."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Mapping
 
 import keras
 from tqdm import tqdm
@@ -16,11 +18,17 @@ class Progress(keras.callbacks.Callback):
         epochs: that are trained at most.
         steps: batches of an epoch.
         batch_size: photos in a batch.
+        ready: when each batch of an epoch was drawn, see `training.fit.feeding.FedPairs`; then the
+            line tells for which share of the epoch the network waited for batches.
     """
 
-    def __init__(self, epochs: int, steps: int, batch_size: int) -> None:
+    def __init__(
+        self, epochs: int, steps: int, batch_size: int, ready: Mapping[int, float] | None = None
+    ) -> None:
         super().__init__()
         self._epochs, self._steps, self._batch_size = epochs, steps, batch_size
+        self._ready = ready
+        self._begun = self._idle_since = self._waited = 0.0
         self._bar: tqdm | None = None
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
@@ -34,15 +42,24 @@ class Progress(keras.callbacks.Callback):
                 desc="Training",
                 smoothing=0.02,  # a validation takes as long as many batches
             )
+        self._begun = self._idle_since = time.monotonic()
+        self._waited = 0.0
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        """Count the photos."""
+        """Count the photos, and the time from the end of the batch before until this one was drawn,
+        in which there was nothing to train on."""
+        if self._ready is not None:
+            self._waited += max(0.0, self._ready[batch] - self._idle_since)
+        self._idle_since = time.monotonic()
         self._bar.update(self._batch_size)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Tell how good the network is."""
         figures = {"loss": "loss", "val_loss": "validation loss", "val_auc": "validation AUC"}
         told = [f"{text} {logs[name]:.3f}" for name, text in figures.items() if name in logs]
+        if self._ready is not None:
+            share = self._waited / (self._idle_since - self._begun)
+            told.append(f"waited for photos {share:.1%} of the time")
         tqdm.write(f"Epoch {epoch + 1} of {self._epochs}: {', '.join(told)}", file=sys.stderr)
 
     def on_train_end(self, logs: dict | None = None) -> None:

@@ -232,15 +232,18 @@ def _description(config: TrainConfig, data: dict, devices: int, stored: dict | N
 
 
 def _read_photos(config: TrainConfig, split: str) -> list[Photo]:
-    photos = read_split(config.data, split)
-    kept = [photo for photo in photos if photo.source != config.leave_out]
-    # A source may have training photos alone.
-    if config.leave_out and (not kept or (split == "train" and len(kept) == len(photos))):
-        raise UserError(
-            f"Without leave_out = {config.leave_out}, {len(kept)} of {len(photos)} photos of the "
-            f"{split} split of {config.data} are left: give one of its several sources."
-        )
-    return _share(kept, config) if split == "train" else kept
+    photos = read_split(config.data, split, config.leave_out)
+    if split != "train":
+        return photos
+    if config.leave_out:
+        known = {photo.source for photo in read_split(config.data, split)}
+        unknown = sorted(set(config.leave_out.split(",")) - known)
+        if unknown:
+            raise UserError(
+                f"--set leave_out={config.leave_out}: {config.data} has no training photos of "
+                f"{', '.join(unknown)}, but of {', '.join(sorted(known))}."
+            )
+    return _share(photos, config)
 
 
 def _share(photos: Sequence[Photo], config: TrainConfig) -> list[Photo]:

@@ -183,10 +183,10 @@ def fit_pairs(
     epoch, step = done
     batches = training_batches(config, photos["train"], epoch)
     trainer = build_trainer(model, config, steps=config.epochs * len(batches))
-    progress = Progress(config.epochs, len(batches), config.batch_size)
-    # The validation comes first: what follows sees its figures.
-    options = {"shuffle": False, "callbacks": [validation, *callbacks, progress], "verbose": 0}
     with fed(batches, config.run, read_report(config.data)["size"], first_step=step) as dataset:
+        progress = Progress(config.epochs, len(batches), config.batch_size, dataset.ready)
+        # The validation comes first: what follows sees its figures.
+        options = {"shuffle": False, "callbacks": [validation, *callbacks, progress], "verbose": 0}
         if step:  # Keras takes all epochs of a call for as long as the first
             trainer.fit(dataset, initial_epoch=epoch, epochs=epoch + 1, **options)
         if not validation.is_over:

@@ -6,8 +6,10 @@ them (https://susanqq.github.io/UTKFace/). They are no facts about anybody.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from scipy.stats import PermutationMethod, chi2_contingency
@@ -21,6 +23,7 @@ ETHNICITIES = ("White", "Black", "Asian", "Indian", "others")
 MIN_PHOTOS = 20  # of a value, to be told and tested
 RESAMPLES = 9999
 SEED = 0
+RESULTS = Path(__file__).parents[1] / "lab" / "results" / "by-whom.json"
 _UTK = re.compile(r"(\d{1,3})_([01])_([0-4])_\d+.*")
 
 
@@ -77,6 +80,25 @@ def by_whom(
     for (trait, name), corrected in zip(tests, holm(list(tests.values())), strict=True):
         found[trait]["tests"][name] = {"p": tests[trait, name], "corrected": corrected}
     return found
+
+
+def read_by_whom(fingerprint: str, path: Path = RESULTS) -> dict:
+    """Return what `python -m training.lab.by_whom` found with a network that had not learned from
+    the photos that tell whom they show.
+
+    Args:
+        fingerprint: of the prepared folder whose figures these go with; results of others are left.
+        path: file that it wrote.
+
+    Returns:
+        What JSON can hold, or nothing: `by_whom`, as the function of that name returns it, and
+        `by_whom_network`, what that network learned from: `photos` that it saw, `input_size` and
+        the sources that it `left_out`.
+    """
+    if not path.is_file():
+        return {}
+    results = json.loads(path.read_text())
+    return results["figures"] if results["data_fingerprint"] == fingerprint else {}
 
 
 def holm(ps: Sequence[float]) -> list[float]:

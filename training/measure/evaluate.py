@@ -20,6 +20,7 @@ from training.data.splits import assign_folds
 from training.errors import UserError
 from training.folders import write_json
 from training.measure.answers import ORIGINAL
+from training.measure.demographics import read_by_whom
 from training.measure.figures import THRESHOLD, compute_metrics
 from training.measure.foreign import read_elsewhere
 from training.measure.left_out import read_left_out
@@ -116,7 +117,7 @@ def _measure_detector(
     samples: int,
 ) -> tuple[dict, np.ndarray]:
     """Return the same of an exported model as it is served; see `evaluate`."""
-    others = [photo for other in SPLITS if other != split for photo in read_split(data, other)]
+    others = made_with(detector, data, split)
     elsewhere = read_elsewhere(foreign, bona_fide, others)
     answers = judge_split(detector, photos, split, full=full)
     original, thresholds = answers[ORIGINAL], detector.config.thresholds
@@ -129,7 +130,16 @@ def _measure_detector(
     )
     if full:
         figures["left_out"] = read_left_out(figures["data_fingerprint"])
+        if not figures["by_whom"]:
+            figures |= read_by_whom(figures["data_fingerprint"])
     return figures, original.probabilities
+
+
+def made_with(detector: Detector, data: Path, split: str) -> list[Photo]:
+    """Return the photos of the other splits, but for those of sources that training left out."""
+    others = [photo for other in SPLITS if other != split for photo in read_split(data, other)]
+    sources = detector.config.sources  # nobody knows those of older models
+    return [photo for photo in others if not sources or photo.source in sources]
 
 
 def exported(model: str | Path) -> str | Path:

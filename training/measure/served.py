@@ -75,7 +75,7 @@ def served_figures(
     Raises:
         UserError: a folder's photos cannot be read, or show no faces.
     """
-    foreign = _judge_elsewhere(detector, elsewhere, [name for name in answers if name != ORIGINAL])
+    foreign = judge_elsewhere(detector, elsewhere, [name for name in answers if name != ORIGINAL])
     joined = {name: _join(answers[name], foreign.get(name)) for name in answers}
     everyone = [*photos, *elsewhere.photos]
     tiers = assign_tiers(photos, others, detector.config.sources) + elsewhere.tiers
@@ -121,10 +121,14 @@ def _by_whom(
     return by_whom(told, [everyone[index].group for index in shown], answers.of(shown))
 
 
-def _judge_elsewhere(
+def judge_elsewhere(
     detector: Detector, elsewhere: Elsewhere, changes: Sequence[str]
 ) -> dict[str, Answers]:
-    """Judge the photos of other folders, each folder checked."""
+    """Judge the photos of other folders, as they are and after some of `CHANGES`.
+
+    Raises:
+        UserError: none of a folder's photos can be read, or none shows a face.
+    """
     if not elsewhere.photos:
         return {}
     chosen = {name: CHANGES[name] for name in changes}

@@ -146,7 +146,18 @@ def whom_sentences(figures: Mapping) -> str:
             f"Not measured: all {used} photos that tell whom they show went into the making of the "
             "model, and what it says of them tells nothing of others."
         )
+    if sentences and "by_whom_network" in figures:
+        sentences.insert(0, _whose_answers(figures["by_whom_network"]))
     return " ".join(sentences)
+
+
+def _whose_answers(network: Mapping) -> str:
+    names = " and ".join(lookup(name).title for name in network["left_out"])
+    return (
+        "The model itself learned from these photos, so these are the answers of another network, "
+        f"trained by the same recipe without {names}, on {network['photos']} photos at "
+        f"{network['input_size']} px."
+    )
 
 
 def _changes_table(figures: Mapping, name: str, title: str) -> str:

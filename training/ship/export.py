@@ -91,10 +91,11 @@ def export(run: Path, data: Path, output: Path, *, samples: int = SAMPLES) -> Pa
     check_replaceable(output, EXPORT_REPORT)
     trained = Run.open(run)
     trained.check_data(data)
-    photos = read_split(data, "validation")
+    left_out = trained.settings["leave_out"]
+    photos = read_split(data, "validation", left_out)
     keras_auc = _auc(photos, scores(trained, photos))
     log.info("Keras: mean validation AUC %.4f.", keras_auc)
-    description = _description(trained, read_split(data, "train"))
+    description = _description(trained, read_split(data, "train", left_out))
     with tempfile.TemporaryDirectory() as temporary:
         folders = _write_variants(trained, description, Path(temporary))
         variants = _measure(folders, photos, keras_auc)
