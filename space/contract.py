@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -224,9 +224,7 @@ class DetectorConfig:
 
     def verdict(self, probability: float) -> str:
         """Return `"fake"`, `"real"` or `"inconclusive"` for a probability of fake."""
-        if probability >= self.thresholds["fake"]:
-            return "fake"
-        return "real" if probability < self.thresholds["real"] else "inconclusive"
+        return verdict_at(probability, self.thresholds)
 
     def score_bin(self, probability: float) -> ScoreBin | None:
         """Return what a probability of fake meant on the validation photos, as far as known."""
@@ -252,6 +250,18 @@ class DetectorConfig:
         where nobody measured it."""
         tiers = self.metrics.get("test", {}).get("tiers", {})
         return tiers.get("unseen_kinds", {}).get("cllr", {}).get("value")
+
+
+def verdict_at(probability: float, thresholds: Mapping[str, float]) -> str:
+    """Return `"fake"`, `"real"` or `"inconclusive"` for a probability of fake.
+
+    Args:
+        probability: of fake.
+        thresholds: `fake`, from which on it is fake, and `real`, below which it is real.
+    """
+    if probability >= thresholds["fake"]:
+        return "fake"
+    return "real" if probability < thresholds["real"] else "inconclusive"
 
 
 def log_odds(probability: float) -> float:

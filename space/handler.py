@@ -26,7 +26,7 @@ DECODED = Finding(
     "The photo came decoded, so what its file says of itself is unknown: send base64 text.",
     trust=Trust.UNKNOWN,
 )
-MAX_BYTES = 50_000_000  # of a photo's file, as on the page
+MAX_BYTES = 50_000_000  # of a photo's file
 
 
 class EndpointHandler:

@@ -1,4 +1,5 @@
-"""Put verdicts into words, symbols and bars, for photos and clips alike."""
+"""Put verdicts into words, symbols and bars, for photos and clips alike. `contract.py` and
+`quality.py` decide which they are."""
 
 from __future__ import annotations
 
@@ -6,12 +7,24 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 if __package__:
-    from .contract import REASONS, DetectorConfig, likelihood_ratio, strength_of_evidence
+    from .contract import (
+        REASONS,
+        DetectorConfig,
+        likelihood_ratio,
+        strength_of_evidence,
+        verdict_at,
+    )
     from .judgements import Judgement
     from .people import Person
     from .score_meaning import meaning_of
 else:
-    from contract import REASONS, DetectorConfig, likelihood_ratio, strength_of_evidence
+    from contract import (
+        REASONS,
+        DetectorConfig,
+        likelihood_ratio,
+        strength_of_evidence,
+        verdict_at,
+    )
     from judgements import Judgement
     from people import Person
     from score_meaning import meaning_of
@@ -183,7 +196,7 @@ def zone_bar(probability: float, thresholds: Mapping[str, float], *, small: bool
         small: leave out the words, which then have to stand beside it.
     """
     place = _place(probability, thresholds["real"], thresholds["fake"])
-    zone = _zone(probability, thresholds)
+    zone = verdict_at(probability, thresholds)
     spans = "".join(
         f'<span class="{name}{" here" if name == zone else ""}"></span>' for name in WORDS
     )
@@ -198,12 +211,6 @@ def zone_bar(probability: float, thresholds: Mapping[str, float], *, small: bool
         + ("" if small else f'<div class="zone-words">{words}</div>')
         + "</div>"
     )
-
-
-def _zone(probability: float, thresholds: Mapping[str, float]) -> str:
-    if probability >= thresholds["fake"]:
-        return "fake"
-    return "real" if probability < thresholds["real"] else "inconclusive"
 
 
 def _place(probability: float, real: float, fake: float) -> float:

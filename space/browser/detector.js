@@ -77,7 +77,10 @@ export function changedInput(input, size, { mirrored, right, down }) {
     for (let x = 0; x < size; x++) {
       const column = mirrored ? size - 1 - inside(x - right) : inside(x - right);
       const from = 3 * (inside(y - down) * size + column);
-      changed.set(input.subarray(from, from + 3), 3 * (y * size + x));
+      const to = 3 * (y * size + x);
+      changed[to] = input[from];
+      changed[to + 1] = input[from + 1];
+      changed[to + 2] = input[from + 2];
     }
   }
   return changed;
@@ -153,7 +156,7 @@ export class Detector {
    * @param {Reason | null} reason @param {boolean} secondLook @returns {Promise<Judgement>} */
   async #judgeCrop(crop, face, landmarks, reason, secondLook) {
     const { input_size: size, calibration, thresholds, score_bins: bins = [] } = this.config;
-    const input = Float32Array.from(squareOfSide(crop, size).data);
+    const input = new Float32Array(squareOfSide(crop, size).data);
     const { probabilities, heatmap } = await this.#network.run(input, size, size);
     let probability = calibrated(calibration, probabilities[1]);
     if (secondLook && isBorderline(this.config, probability)) {

@@ -27,10 +27,14 @@ export function heatLayer(map) {
   const heat = resizedValues(map.values, map.side, LAYER_SIDE, "bilinear");
   const layer = new ImageData(LAYER_SIDE, LAYER_SIDE);
   heat.map(visible).forEach((value, place) => {
-    const [from, to] = value < 0.5 ? [COLD, WARM] : [WARM, HOT];
-    const share = value < 0.5 ? 2 * value : 2 * value - 1;
-    const colour = from.map((one, channel) => one + share * (to[channel] - one));
-    layer.data.set([...colour, 255 * value], 4 * place);
+    const isCold = value < 0.5;
+    const from = isCold ? COLD : WARM;
+    const to = isCold ? WARM : HOT;
+    const share = isCold ? 2 * value : 2 * value - 1;
+    for (let channel = 0; channel < 3; channel++) {
+      layer.data[4 * place + channel] = from[channel] + share * (to[channel] - from[channel]);
+    }
+    layer.data[4 * place + 3] = 255 * value;
   });
   return layer;
 }

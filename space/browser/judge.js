@@ -122,9 +122,11 @@ export class Judge {
    */
   async photo(file, whole) {
     const { photo, format } = await openPhoto(file);
-    const judgements = whole
-      ? [await this.detector.judgeWhole(photo)]
-      : await this.detector.judge(photo, format, this.finder);
+    // The browser encodes on another thread while the networks run on this one.
+    const [shown, judgements] = await Promise.all([
+      toFile(toImageData(photo), "image/jpeg", PHOTO_SIDE),
+      this.#judgements(photo, format, whole),
+    ]);
     const faces = [];
     for (const judgement of judgements) faces.push(await this.#faceAnswer(photo, judgement));
     const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", await file.arrayBuffer()));
@@ -132,10 +134,15 @@ export class Judge {
       note: (await isAnimated(file, format)) ? ANIMATION : "",
       width: photo.width,
       height: photo.height,
-      shown: await toFile(toImageData(photo), "image/jpeg", PHOTO_SIDE),
+      shown,
       digest: Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join(""),
       faces,
     };
+  }
+
+  /** @param {Picture} photo @param {string} format @param {boolean} whole */
+  async #judgements(photo, format, whole) {
+    return whole ? [await this.detector.judgeWhole(photo)] : this.detector.judge(photo, format, this.finder);
   }
 
   /** Begin with a clip, and forget the one before.

@@ -285,17 +285,19 @@ export function resizedValues(values, size, side, filter) {
   const across = new Float32Array(size * side);
   const result = new Float32Array(side * side);
   for (let i = 0; i < side; i++) {
-    const of = weights.subarray(i * most, i * most + counts[i]);
     for (let y = 0; y < size; y++) {
       const from = y * size + starts[i];
-      across[y * side + i] = of.reduce((sum, weight, k) => sum + weight * values[from + k], 0);
+      let sum = 0;
+      for (let k = 0; k < counts[i]; k++) sum += weights[i * most + k] * values[from + k];
+      across[y * side + i] = sum;
     }
   }
   for (let i = 0; i < side; i++) {
-    const of = weights.subarray(i * most, i * most + counts[i]);
     for (let x = 0; x < side; x++) {
       const from = starts[i] * side + x;
-      result[i * side + x] = of.reduce((sum, weight, k) => sum + weight * across[from + k * side], 0);
+      let sum = 0;
+      for (let k = 0; k < counts[i]; k++) sum += weights[i * most + k] * across[from + k * side];
+      result[i * side + x] = sum;
     }
   }
   return result;

@@ -14,7 +14,9 @@ def test_one_source_is_described_in_full():
 def test_several_sources_are_one_short_sentence_part_that_names_each_kind():
     names = ["dfdc", "hardfakevsreal", "real_and_fake_face", "stylegan_ffhq"]
     text = describe_training([*names, "web", "unsplash"])  # the last two have no fakes
-    assert text.startswith("photos of 4 datasets, whose fakes are ")
+    assert text.startswith(
+        "photos of 6 datasets (2 of them of real photos alone), whose fakes are "
+    )
     for name in names:
         assert f"{lookup(name).fakes_in_short} (“{lookup(name).title}”)" in text
     assert len(text) < 300

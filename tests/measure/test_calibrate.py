@@ -8,7 +8,6 @@ from sklearn.metrics import log_loss
 from training.measure.calibrate import (
     BIN_PHOTOS,
     balanced_weights,
-    bound,
     calibrate,
     choose_thresholds,
     describe_scores,
@@ -153,15 +152,6 @@ def test_order_of_the_photos_does_not_matter():
     order = np.random.default_rng(0).permutation(4000)
     expected = choose_thresholds(truth, scores, sources)
     assert choose_thresholds(truth[order], scores[order], sources[order]) == expected
-
-
-@pytest.mark.parametrize(
-    ("mistaken", "photos", "expected"),
-    # Clopper and Pearson's interval; with nothing mistaken it is 1 - 0.025 ** (1 / photos).
-    [(0, 20, 0.1684), (1, 20, 0.2487), (5, 5, 1.0), (0, 300, 0.0122)],
-)
-def test_bound_of_a_share_is_that_of_clopper_and_pearson(mistaken, photos, expected):
-    assert bound(mistaken, photos) == pytest.approx(expected, abs=1e-4)
 
 
 def test_sources_that_are_told_apart_at_one_threshold_share_it():

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from training.measure.calibrate import bound
 from training.measure.markdown import show_rate
 from training.measure.rates import exact_bounds, rate
 
@@ -11,7 +10,6 @@ from training.measure.rates import exact_bounds, rate
 def test_photos_that_share_nothing_have_the_exact_binomial_bounds(hits, photos):
     expected = binomtest(hits, photos).proportion_ci(0.95, method="exact")
     assert exact_bounds(hits, photos) == pytest.approx((expected.low, expected.high))
-    assert exact_bounds(hits, photos)[1] == pytest.approx(bound(hits, photos))
 
 
 def test_groups_count_as_one_observation_each():

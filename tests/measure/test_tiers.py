@@ -135,7 +135,10 @@ def test_promises_are_broken_by_more_than_chance():
     scores = [0.9] * 12 + [0.1] * 88 + [0.9] * 3 + [0.1] * 97
     found = tier_figures(photos, [ORDINARY] * 200, {ORIGINAL: answers(scores)}, samples=2)
     (sentence,) = broken_promises(found)  # 3 of 100 may be 2 % and bad luck
-    assert "“faces of the open web”, 12 of 100 real photos are called fake (" in sentence
+    assert sentence.startswith(
+        "In “faces of the open web” (ordinary photos), 12 of 100 real photos "
+    )
+    assert "are called fake (12.0 %; at least 6.4 %), " in sentence
     assert sentence.endswith("where 2 % were promised.")
 
 
@@ -144,7 +147,7 @@ def test_nothing_was_promised_of_kinds_that_it_never_saw():
     figures = {ORIGINAL: answers([0.1] * 30)}
     assert broken_promises(tier_figures(photos, [UNSEEN] * 30, figures, samples=2)) == []
     (sentence,) = broken_promises(tier_figures(photos, [TRAINED] * 30, figures, samples=2))
-    assert "30 of 30 fakes are called real (" in sentence
+    assert "30 of 30 fakes are called real (100.0 %; at least " in sentence
     assert sentence.endswith("where 5 % of all fakes together were promised.")
 
 

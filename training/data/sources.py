@@ -88,12 +88,15 @@ def lookup(name: str) -> Source:
 
 def describe_training(names: Iterable[str]) -> str:
     """Return one part of a sentence about the photos of some sources: “photos of …”."""
-    sources = [source for source in map(lookup, names) if "fake" in source.labels]
-    if len(sources) == 1:
+    everyone = list(map(lookup, names))
+    sources = [source for source in everyone if "fake" in source.labels]
+    if len(sources) == len(everyone) == 1:
         return f"photos of the dataset “{sources[0].title}”, whose fakes are {sources[0].fakes}"
-    parts = [_fakes_and_title(source) for source in sources]
-    listed = f"{', '.join(parts[:-1])} and {parts[-1]}"
-    return f"photos of {len(parts)} datasets, whose fakes are {listed}"
+    *parts, last = [_fakes_and_title(source) for source in sources]
+    listed = f"{', '.join(parts)} and {last}" if parts else last
+    number = len(everyone) - len(sources)
+    others = f" ({number} of them of real photos alone)" if number else ""
+    return f"photos of {len(everyone)} datasets{others}, whose fakes are {listed}"
 
 
 def _fakes_and_title(source: Source) -> str:

@@ -307,8 +307,8 @@ def _deal(strata: Sequence[str], groups: Sequence[str], seed: int) -> list[int]:
     parts = [0] * len(strata)
     if len(set(groups)) < n_parts:
         raise UserError(
-            f"{len(strata)} photos from {len(set(groups))} sources are too few for three splits: "
-            f"give at least {n_parts} of each label."
+            f"{len(strata)} photos of {len(set(groups))} people or scenes are too few to be split: "
+            f"give those of at least {n_parts}."
         )
     with warnings.catch_warnings():
         # Said of every stratum with fewer than 20 photos, which is then spread as evenly as it can

@@ -1,7 +1,8 @@
 """Measure the page in the visitor's browser: `python -m training.lab.benchmark_browser PAGE`.
 
 `PAGE` is a folder that `python -m training web PAGE` wrote. Chromium opens it from a server on this
-machine, empty and then with what it kept, and judges photos of one megapixel one after the other.
+machine, empty and then with what it kept, and judges photos of one megapixel one after the other;
+they show the page's example faces in turn, of which scores near a threshold are looked at again.
 Printed are the download, the times, and the resident memory of the page's process, as JSON.
 Chromium keeps decoded pictures until memory is short, so at the end it is told that it is.
 """
@@ -20,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
 PHOTOS, EVERY = 200, 20  # judged; memory is read after so many of them
 SIZE = (1155, 866)  # px: a megapixel
-FACE_SIDES = (500, 860)  # px of the portrait in it, smallest and largest
+FACE_SIDES = (500, 860)  # px of the example in it, smallest and largest
 SETTLING = 20  # photos after which memory and times count
 WAIT = 300_000  # ms
 GIVING_BACK = 3  # s
@@ -108,13 +110,13 @@ def measure_page(folder: Path, photos: int = PHOTOS) -> dict[str, object]:
 def write_photos(folder: Path, number: int) -> list[Path]:
     """Write photos of a megapixel with one face each, all different; return them."""
     random = np.random.default_rng(0)
-    portrait = Image.open(PORTRAIT).convert("RGB")
+    faces = [Image.open(path).convert("RGB") for path in sorted(PORTRAIT.parent.glob("*.jpg"))]
     paths = [folder / f"{index}.jpg" for index in range(number)]
-    for path in paths:
+    for path, face in zip(paths, cycle(faces), strict=False):
         side = int(random.integers(*FACE_SIDES))
         photo = Image.new("RGB", SIZE, tuple(random.integers(60, 200, 3).tolist()))
         left, top = (int(random.integers(0, room - side + 1)) for room in SIZE)
-        photo.paste(portrait.resize((side, side), Image.Resampling.BICUBIC), (left, top))
+        photo.paste(face.resize((side, side), Image.Resampling.BICUBIC), (left, top))
         photo.save(path, quality=90)
     return paths
 

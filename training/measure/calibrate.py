@@ -12,7 +12,6 @@ from itertools import pairwise
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import logit
-from scipy.stats import beta
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 
@@ -118,15 +117,6 @@ def _limit(values: np.ndarray, sources: np.ndarray, share: float) -> float:
     allowed = share * (len(values) + 1) - 1
     passed = int(np.searchsorted(mistaken, allowed + 1e-9, side="right"))
     return values[order[min(passed, len(values) - 1)]]
-
-
-def bound(mistaken: int, photos: int, confidence: float = 0.95) -> float:
-    """Return the upper bound of a share, of which `mistaken` of some photos were seen, with the
-    confidence of a two-sided interval (Clopper and Pearson 1934,
-    https://doi.org/10.1093/biomet/26.4.404)."""
-    if mistaken >= photos:
-        return 1.0
-    return float(beta.ppf((1 + confidence) / 2, mistaken + 1, photos - mistaken))
 
 
 def describe_scores(

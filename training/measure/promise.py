@@ -33,8 +33,8 @@ def broken_promises(tiers: Mapping[str, Mapping]) -> list[str]:
             fakes of kinds that the model never saw.
     """
     return [
-        f"In “{lookup(source).title}”, {of['hits']} of {of['photos']} {what} "
-        f"(at least {100 * of['low']:.1f} %), "
+        f"In “{lookup(source).title}” ({TIERS[tier]}), {of['hits']} of {of['photos']} {what} "
+        f"({100 * of['value']:.1f} %; at least {100 * of['low']:.1f} %), "
         f"where {100 * limit:.0f} % {whose}were promised."
         for tier in TIERS
         for source, figures in tiers.get(tier, {}).get("by_source", {}).items()

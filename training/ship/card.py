@@ -58,7 +58,7 @@ from training.run import FACE, PHOTO, Run
 TEMPLATE = Path(__file__).parents[2] / "hub_card.md"
 LICENCE = "gpl-3.0"
 TASK = "image-classification"
-TAGS = ["deepfake-detection", "face", "efficientnet", "litert", "grad-cam"]
+TAGS = ["deepfake-detection", "face", "efficientnet", "litert"]
 
 
 def render_card(
@@ -306,6 +306,14 @@ def _training(run: Path) -> dict[str, object]:
 
 def _describe_origin(weights: str | Mapping[str, str]) -> dict[str, str]:
     """Return what a training began with, from the setting `backbone_weights`."""
+    if isinstance(weights, Mapping) and weights["file"].endswith(".keras"):
+        return {
+            "backbone": (
+                "the network of an earlier run, whose photos and epochs are not counted here: "
+                f"`{weights['file']}`, sha256 `{weights['sha256']}`"
+            ),
+            "backbone_terms": "The network of the earlier run: the terms of what that began with.",
+        }
     if isinstance(weights, Mapping):
         return {
             "backbone": f"the weights file `{weights['file']}`, sha256 `{weights['sha256']}`",

@@ -28,11 +28,12 @@ from training.errors import UserError
 from training.fit.train import package_versions
 from training.folders import check_replaceable, replaced_folder, write_json
 from training.measure.answers import ORIGINAL
-from training.measure.calibrate import bound, describe_scores
+from training.measure.calibrate import describe_scores
 from training.measure.evaluate import evaluate, log_metrics, summarise
 from training.measure.figures import apply_thresholds
 from training.measure.metrics import SAMPLES, mean_auc
 from training.measure.promise import promise_of
+from training.measure.rates import exact_bounds
 from training.measure.scores import scores
 from training.measure.second_look import LOOKS, give_meaning
 from training.measure.served import judge_split
@@ -262,7 +263,7 @@ def _log_mistakes(truth: np.ndarray, verdicts: np.ndarray, sources: Sequence[str
         for label, mistaken in enumerate(("real called fake", "fake called real")):
             own = wrong[(names == name) & (truth == label)]
             if len(own):
-                limit = 100 * bound(int(own.sum()), len(own))
+                limit = 100 * exact_bounds(int(own.sum()), len(own))[1]
                 log.info(
                     "%s: %d of %d %s (up to %.1f %%).", name, own.sum(), len(own), mistaken, limit
                 )
