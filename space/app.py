@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from about import about_page
+from clips import MAX_BYTES, MAX_SECONDS
 from contract import DetectorError
 from detector import load_bundled, load_detector
 from faces import FaceFinderError, load_face_finder
@@ -23,7 +24,6 @@ from reports import STYLE
 from screens import Screens, first_screen, waiting
 from service import MAX_PHOTOS, Service
 from starlette.middleware import Middleware
-from video import MAX_BYTES, MAX_SECONDS
 
 TITLE = "Deepfake face detector"
 INTRO = "Finds every face in a photo or clip and says whether it shows signs of manipulation."

@@ -17,7 +17,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.stream import Disposition
@@ -96,22 +95,6 @@ def open_clip(
             raise VideoError(_why_unreadable(path))
         readable[0].codec_context.options = limits
         yield Clip(container, readable[0], len(tracks), cancelled)
-
-
-def read_clip(path: str | os.PathLike) -> Iterator[tuple[float, np.ndarray]]:
-    """Decode a clip from its start to its end.
-
-    Yields:
-        The time of each frame in s, and its pixels, `uint8` `[height, width, 3]` in RGB order.
-
-    Raises:
-        VideoError: the file is no readable video, too large or too long.
-    """
-    with open_clip(path) as clip:
-        for frame in clip.frames():
-            pixels = frame.picture()
-            if pixels is not None:
-                yield frame.seconds, pixels
 
 
 class Clip:

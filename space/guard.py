@@ -11,7 +11,7 @@ import logging
 
 from pydantic import ValidationError
 
-if __package__:  # imported by the benchmark
+if __package__:
     from .lean_gradio import gr
     from .photos import PhotoError
 else:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 if __package__:
-    from .findings import Claim, Finding, Kind, Trust, clean, quote
+    from .findings import Claim, Finding, Kind, clean, quote
 else:
-    from findings import Claim, Finding, Kind, Trust, clean, quote
+    from findings import Claim, Finding, Kind, clean, quote
 
 # Names by which a program is recognised where a file names the software that wrote it. Words that
 # have another meaning there as well (Flux, Sora) count only alone.
@@ -58,13 +58,12 @@ def tool_kind(name: str) -> str:
     return next((kind for known, kind in _KINDS if known.search(name[:500].strip())), "")
 
 
-def tool_finding(name: object, source: str, trust: Trust = Trust.ANYBODY) -> Finding:
+def tool_finding(name: object, source: str) -> Finding:
     """Return what it means that a file names a program.
 
     Args:
         name: as it stands in the file.
         source: where it stands.
-        trust: how far that can be trusted.
     """
     value, said = clean(name), quote(name)
     match tool_kind(value):
@@ -83,4 +82,4 @@ def tool_finding(name: object, source: str, trust: Trust = Trust.ANYBODY) -> Fin
         case _:
             kind, claim = Kind.SOFTWARE, Claim.NOTHING
             sentence = f"{source} names the software {said}."
-    return Finding(kind, sentence, value, trust, source, claim)
+    return Finding(kind, sentence, value, source=source, claim=claim)

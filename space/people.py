@@ -11,12 +11,12 @@ import numpy as np
 
 if __package__:
     from .appearance import Appearance
-    from .contract import DetectorConfig
+    from .contract import DetectorConfig, log_odds
     from .faces import Face
     from .judgements import Judgement
 else:
     from appearance import Appearance
-    from contract import DetectorConfig
+    from contract import DetectorConfig, log_odds
     from faces import Face
     from judgements import Judgement
 
@@ -70,7 +70,7 @@ class Moment:
     @property
     def reason(self) -> str | None:
         """Why the face gets no verdict of its own, `None` where it does."""
-        return getattr(self.judgement, "reason", None)
+        return self.judgement.reason
 
     @property
     def is_marked(self) -> bool:
@@ -108,7 +108,7 @@ class Person:
     @property
     def too_small(self) -> bool:
         """Whether the face has too few pixels in every frame."""
-        return all(moment.too_small for moment in self.moments)
+        return _all_too_small(self.moments)
 
     def as_dict(self) -> dict:
         """Return it in the types that JSON has, without the pixels."""
@@ -145,8 +145,8 @@ def aggregate(moments: Sequence[Moment], config: DetectorConfig) -> float:
     """
     trusted = _trusted(moments)
     weights = [_weight(moment, config) for moment in trusted]
-    log_odds = [_capped_log_odds(moment.probability) for moment in trusted]
-    return 1 / (1 + math.exp(-float(np.average(log_odds, weights=weights))))
+    capped = [_capped_log_odds(moment.probability) for moment in trusted]
+    return 1 / (1 + math.exp(-float(np.average(capped, weights=weights))))
 
 
 def choose_suspicious(moments: Sequence[Moment]) -> list[Moment]:
@@ -169,6 +169,10 @@ def common_reason(moments: Sequence[Moment]) -> str | None:
     return reasons.most_common(1)[0][0]
 
 
+def _all_too_small(moments: Sequence[Moment]) -> bool:
+    return all(moment.too_small for moment in moments)
+
+
 def _trusted(moments: Sequence[Moment]) -> Sequence[Moment]:
     return [moment for moment in moments if not moment.is_marked] or moments
 
@@ -180,8 +184,7 @@ def _weight(moment: Moment, config: DetectorConfig) -> float:
 
 
 def _capped_log_odds(probability: float) -> float:
-    clipped = min(max(probability, 1e-6), 1 - 1e-6)
-    return min(max(math.log(clipped / (1 - clipped)), -MAX_LOG_ODDS), MAX_LOG_ODDS)
+    return min(max(log_odds(probability), -MAX_LOG_ODDS), MAX_LOG_ODDS)
 
 
 def in_words(reason: str) -> str:
@@ -226,11 +229,6 @@ class _Track:
         strip = judgement.crop.copy()
         strip.thumbnail((STRIP_SIDE, STRIP_SIDE))
         self.moments.append(replace(moment, judgement=replace(judgement, crop=strip)))
-
-    @property
-    def is_small(self) -> bool:
-        """Whether the face has too few pixels in every frame."""
-        return all(moment.too_small for moment in self.moments)
 
     def is_doubtful(self, confidence: float) -> bool:
         """Whether it is more likely a mistake of the finder, an ear for instance: seen only once,
@@ -351,7 +349,7 @@ class People:
         weak = self._weak_confidence()
         known = [track for track in self._tracks if not track.is_doubtful(weak)] or self._tracks
         often = [track for track in known if len(track.moments) >= self.needed] or known
-        large = [track for track in often if not track.is_small] or often
+        large = [track for track in often if not _all_too_small(track.moments)] or often
         ranked = sorted(large, key=lambda track: -track.presence)[:MAX_PEOPLE]
         ranked.sort(key=lambda track: track.moments[0].seconds)
         people = [self._person(number, track) for number, track in enumerate(ranked, start=1)]

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 if __package__:
     from .batch_views import Row, as_csv, batch_answer
+    from .clips import MAX_BYTES, VideoCancelled, VideoError
     from .contract import REASONS
     from .guard import uploaded_path
     from .judgements import Judgement
@@ -28,11 +29,12 @@ if __package__:
     from .reports import download_link, report, sha256_of
     from .service import PhotoAnswer, Service, check_list, file_name
     from .verdicts import by_urgency, urgency
-    from .video import MAX_BYTES, VideoCancelled, VideoError, judge_video
+    from .video import judge_video
     from .video_views import video_answer
     from .views import answer, problem, section, working
 else:
     from batch_views import Row, as_csv, batch_answer
+    from clips import MAX_BYTES, VideoCancelled, VideoError
     from contract import REASONS
     from guard import uploaded_path
     from judgements import Judgement
@@ -44,7 +46,7 @@ else:
     from reports import download_link, report, sha256_of
     from service import PhotoAnswer, Service, check_list, file_name
     from verdicts import by_urgency, urgency
-    from video import MAX_BYTES, VideoCancelled, VideoError, judge_video
+    from video import judge_video
     from video_views import video_answer
     from views import answer, problem, section, working
 
@@ -69,24 +71,9 @@ Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 
-def screen(shown: str, *, extra: bool = False) -> Screen:
-    """Return the screen of an answer."""
-    return (
-        gr.update(visible="hidden"),
-        gr.update(visible=True),
-        shown,
-        gr.update(visible=extra),
-    )
-
-
-def busy(shown: str, *, stops: bool = True) -> Screen:
-    """Return a screen that will be followed by others, perhaps with a button that stops it."""
-    return (
-        gr.update(visible="hidden"),
-        gr.update(visible=False),
-        shown,
-        gr.update(visible=stops),
-    )
+def screen(shown: str, *, back: bool = True, extra: bool = False) -> Screen:
+    """Return the screen of an answer; `back` is false on one that others will follow."""
+    return gr.update(visible="hidden"), gr.update(visible=back), shown, gr.update(visible=extra)
 
 
 def waiting() -> Screen:
@@ -120,7 +107,7 @@ class Screens:
             yield first_screen()
             return
         with self._running(request) as stopped:
-            yield busy(working(f"Judging {len(photos)} photos"))
+            yield screen(working(f"Judging {len(photos)} photos"), back=False, extra=True)
             yield from _errors_shown(
                 "These photos cannot be judged", lambda: self._photos(photos, stopped)
             )
@@ -131,7 +118,7 @@ class Screens:
             yield first_screen()
             return
         with self._running(request) as stopped:
-            yield busy(working("Opening the clip"))
+            yield screen(working("Opening the clip"), back=False, extra=True)
             yield from _errors_shown(
                 "This clip cannot be judged",
                 lambda: self._clip(uploaded_path(clip, "clip"), file_name(clip), stopped),
@@ -140,7 +127,7 @@ class Screens:
     def example_clip(self, path: str, request: gr.Request) -> Iterator[Screen]:
         """Judge a clip of the page's own."""
         with self._running(request) as stopped:
-            yield busy(working("Opening the clip"))
+            yield screen(working("Opening the clip"), back=False, extra=True)
             yield from _errors_shown(
                 "This clip cannot be judged", lambda: self._clip(path, Path(path).name, stopped)
             )
@@ -187,7 +174,7 @@ class Screens:
             yield first_screen()
             return
         doing = "Looking at the picture" if whole_picture else "Looking for faces"
-        yield busy(working(doing), stops=False)
+        yield screen(working(doing), back=False)
         yield from _errors_shown(
             "This photo cannot be judged", lambda: self._judged_photo(photo, whole_picture)
         )
@@ -218,7 +205,8 @@ class Screens:
             if stopped.is_set():
                 break
             if monotonic() - shown_at > REFRESH and number < len(photos):
-                yield busy(batch_answer(rows, number, len(photos), model))
+                shown = batch_answer(rows, number, len(photos), model)
+                yield screen(shown, back=False, extra=True)
                 shown_at = monotonic()
         shown = batch_answer(rows, number, number, model)
         csv = download_link("Save as CSV", "judgements.csv", as_csv(lines), "text/csv")
@@ -274,7 +262,7 @@ def _told(
         try:
             while (latest := told.get()) is not None:
                 share, text = latest
-                yield busy(working(text, share))
+                yield screen(working(text, share), back=False, extra=True)
         except GeneratorExit:
             stopped.set()
             raise

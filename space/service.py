@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypedDict
 
-if __package__:  # imported by the benchmark
+if __package__:
     from .detector import Detector
     from .faces import FaceFinder
     from .guard import json_type, uploaded_path

@@ -177,17 +177,16 @@ def _lines(answer: dict) -> list[str]:
     file = _one_line(answer["file"])
     judged = answer.get("faces", answer.get("people"))
     kind = "face" if "faces" in answer else "person"
-    note = f" {answer['note']}" if answer.get("note") else ""
+    note = f" {answer['note']}" if answer["note"] else ""
     if not judged:
         hint = " (--whole-picture judges it anyway)" if kind == "face" else ""
         return [f"{file}: no face found{hint}{'.' if note else ''}{note}"]
     lines = []
     for number, one in enumerate(judged, start=1):
         which = f", {kind} {number}" if len(judged) > 1 or kind == "person" else ""
-        probability = one.get("probability")
-        shown = "" if probability is None else f" (probability of fake {probability:.2f})"
-        reason = f". {REASONS[one['reason']]}" if one.get("reason") else ""
-        lines.append(f"{file}{which}: {one['verdict']}{shown}{reason}")
+        shown = f"{one['verdict']} (probability of fake {one['probability']:.2f})"
+        reason = f". {REASONS[one['reason']]}" if one["reason"] else ""
+        lines.append(f"{file}{which}: {shown}{reason}")
     if note:
         lines.append(f"{file}:{note}")
     return lines

@@ -95,13 +95,7 @@ def by_urgency(judgements: Sequence[Judgement]) -> list[Judgement]:
 
 def by_urgency_of_people(people: Sequence[Person]) -> list[Person]:
     """Return people with the most suspicious first."""
-    return sorted(people, key=lambda one: urgency(one.verdict, _reason(one), one.probability))
-
-
-def _reason(person: Person) -> str | None:
-    """Return why a person gets no verdict: a key of `REASONS`, or `None`."""
-    usual = "too_small" if person.too_small else None
-    return getattr(person, "reason", usual)
+    return sorted(people, key=lambda one: urgency(one.verdict, one.reason, one.probability))
 
 
 def badge(verdict: str) -> str:
@@ -134,8 +128,8 @@ def explain_person(person: Person, config: DetectorConfig) -> str:
 
     What scores meant was measured on photos, and says nothing about clips.
     """
-    if reason := _reason(person):
-        return explain_reason(reason)
+    if person.reason:
+        return explain_reason(person.reason)
     text = f"<p>{BETWEEN}</p>" if person.verdict == "inconclusive" else ""
     return zone_bar(person.probability, config.thresholds) + text
 

@@ -21,16 +21,7 @@ from PIL import Image
 
 if __package__:
     from .appearance import correlation
-    from .clips import (
-        MAX_BYTES,
-        MAX_SECONDS,
-        Clip,
-        ClipFrame,
-        VideoCancelled,
-        VideoError,
-        clock,
-        open_clip,
-    )
+    from .clips import Clip, ClipFrame, VideoError, clock, open_clip
     from .detector import BATCH, Detector
     from .faces import FaceFinder
     from .finder import SIDES
@@ -39,31 +30,13 @@ if __package__:
     from .people import People, Person, in_words
 else:
     from appearance import correlation
-    from clips import (
-        MAX_BYTES,
-        MAX_SECONDS,
-        Clip,
-        ClipFrame,
-        VideoCancelled,
-        VideoError,
-        clock,
-        open_clip,
-    )
+    from clips import Clip, ClipFrame, VideoError, clock, open_clip
     from detector import BATCH, Detector
     from faces import FaceFinder
     from finder import SIDES
     from judgements import FaceCrop
     from packets import EARLY, Use
     from people import People, Person, in_words
-
-__all__ = [
-    "MAX_BYTES",
-    "MAX_SECONDS",
-    "VideoCancelled",
-    "VideoError",
-    "VideoJudgement",
-    "judge_video",
-]
 
 SLACK = 0.5  # s by which a file may end before its time without passing for cut off
 

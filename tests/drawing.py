@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import csv
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +12,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
+
+from training.data.rows import METADATA
 
 
 def draw_face(seed: int, size: int = 96, *, tinted: bool = False) -> Image.Image:
@@ -67,6 +70,17 @@ def write_source(folder: Path, per_label: int = 24, size: int = 96) -> Path:
         name = f"{difficulty}_{number}_{number % 15 + 1:04b}.jpg"
         draw_face(1000 + number, size, tinted=True).save(fake / name)
     return folder
+
+
+def edit_rows(folder: Path, split: str, edit: Callable[[list[dict]], Iterable[dict]]) -> None:
+    """Replace the rows of a split of a prepared folder by what `edit` makes of them."""
+    path = folder / split / METADATA
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(edit(rows))
 
 
 @contextmanager

@@ -27,7 +27,7 @@ def test_preparing_is_checked_as_well():
 
 @pytest.mark.parametrize(
     ("name", "value", "spelled"),
-    [("erasing", 0.5, "--set erasing=0.5"), ("epoch_photos", 8, "--epoch-photos 8")],
+    [("weight_average", 0.5, "--set weight_average=0.5"), ("epoch_photos", 8, "--epoch-photos 8")],
 )
 def test_what_works_on_pairs_only_is_named(name, value, spelled):
     with pytest.raises(UserError, match=f"^{spelled} needs a --recipe of pairs, or --set"):

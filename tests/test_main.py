@@ -59,15 +59,15 @@ def test_train_has_few_flags_and_shows_examples(capsys):
 
 
 def test_other_settings_are_set_by_name(calls, capsys):
-    settings = ["flip=false", "trainable-layers=238", "erasing=0.5", "leave_out=dfdc"]
+    settings = ["flip=false", "trainable-layers=238", "dropout=0.5", "leave_out=dfdc"]
     assert main(["train", *(f"--set={one}" for one in settings)]) == 0
     ((_, (_, flags), _),) = calls
-    expected = {"flip": False, "trainable_layers": 238, "erasing": 0.5, "leave_out": "dfdc"}
+    expected = {"flip": False, "trainable_layers": 238, "dropout": 0.5, "leave_out": "dfdc"}
     assert flags == expected
     for wrong, told in (
-        ("erazing=0.5", "there is no setting erazing: did you mean erasing?"),
+        ("droput=0.5", "there is no setting droput: did you mean dropout?"),
         ("magic", "there is no setting magic: see training/config.py."),
-        ("erasing=much", "erasing takes a value of type float."),
+        ("dropout=much", "dropout takes a value of type float."),
         ("flip=no", "flip takes true or false."),
     ):
         assert main(["train", "--set", wrong]) == 2

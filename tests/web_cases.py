@@ -172,11 +172,9 @@ def judged(folder: Path, name: str, data: bytes, detector: Detector, finder: Fac
     """Write a photo and return Python's judgements; `at_edge` are those whose first score is so
     near to the margin of second looks that the page's may lie on its other side."""
     (folder / name).write_bytes(data)
-    size = open_photo(data).size
     faces = [
         {
             "box": one.face.box,
-            "square": face_square(size, one.face, detector.config.crop_margin),
             "probability": one.prediction.probability,
             "verdict": one.prediction.verdict,
             "reason": one.reason,

@@ -123,7 +123,6 @@ def _add_measuring_verbs(add: Callable) -> None:
     stress.add_argument("--split", choices=SPLITS, default="test")
     explain = add(_explain_test, "measure whether the heatmap points at what was manipulated")
     explain.add_argument("--splits", choices=list(SPLIT_CHOICES), default="test")
-    explain.add_argument("--run", type=Path, help="its run, to compare other maps as well")
     for verb in (stress, explain):
         verb.add_argument("model", metavar="MODEL", type=Path, help="folder of an exported model")
         verb.add_argument("--output", type=Path, help="where figures go (default: MODEL)")
@@ -186,7 +185,6 @@ def _add_score(add: Callable) -> None:
 def _add_benchmark(add: Callable) -> None:
     benchmark = add(_benchmark, "time the model, a photo's way, the page and training")
     benchmark.add_argument("--output", type=Path, help="JSON file to write")
-    benchmark.add_argument("--json", action="store_true", help="print JSON instead of tables")
     benchmark.add_argument(
         "--growth", action="store_true", help="score up to 100,000 photos as well (15 minutes)"
     )
@@ -309,12 +307,10 @@ def _stress(model: Path, data: Path | None, split: str, output: Path | None) -> 
     stress(model, _data_of(model, data), split, output)
 
 
-def _explain_test(
-    model: Path, data: Path | None, splits: str, output: Path | None, run: Path | None
-) -> None:
+def _explain_test(model: Path, data: Path | None, splits: str, output: Path | None) -> None:
     from training.measure.explain import explain_test
 
-    explain_test(model, _data_of(model, data), SPLIT_CHOICES[splits], output, run=run)
+    explain_test(model, _data_of(model, data), SPLIT_CHOICES[splits], output)
 
 
 def _compare(runs: list[Path], data: Path | None, **options) -> None:
@@ -364,12 +360,12 @@ def _web(output: Path, model: Path | None) -> None:
     web(output, model=model)
 
 
-def _benchmark(output: Path | None, json: bool, growth: bool, plot: Path | None) -> None:
+def _benchmark(output: Path | None, growth: bool, plot: Path | None) -> None:
     if plot and not growth:
         raise UserError(f"--plot {plot} needs --growth, which it draws.")
     from training.lab.benchmark import benchmark
 
-    benchmark(output, as_json=json, growth=growth, plot=plot)
+    benchmark(output, growth=growth, plot=plot)
 
 
 def _sources() -> None:

@@ -41,7 +41,14 @@ TRAIN_FLAGS = ("data", "run", "backbone_weights", "input_size", "epochs", "epoch
 TRAIN_FLAGS += ("batch_size", "learning_rate", "composites", "seed")
 
 # Settings of older runs, at the values by which they were off.
-GONE = {"start_from": "", "teacher": [], "teacher_share": 0.7, "mixup": 0.0, "layer_decay": 1.0}
+GONE = {
+    "start_from": "",
+    "teacher": [],
+    "teacher_share": 0.7,
+    "mixup": 0.0,
+    "layer_decay": 1.0,
+    "erasing": 0.0,
+}
 
 SHARE, SEED = Within(0, 1), Within(0, 2**32 - 1)
 
@@ -141,9 +148,6 @@ class TrainConfig:
     composites: Annotated[
         float, "pairs: share whose fake is made from the real photo while training", SHARE
     ] = 0.0
-    erasing: Annotated[
-        float, "pairs: share, at most, that loses the same rectangle of both photos", SHARE
-    ] = 0.0
     mask_weight: Annotated[
         float, "of the loss that makes the evidence agree with where fakes were changed", Within(0)
     ] = 0.0
@@ -199,7 +203,7 @@ class TrainConfig:
                 f"--set mask_weight={self.mask_weight} needs --set head=evidence: another head has "
                 "no map to fit."
             )
-        of_pairs = ("composites", "erasing", "mask_weight", "epoch_photos", "weight_average")
+        of_pairs = ("composites", "mask_weight", "epoch_photos", "weight_average")
         for name in of_pairs:
             value = getattr(self, name)
             if self.sampling == "photos" and value != getattr(TrainConfig, name):

@@ -14,7 +14,7 @@ from training.errors import UserError
 
 EXAMPLES = """examples:
   python -m training {verb} --run runs/mine
-  python -m training {verb} --recipe short --seed 8 --set erasing=0 --run runs/no-erasing-8
+  python -m training {verb} --recipe short --seed 8 --set mask_weight=0 --run runs/no-mask-8
 """
 
 

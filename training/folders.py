@@ -1,7 +1,8 @@
-"""Write a folder or a file all at once, so that a killed run leaves no half of one."""
+"""Write folders and files all at once, so that a killed run leaves no half of one; hash files."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -62,6 +63,12 @@ def write_json(path: Path, value: object, *, indent: int = 2) -> None:
     """Write a value as a JSON file, all at once."""
     with replaced_file(path) as partial:
         partial.write_text(json.dumps(value, indent=indent) + "\n", encoding="utf-8")
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_replaceable(output: Path, marker: str) -> None:

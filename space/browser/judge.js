@@ -11,7 +11,6 @@
  * @property {Box | null} box in px of the photo; `null` where the whole picture was judged
  * @property {number} side longer side of the box in px
  * @property {number} confidence of the face finder
- * @property {[left: number, top: number, side: number] | null} square that was cut out
  * @property {number} probability of fake
  * @property {Verdict} verdict
  * @property {Reason | null} reason why there is none but "inconclusive"
@@ -46,7 +45,6 @@
  * @property {Box} box of its only face
  * @property {number} probability
  */
-import { faceSquare } from "./crops.js";
 import { Detector } from "./detector.js";
 import { FaceFinder, MAX_FACES, sideOf } from "./faces.js";
 import { describeHeat, heatLayer } from "./heat.js";
@@ -128,7 +126,7 @@ export class Judge {
       this.#judgements(photo, format, whole),
     ]);
     const faces = [];
-    for (const judgement of judgements) faces.push(await this.#faceAnswer(photo, judgement));
+    for (const judgement of judgements) faces.push(await this.#faceAnswer(judgement));
     const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", await file.arrayBuffer()));
     return {
       note: (await isAnimated(file, format)) ? ANIMATION : "",
@@ -199,21 +197,19 @@ export class Judge {
     for (const { suspicious, ...person } of people) {
       const moments = [];
       for (const { seconds, judgement } of suspicious) {
-        moments.push({ seconds, face: await this.#faceAnswer(null, judgement) });
+        moments.push({ seconds, face: await this.#faceAnswer(judgement) });
       }
       answers.push({ ...person, moments });
     }
     return { people: answers, others, looks, most };
   }
 
-  /** @param {Picture | null} photo @param {Judgement} judgement @returns {Promise<FaceAnswer>} */
-  async #faceAnswer(photo, { face, crop, landmarks, heat, ...judged }) {
-    const square = photo && face && faceSquare(photo, face, this.detector.config.crop_margin);
+  /** @param {Judgement} judgement @returns {Promise<FaceAnswer>} */
+  async #faceAnswer({ face, crop, landmarks, heat, ...judged }) {
     return {
       box: face && face.box,
       side: face ? sideOf(face) : 0,
       confidence: face ? face.confidence : 0,
-      square: square && [square.left, square.top, square.side],
       probability: judged.probability,
       verdict: judged.verdict,
       reason: judged.reason,

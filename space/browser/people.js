@@ -20,7 +20,7 @@
  */
 import { MIN_FACE, centreOf, sideOf } from "./faces.js";
 import { resized } from "./pictures.js";
-import { verdictOf } from "./detector.js";
+import { logOdds, verdictOf } from "./detector.js";
 
 const SIMILAR_AGAIN = 0.75; // to be the same person anywhere
 const SIMILAR_NEARBY = 0.6; // to be the same person about where that one must be now
@@ -92,9 +92,8 @@ export function aggregate(moments, config) {
   let weights = 0;
   for (const moment of trusted(moments)) {
     const weight = weightOf(moment, config);
-    const clipped = Math.min(Math.max(moment.judgement.probability, 1e-6), 1 - 1e-6);
-    const logOdds = Math.log(clipped / (1 - clipped));
-    sum += weight * Math.min(Math.max(logOdds, -MAX_LOG_ODDS), MAX_LOG_ODDS);
+    const capped = Math.min(Math.max(logOdds(moment.judgement.probability), -MAX_LOG_ODDS), MAX_LOG_ODDS);
+    sum += weight * capped;
     weights += weight;
   }
   return 1 / (1 + Math.exp(-sum / weights));

@@ -51,7 +51,7 @@ def test_a_rare_stratum_is_spread_without_an_error():
 
 
 def test_too_few_sources():
-    with pytest.raises(UserError, match="40 photos from 4 sources are too few"):
+    with pytest.raises(UserError, match="40 photos of 4 people or scenes are too few"):
         assign_splits(["real", "fake"] * 20, ["a", "b", "c", "d"] * 10, seed=7)
 
 

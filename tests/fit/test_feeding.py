@@ -80,14 +80,7 @@ def make_batches(paths) -> PairBatches:
     )
     options = {"batch_size": 4, "input_size": 32, "epoch_photos": 16, "composites": 0.0}
     return PairBatches(
-        photos,
-        originals={},
-        edits={},
-        variation=variation,
-        erasing=0.0,
-        masks=True,
-        seed=5,
-        **options,
+        photos, originals={}, edits={}, variation=variation, masks=True, seed=5, **options
     )
 
 

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from tests.conftest import TINY
+from tests.drawing import edit_rows
 from training.config import CONFIG, GONE, RECIPES, TrainConfig
-from training.data.rows import METADATA, read_split
+from training.data.rows import read_split
 from training.errors import UserError
 from training.fit import train as fit
 from training.fit.callbacks import FakeAUC, Replay
@@ -78,15 +79,17 @@ def test_auc_is_that_of_the_probability_of_fake():
     assert float(metric.result()) == pytest.approx(0.5, abs=0.01)
 
 
+def interrupt(callback, epoch, logs=None):
+    """Stop a training before its second epoch."""
+    if epoch == 1:
+        raise KeyboardInterrupt
+
+
 def test_interrupted_run_goes_on_where_it_was(data, tmp_path, monkeypatch, small_network):
     config = TrainConfig(data=data, run=tmp_path / "run", epochs=3, **TINY)
 
     def cut_off(run):
         raise KeyboardInterrupt
-
-    def interrupt(_, epoch, logs=None):
-        if epoch == 1:
-            raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(Replay, "on_epoch_begin", interrupt)
@@ -246,10 +249,6 @@ def test_a_recipe_s_run_of_pairs_goes_on_after_an_interruption(
     weights.write_bytes(b"which this network does not read")
     flags = {"data": data, "run": run, **PAIRED, "epochs": 2, "backbone_weights": str(weights)}
 
-    def interrupt(self, epoch, logs=None):
-        if epoch == 1:
-            raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
         patch.setattr(fit.Validation, "on_epoch_begin", interrupt)
         with pytest.raises(KeyboardInterrupt):
@@ -359,17 +358,18 @@ def test_photos_of_a_source_can_be_left_out(data):
 
 
 def test_photos_of_several_sources_can_be_left_out(data, tmp_path):
-    folder = shutil.copytree(data, tmp_path / "data")
+    folder = Path(shutil.copytree(data, tmp_path / "data"))
+
+    def edit(rows):
+        first, second, *others = rows
+        return [{**first, "source": "utk"}, {**second, "source": "latent"}, *others]
+
     for split in ("train", "validation"):
-        path = folder / split / METADATA
-        lines = path.read_text().splitlines(keepends=True)
-        for index, name in enumerate(("utk", "latent"), start=1):
-            lines[index] = lines[index].replace(",archive,", f",{name},")
-        path.write_text("".join(lines))
+        edit_rows(folder, split, edit)
         config = TrainConfig(data=folder, leave_out="utk,latent")
         kept = fit._read_photos(config, split)
         assert {photo.source for photo in kept} == {"archive"}
-        assert len(kept) == len(lines) - 3
+        assert len(kept) == len(read_split(data, split)) - 2
 
 
 def test_a_share_of_the_training_groups_is_used(data):

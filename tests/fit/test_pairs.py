@@ -10,15 +10,7 @@ from tests.drawing import draw_face
 from training.data.rows import PARTS, Photo
 from training.errors import UserError
 from training.fit import pairs as module
-from training.fit.pairs import (
-    KEPT,
-    UNKNOWN,
-    PairBatches,
-    Variation,
-    erase,
-    pair_batches,
-    vary,
-)
+from training.fit.pairs import UNKNOWN, PairBatches, Variation, pair_batches, vary
 
 SIDE, SIZE = 96, 128
 # Roughly those of `draw_face`.
@@ -32,8 +24,7 @@ ALL = Variation(
     rotation=15.0, shift=0.1, flip=True, brightness=0.15, channel_shift=15.0, degrade=0.7
 )
 FRAMED = replace(AS_IT_IS, rotation=15.0, shift=0.1, flip=True)
-OPTIONS = {"batch_size": 4, "input_size": SIZE, "epoch_photos": 0, "seed": 0}
-OPTIONS |= {"composites": 0.0, "erasing": 0.0}
+OPTIONS = {"batch_size": 4, "input_size": SIZE, "epoch_photos": 0, "composites": 0.0, "seed": 0}
 
 
 @pytest.fixture
@@ -416,54 +407,6 @@ def test_photos_of_two_sources_get_another_history_half_of_the_time_each(make_ph
     own = [make_photo(label, "own") for label in ("real", "fake")]
     drawn, _ = draw(make_batches(own, batch_size=40, input_size=32), 4)
     assert not (drawn == 10).all(axis=(1, 2, 3)).any()
-
-
-def erased(seed: int, changed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return photos `[2, 64, 64, 3]` and masks `[2, 4, 4]` of a pair after `erase`."""
-    photos = np.full((2, 64, 64, 3), -1, np.float32)
-    masks = np.stack([np.zeros_like(changed), changed]).astype(np.float32)
-    erase(list(zip(photos, masks, strict=True)), np.random.default_rng(seed))
-    return photos, masks
-
-
-def test_a_pair_loses_the_same_rectangle():
-    areas = []
-    for seed in range(40):
-        photos, masks = erased(seed, np.ones((4, 4)))
-        np.testing.assert_array_equal(photos[0], photos[1])
-        gone = masks == UNKNOWN
-        np.testing.assert_array_equal(gone[0], gone[1])
-        covered = (photos[0, ..., 0] >= 0).reshape(4, 16, 4, 16)
-        np.testing.assert_array_equal(covered.any(axis=(1, 3)), gone[0])
-        np.testing.assert_array_equal(covered.all(axis=(1, 3)), gone[0])
-        assert len(np.unique(photos[0][photos[0, ..., 0] >= 0], axis=0)) == 1
-        areas.append(gone[0].mean())
-    assert 1 / 16 <= min(areas) < max(areas) <= 0.4
-
-
-def test_most_of_what_was_changed_stays_visible():
-    changed = np.zeros((4, 4))
-    changed[1, 1] = changed[2, 2] = 1
-    kept = [
-        masks[1].clip(0).sum() / 2 for _, masks in (erased(seed, changed) for seed in range(60))
-    ]
-    assert set(kept) == {KEPT, 1.0}
-    changed[2, 2] = 0
-    assert all(erased(seed, changed)[1][1, 1, 1] == 1 for seed in range(60))
-
-
-def test_nothing_is_erased_where_nobody_knows_what_was_changed():
-    for seed in range(20):
-        photos, masks = erased(seed, np.full((4, 4), UNKNOWN))
-        assert (photos == -1).all()
-        assert not masks[0].any()
-
-
-def test_a_share_of_the_pairs_is_erased(make_photo):
-    photos = [make_photo(label, "stylegan_ffhq") for label in ("real", "fake")]
-    _, masks = draw(make_batches(photos, batch_size=40, erasing=0.3), 10)
-    gone = (masks[0::2] == UNKNOWN).any(axis=(1, 2))
-    assert gone.mean() == pytest.approx(0.3, abs=0.1)
 
 
 @pytest.fixture

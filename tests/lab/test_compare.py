@@ -71,13 +71,13 @@ def test_seeds_are_one_recipe_and_the_rest_is_set_against_the_first(runs, data):
 
 
 def test_runs_from_before_a_setting_existed_had_its_default(runs, data):
-    for run, settings in zip(runs, ({}, {"erasing": 0.0}, {"erasing": 0.5}), strict=False):
+    for run, settings in zip(runs, ({}, {"dropout": 0.4}, {"dropout": 0.5}), strict=False):
         stored = json.loads((run / CONFIG).read_text())
         stored["settings"] = SETTINGS | settings
         (run / CONFIG).write_text(json.dumps(stored))
     first, other = compare(runs[:3], data, samples=10)["recipes"]
     assert first["runs"] == ["fair", "good"]
-    assert other["differs"] == {"erasing": 0.5}
+    assert other["differs"] == {"dropout": 0.5}
 
 
 def test_a_setting_whose_code_is_gone_makes_a_recipe_where_it_was_on(runs, data):
@@ -108,7 +108,7 @@ def test_what_differs_is_said_in_few_words():
     one, short = RECIPES["one-stage"], RECIPES["short"]
     assert differs(one, short) == {"recipe": "short"}
     assert differs(short, one) == {"recipe": "one-stage"}
-    assert differs(short, short | {"erasing": 0.5}) == {"erasing": 0.5}
+    assert differs(short, short | {"dropout": 0.5}) == {"dropout": 0.5}
     longer = {"epochs": 22, "input_size": 160}
     assert differs(short, short | longer) == longer
 

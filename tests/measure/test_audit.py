@@ -1,19 +1,17 @@
-import csv
 import json
 import logging
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn.model_selection import StratifiedKFold
 
-from tests.drawing import draw_face, quick_search, write_source
+from tests.drawing import draw_face, edit_rows, quick_search, write_source
 from tests.serving import SPACE
 from training.config import SPLITS, PrepareConfig
 from training.data.prepare import prepare
-from training.data.rows import METADATA, read_split
+from training.data.rows import read_split
 from training.errors import UserError
 from training.finder import load_finder
 from training.measure.audit import checks as audit_checks
@@ -26,17 +24,6 @@ from training.measure.audit.traces import perceptual_hash
 pytestmark = pytest.mark.slow
 
 FEW = 50  # bootstrap samples
-
-
-def edit_rows(data: Path, split: str, edit) -> None:
-    """Replace the rows of a split by what `edit` makes of them."""
-    path = data / split / METADATA
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(edit(rows))
 
 
 class TearingFolds(StratifiedKFold):

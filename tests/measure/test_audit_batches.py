@@ -1,4 +1,3 @@
-import csv
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.drawing import draw_face
+from tests.drawing import draw_face, edit_rows
 from training.config import SPLITS
-from training.data.rows import METADATA, read_split
+from training.data.rows import read_split
 from training.measure.audit import checks as audit_checks
 from training.measure.audit import drawn as audit_drawn
 from training.measure.audit import traces as audit_traces
@@ -49,15 +48,9 @@ def landmarked(data, tmp_path, monkeypatch) -> Path:
     nobody = SimpleNamespace(find=lambda photo: [])
     monkeypatch.setattr(audit_traces, "load_finder", lambda: nobody)
     folder = Path(shutil.copytree(data, tmp_path / "faces"))
+    face = " ".join(map(str, [*BOX, *LANDMARKS]))
     for split in SPLITS:
-        path = folder / split / METADATA
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            face = " ".join(map(str, [*BOX, *LANDMARKS]))
-            writer.writerows({**row, "face": face} for row in rows)
+        edit_rows(folder, split, lambda rows: [{**row, "face": face} for row in rows])
     return folder
 
 

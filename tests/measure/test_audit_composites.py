@@ -1,4 +1,3 @@
-import csv
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -8,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.drawing import draw_face
-from training.data.rows import METADATA, read_split
+from tests.drawing import draw_face, edit_rows
+from training.data.rows import read_split
 from training.fit import pairs
 from training.fit.composites import compose
 from training.measure.audit import checks as audit_checks
@@ -30,13 +29,8 @@ FACE = [12.8, 9.6, 38.4, 51.2, 23.4, 30.1, 40.6, 30.1, 32, 40.3, 26.9, 48, 37.1,
 def landmarked(data, tmp_path_factory) -> Path:
     """The drawn faces, prepared with a finder that knows where they are; one cannot be read."""
     folder = Path(shutil.copytree(data, tmp_path_factory.mktemp("landmarked") / "faces"))
-    path = folder / "train" / METADATA
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows({**row, "face": " ".join(map(str, FACE))} for row in rows)
+    face = " ".join(map(str, FACE))
+    edit_rows(folder, "train", lambda rows: [{**row, "face": face} for row in rows])
     next(photo for photo in read_split(folder, "train") if not photo.is_fake).path.write_bytes(b"")
     return folder
 

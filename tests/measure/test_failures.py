@@ -3,7 +3,7 @@ import pytest
 
 from tests.measure.test_tiers import answers, photo
 from training.measure.answers import ORIGINAL
-from training.measure.failures import failures
+from training.measure.failures import failures, failures_list
 from training.measure.tier_figures import tier_figures
 from training.measure.tier_tables import caveats
 from training.measure.tiers import ORDINARY, UNSEEN
@@ -29,7 +29,9 @@ def test_failures_are_told_with_counts_and_reasons(figures):
     assert "only 1 of 10 (10.0 %; " in hardly_found
     assert "of the fakes are called fake; 8 get no verdict (of all its photos: " in hardly_found
     assert "probability between the thresholds 7, face too blurred 1" in hardly_found
+    assert failures_list(figures).splitlines()[0] == f"- {accused}"
     assert failures({}) == []
+    assert failures_list({}) == ""
 
 
 def test_scores_that_mislead_about_unseen_kinds_are_said_to_be_no_evidence(figures):

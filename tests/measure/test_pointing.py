@@ -110,7 +110,6 @@ def test_localisation_compares_maps_on_the_same_photos(tmp_path):
     assert served["pointing"]["value"] == pytest.approx(4 / 6)
     assert served["pointing_called_fake"]["value"] == pytest.approx(2 / 3)
     assert served["lead_over_centre"]["value"] == pytest.approx(4 / 6)
-    assert found["other"]["lead_over_served"]["value"] == pytest.approx(2 / 6)
     assert found["other"]["iou"]["value"] == pytest.approx(1)
     assert found["other"]["energy"]["value"] == pytest.approx(1)
     assert found["centre"]["energy"]["value"] == 0

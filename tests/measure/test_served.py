@@ -97,7 +97,8 @@ def test_broken_promises_are_loud(model, data, tmp_path, caplog):
     for index in range(30):
         draw_face(index, 64).point(lambda value: 240 - value // 9).save(mine / f"{index}.png")
     figures = evaluate(model, data, bona_fide=[f"mine={mine}"], samples=10)
-    (sentence,) = [one for one in figures["promises_broken"] if "“mine”, 30 of 30" in one]
+    told = "“mine” (ordinary photos), 30 of 30"
+    (sentence,) = [one for one in figures["promises_broken"] if told in one]
     training.measure.evaluate.log_metrics(figures, model)
     assert sentence in [one.message for one in caplog.records if one.levelname == "WARNING"]
     report = (model / "report.md").read_text()

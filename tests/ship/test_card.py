@@ -47,6 +47,18 @@ def test_every_metric_is_in_the_index(spread, exported):
             assert index[f"verdict_{name}"].metric_value == round(share["value"], 4)
 
 
+def test_what_a_run_went_on_from_and_what_was_averaged_is_told(spread, exported, tmp_path):
+    run = Path(shutil.copytree(spread, tmp_path / "run"))
+    stored = json.loads((run / "config.json").read_text())
+    assert "are the mean of" not in render_card(run, exported, ID).text
+    stored["settings"]["backbone_weights"] = {"file": "before.keras", "sha256": "0" * 64}
+    stored["averaged"] = [{"run": name, "sha256": "0", "share": 0.5} for name in ("one", "other")]
+    (run / "config.json").write_text(json.dumps(stored))
+    text = render_card(run, exported, ID).text
+    assert "It started from the network of an earlier run, whose photos and epochs are not " in text
+    assert "Its weights are the mean of those of 2 such runs" in text
+
+
 def test_text_follows_from_the_run(spread, exported):
     text = render_card(spread, exported, ID).text
     figures = json.loads((exported / "metrics.json").read_text())

@@ -11,6 +11,7 @@ from space.contract import ScoreBin
 from space.detector import Detector, load_bundled
 from space.score_meaning import meaning_of, pool, wilson_interval
 from space.verdicts import explain
+from tests.space.test_views import words
 
 RISING = [ScoreBin(0, 0.3, 50, 0.1), ScoreBin(0.3, 0.7, 50, 0.5), ScoreBin(0.7, 1, 50, 0.9)]
 JUMPING = [
@@ -25,10 +26,6 @@ JUMPING = [
 @pytest.fixture(scope="module")
 def detector() -> Detector:
     return load_bundled()
-
-
-def words(text: str) -> str:
-    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", text)).split())
 
 
 def test_bins_that_rise_stay_as_they_are():

@@ -2,6 +2,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from space.clips import VideoError, open_clip, read_clip
+from space.clips import VideoError, open_clip
 from space.frames import upright
 from tests.clips import RATE, write_clip
 
@@ -37,6 +38,15 @@ def woven(number: int) -> np.ndarray:
     frame = bar(number)
     frame[1::2] = np.roll(frame, 2, axis=1)[1::2]
     return frame
+
+
+def read_clip(path: str | Path) -> Iterator[tuple[float, np.ndarray]]:
+    """Yield time and RGB pixels of each frame that can be converted."""
+    with open_clip(path) as clip:
+        for frame in clip.frames():
+            pixels = frame.picture()
+            if pixels is not None:
+                yield frame.seconds, pixels
 
 
 def hash_of(path: str | Path) -> str:

@@ -60,9 +60,8 @@ def test_suspicious_moments_lie_apart():
 
 def seen(probability: float, reason: str | None = None, confidence: float = 0.95) -> Judgement:
     """Return a judgement of a face at the left of a frame."""
-    one = judgement(probability, Face((0, 0, 200, 200), None, confidence))
-    object.__setattr__(one, "reason", reason)
-    return one
+    face = Face((0, 0, 200, 200), None, confidence)
+    return replace(judgement(probability, face), reason=reason)
 
 
 def stranger(probability: float, reason: str | None = None, confidence: float = 0.95) -> Judgement:
@@ -70,9 +69,7 @@ def stranger(probability: float, reason: str | None = None, confidence: float = 
     one = seen(probability, reason, confidence)
     face = replace(one.face, box=(1000, 0, 200, 200))
     noise = np.random.default_rng(1).integers(0, 255, (64, 64, 3), np.uint8)
-    other = replace(one, face=face, crop=Image.fromarray(noise))
-    object.__setattr__(other, "reason", reason)
-    return other
+    return replace(one, face=face, crop=Image.fromarray(noise))
 
 
 def people_of(*looks: list[Judgement]) -> tuple[list[Person], int]:

@@ -13,20 +13,14 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut
 
+from space.clips import MAX_BYTES, MAX_SECONDS, VideoCancelled, VideoError
 from space.contract import DetectorConfig
 from space.crops import crop_face
 from space.detector import BATCH, BUNDLED, load_bundled
 from space.faces import Face, FaceFinder, load_face_finder
 from space.judgements import FaceCrop, Judgement, Prediction
 from space.people import Person
-from space.video import (
-    MAX_BYTES,
-    MAX_SECONDS,
-    VideoCancelled,
-    VideoError,
-    VideoJudgement,
-    judge_video,
-)
+from space.video import VideoJudgement, judge_video
 from tests.clips import RATE, write_clip, write_cover
 from tests.drawing import draw_face
 

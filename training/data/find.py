@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.data import kaggle
+from training.data.rows import REPORT
 from training.errors import UserError
 
 FOLDER_PAIRS = {"training_real": "training_fake", "real": "fake"}
@@ -97,9 +98,7 @@ def source_name(where: str) -> str | None:
     return match[1] if match else None
 
 
-def find_photos(
-    root: Path, prepared: str = "prepare_report.json", source: str | None = None
-) -> list[SourcePhoto]:
+def find_photos(root: Path, source: str | None = None) -> list[SourcePhoto]:
     """List the photos of every pair of real and fake folders below `root`, in a fixed order. Where
     there is no pair, a folder of one label counts: a detector can take the other one from another
     source.
@@ -112,7 +111,6 @@ def find_photos(
     Args:
         root: folder that holds `training_real` and `training_fake`, or `real` and `fake`, at any
             depth.
-        prepared: name of the file by which folders that `prepare` wrote are known.
         source: the `source` of every photo, in place of the name of the folder that holds it.
 
     Raises:
@@ -120,7 +118,7 @@ def find_photos(
     """
     photos: list[SourcePhoto] = []
     seen: dict[frozenset, Path] = {}
-    for holder, real, fake in folder_pairs(root, prepared):
+    for holder, real, fake in folder_pairs(root, REPORT):
         names = {"real": real, "fake": fake}
         files = {label: _files(holder / name) if name else [] for label, name in names.items()}
         listing = _listing(holder, files)

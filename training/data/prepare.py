@@ -45,7 +45,7 @@ from training.data.sources import lookup
 from training.data.splits import deal, read_given_splits
 from training.errors import UserError
 from training.finder import load_finder
-from training.folders import check_replaceable, replaced_folder
+from training.folders import check_replaceable, replaced_folder, sha256_of
 
 # One table for all, without chroma subsampling, which would blur colour seams.
 JPEG = {"format": "JPEG", "quality": 92, "subsampling": 0}
@@ -71,7 +71,7 @@ def prepare(config: PrepareConfig) -> Path:
     photos = [photo for source in config.source for photo in find_source(source)]
     _check_labels(photos)
     given = read_given_splits(config.splits, photos) if config.splits else {}
-    hashes = [_hash(photo.path) for photo in tqdm(photos, desc="Reading", unit="photo")]
+    hashes = [sha256_of(photo.path) for photo in tqdm(photos, desc="Reading", unit="photo")]
     both = _under_both_labels(photos, hashes)
     if both:
         log.warning(
@@ -133,11 +133,6 @@ def _check_labels(photos: Sequence[SourcePhoto]) -> None:
             f"No {missing.pop()} photos in any --source: a detector needs both labels, from one "
             "source or several."
         )
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _under_both_labels(photos: Sequence[SourcePhoto], hashes: Sequence[str]) -> list[str]:

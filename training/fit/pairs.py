@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from PIL import Image
 from space.crops import face_square
 from space.faces import Face
 from space.photos import model_input, open_photo
-from training.config import EVIDENCE_STEP
+from training.config import EVIDENCE_STEP, TrainConfig
 from training.data.rows import LABELS, PARTS, Photo
 from training.data.sources import lookup
 from training.errors import UserError
@@ -43,8 +43,6 @@ DONORS = 8  # drawn for a composite; the one whose pose is nearest to the base's
 QUALITIES = (75, 97)
 ORIGINAL = 0.5  # how often a fake whose original is known stands beside that
 UNKNOWN = -1.0  # in a mask: whether this place was changed is not known
-ERASED = (0.02, 0.2)  # of the photo's area
-KEPT = 0.5  # of what was changed in a fake: the least that a rectangle leaves
 SAME_GROUP = 0.5  # how often a fake stands beside a real photo of its group, where there is one
 FOREIGN = 0.1  # how often beside one of another source, though its own has some
 EVERYDAY = 0.5  # share of those that come from sources of everyday photos
@@ -63,6 +61,11 @@ class Variation:
     brightness: float
     channel_shift: float
     degrade: float
+
+    @classmethod
+    def from_config(cls, config: TrainConfig) -> Variation:
+        """Return what a run's settings say."""
+        return cls(**{setting.name: getattr(config, setting.name) for setting in fields(cls)})
 
 
 @dataclass
@@ -115,7 +118,6 @@ class PairBatches:
         input_size: int,
         epoch_photos: int,
         composites: float,
-        erasing: float,
         masks: bool,
         seed: int,
         first_epoch: int = 0,
@@ -131,7 +133,6 @@ class PairBatches:
             input_size: side of the photos in px.
             epoch_photos: photos in an epoch; 0 stands for the number of photos.
             composites: share of the pairs whose fake is made from the real photo.
-            erasing: share of the pairs, at most, that lose a rectangle.
             masks: tell where fakes were changed.
             seed: decides what is drawn.
             first_epoch: epochs that an earlier process has trained.
@@ -142,8 +143,7 @@ class PairBatches:
         if batch_size % 2:
             raise UserError(f"--batch-size {batch_size} is odd: pairs want an even one.")
         self._photos, self._originals, self._edits = list(photos), originals, edits
-        self._variation, self._masks = variation, masks
-        self._composites, self._erasing = composites, erasing
+        self._variation, self._masks, self._composites = variation, masks, composites
         self._pairs, self._input_size = batch_size // 2, input_size
         self._batches = max(1, (epoch_photos or len(photos)) // batch_size)
         self._seed, self.epoch = seed, first_epoch
@@ -182,13 +182,10 @@ class PairBatches:
         else:
             pair = self._choose_pair(self._fakes.draw(rng), rng)
         seed = rng.integers(2**32)
-        varied = [
+        return [
             vary(*one, self._variation, self._input_size, np.random.default_rng(seed))
             for one in pair
         ]
-        if self._erasing and rng.random() < self._erasing:
-            erase(varied, rng)
-        return varied
 
     def _make_pair(self, source: _Source, rng: np.random.Generator) -> list[tuple]:
         """Return photo, mask and face of a real photo and of a composite made of it."""
@@ -273,30 +270,6 @@ def pair_batches(
     compared = [pair for pair in pairs if not lookup(photos[pair[0]].source).changed]
     edits, _ = pair_masks(photos, compared)
     return PairBatches(photos, originals=dict(pairs), edits=edits, **options)
-
-
-def erase(pair: Sequence[tuple[np.ndarray, np.ndarray]], rng: np.random.Generator) -> None:
-    """Cover the same rectangle of both photos with one colour, in place (random erasing; Zhong et
-    al. 2020, https://arxiv.org/abs/1708.04896). What was changed there is then unknown. Nothing is
-    covered where that would hide most of what was changed in the fake, or where that is unknown.
-
-    Args:
-        pair: photo `[size, size, 3]` and mask `[rows, columns]` of a real photo and of a fake.
-        rng: draws rectangle and colour.
-    """
-    places = len(pair[0][1])
-    step = len(pair[0][0]) // places
-    side, ratio = places * np.sqrt(rng.uniform(*ERASED)), 2.0 ** rng.uniform(-1, 1)
-    height, width = np.rint([side * ratio**0.5, side / ratio**0.5]).clip(1, places - 1).astype(int)
-    top, left = rng.integers(places - height + 1), rng.integers(places - width + 1)
-    colour = rng.uniform(0, 255, 3)
-    window = slice(top, top + height), slice(left, left + width)
-    changed = pair[1][1].clip(0)
-    if not changed.any() or changed[window].sum() > (1 - KEPT) * changed.sum():
-        return
-    for photo, mask in pair:
-        photo[top * step : (top + height) * step, left * step : (left + width) * step] = colour
-        mask[window] = UNKNOWN
 
 
 def vary(

@@ -38,9 +38,9 @@ from training.fit.network import JIT_COMPILE, build_model
 from training.fit.photos import PhotoBatches, build_augmentation
 from training.fit.progress import Progress
 from training.fit.train_pairs import Validation, fit_pairs
-from training.folders import replaced_file, write_json
+from training.folders import replaced_file, sha256_of, write_json
 from training.measure.report import plot_curves
-from training.run import remember_data
+from training.run import Run, check_data, remember_data
 
 BEST, LEGACY = "best_model.keras", "deepfake_cnn.h5"
 CURVES, BACKUP = "curves.png", "backup"
@@ -94,7 +94,7 @@ def train(
     data = read_report(config.data)
     stored = read_config(run) if is_started(run, resume) or resume else None
     if stored:
-        config = _merge(config, stored, given, data["fingerprint"])
+        config = _merge(config, stored, given)
         if (run / FINAL).is_file():
             log.info("%s is finished already.", run)
             return run
@@ -133,17 +133,16 @@ def repeat_run(
     Raises:
         UserError: the run or the data is not what it should be.
     """
-    stored = read_config(run)
-    if stored["data"]["fingerprint"] != read_report(data)["fingerprint"]:
-        raise UserError(f"{data} is not the data that {run} was trained on: give its --data.")
+    repeated = Run.open(run)
+    repeated.check_data(data)
     if backbone_weights is None:
-        backbone_weights = stored["settings"]["backbone_weights"]
+        backbone_weights = repeated.settings["backbone_weights"]
     if isinstance(backbone_weights, dict):
         raise UserError(
             f"{run} was trained from {backbone_weights['file']}: give its path with "
             "--backbone-weights."
         )
-    settings = complete_settings(stored["settings"]) | {"backbone_weights": backbone_weights}
+    settings = {**repeated.settings, "backbone_weights": backbone_weights}
     check_settings(settings, run)
     if settings["leave_out"] or settings["train_share"] < 1:
         raise UserError("A run on a part of the photos cannot be repeated: folds deal out all.")
@@ -153,11 +152,6 @@ def repeat_run(
         given=frozenset({"backbone_weights"}),
         photos=photos,
     )
-
-
-def describe_data(report: Mapping) -> dict:
-    """Return what a run notes of the report of the prepared folder that it is trained on."""
-    return {name: report[name] for name in ("fingerprint", "size", "seed", "counts")}
 
 
 def package_versions() -> dict[str, str]:
@@ -174,12 +168,9 @@ def is_started(run: Path, resume: bool) -> bool:
     return started
 
 
-def _merge(
-    config: TrainConfig, stored: dict, given: frozenset[str], fingerprint: str
-) -> TrainConfig:
+def _merge(config: TrainConfig, stored: dict, given: frozenset[str]) -> TrainConfig:
     """Return the stored settings, with the paths of today; what the user gave must agree."""
-    if stored["data"]["fingerprint"] != fingerprint:
-        raise UserError(f"{config.data} is not the data that {config.run} was trained on.")
+    check_data(config.run, stored["data"]["fingerprint"], config.data)
     stored["settings"] = complete_settings(stored["settings"])
     check_settings(stored["settings"], config.run)
     here = _settings(config)
@@ -192,12 +183,10 @@ def _merge(
     weights = stored["settings"]["backbone_weights"]
     if "backbone_weights" in given:
         weights = config.backbone_weights
-    elif isinstance(weights, dict) and (config.run / FINAL).is_file():
-        weights = "none"  # nothing is built any more
     elif isinstance(weights, dict):
         # A path is not stored. Its network is built like that of `none`, and the backup holds all
-        # weights.
-        if not (config.run / BACKUP).exists():
+        # weights; that of a finished run is not built any more.
+        if not any((config.run / name).exists() for name in (FINAL, BACKUP)):
             raise UserError(
                 f"{config.run} was interrupted in its first epoch: give --backbone-weights again."
             )
@@ -211,12 +200,8 @@ def _settings(config: TrainConfig) -> dict:
     settings = {name: value for name, value in asdict(config).items() if name not in UNSTORED}
     weights = Path(config.backbone_weights)
     if weights.is_file():
-        settings["backbone_weights"] = {"file": weights.name, "sha256": _sha256(weights)}
+        settings["backbone_weights"] = {"file": weights.name, "sha256": sha256_of(weights)}
     return settings
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _description(config: TrainConfig, data: dict, devices: int, stored: dict | None) -> dict:
@@ -226,7 +211,7 @@ def _description(config: TrainConfig, data: dict, devices: int, stored: dict | N
     return {
         "settings": settings,
         "devices": devices,  # another machine may have others
-        "data": describe_data(data),
+        "data": {name: data[name] for name in ("fingerprint", "size", "seed", "counts")},
         "versions": package_versions(),
     }
 

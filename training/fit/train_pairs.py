@@ -233,16 +233,15 @@ def training_batches(
         photos: of the training split.
         first_epoch: epochs that an earlier process has trained.
     """
-    names = ("rotation", "shift", "flip", "brightness", "channel_shift", "degrade")
-    shared = ("batch_size", "input_size", "epoch_photos", "composites", "erasing")
+    names = ("batch_size", "input_size", "epoch_photos", "composites")
     return pair_batches(
         photos,
         read_source_pairs(config.data, photos),
-        variation=Variation(**{name: getattr(config, name) for name in names}),
+        variation=Variation.from_config(config),
         masks=config.mask_weight > 0,
         seed=draw_seed(config.seed, read_config(config.run)["settings"]["backbone_weights"]),
         first_epoch=first_epoch,
-        **{name: getattr(config, name) for name in shared},
+        **{name: getattr(config, name) for name in names},
     )
 
 

@@ -1,17 +1,17 @@
-"""Measure speed, memory and what scoring costs: `python -m training benchmark [--json]`.
+"""Measure speed, memory and what scoring costs: `python -m training benchmark`.
 
 What is compared takes turns in one run, so that all of it sees the same state of the machine.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import platform
 from collections.abc import Mapping
 from pathlib import Path
 
+from training.folders import write_json
 from training.lab.benchmark_growth import measure_growth, memory_rows, plot_growth, speed_rows
 from training.lab.benchmark_network import networks_table, time_networks, time_training
 from training.lab.benchmark_page import page_table, time_page
@@ -25,17 +25,12 @@ log = logging.getLogger(__name__)
 
 
 def benchmark(
-    output: Path | None = None,
-    *,
-    as_json: bool = False,
-    growth: bool = False,
-    plot: Path | None = None,
+    output: Path | None = None, *, growth: bool = False, plot: Path | None = None
 ) -> dict:
     """Time the bundled model, the page and training.
 
     Args:
         output: JSON file to write the figures into.
-        as_json: print them as JSON instead of tables.
         growth: score collections of up to 100,000 photos as well, which takes a quarter of an hour.
         plot: picture to draw of that.
 
@@ -60,12 +55,8 @@ def benchmark(
         if plot:
             plot_growth(figures["growth"], plot)
     if output:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(json.dumps(figures, indent=2) + "\n")
-    if as_json:
-        print(json.dumps(figures))
-    else:
-        log.info("%s, %d cores.\n\n%s", platform.machine(), cores, "\n\n".join(tables(figures)))
+        write_json(output, figures)
+    log.info("%s, %d cores.\n\n%s", platform.machine(), cores, "\n\n".join(tables(figures)))
     return figures
 
 

@@ -24,7 +24,7 @@ from training.lab.compare import comparison_table, leave_out_table
 from training.lab.experiments import RESULTS
 from training.measure.audit.audit import audit_table
 from training.measure.explanation_tables import explanation_table
-from training.measure.failures import failures
+from training.measure.failures import failures_list
 from training.measure.footprint import footprint_table
 from training.measure.left_out import left_out_table
 from training.measure.markdown import markdown_table, show
@@ -114,12 +114,9 @@ def _compared(columns: Mapping[str, Mapping]) -> str:
     return markdown_table(("figure (95 % interval)", *columns), rows)
 
 
-def _of(make: Callable[[Mapping], str], path: Path) -> Callable[[], str]:
-    return lambda: make(_read(path))
-
-
-def _of_several(make: Callable[[Mapping], str], path: Path) -> Callable[[], str]:
-    return lambda: make(_read(path)) or ONE_SOURCE
+def _of(make: Callable[[Mapping], str], path: Path, otherwise: str = "") -> Callable[[], str]:
+    """Return what makes a table of a file, or says something else where the table is empty."""
+    return lambda: make(_read(path)) or otherwise
 
 
 def _of_verb(make: Callable[[Mapping], str], name: str, verb: str) -> Callable[[], str]:
@@ -135,19 +132,11 @@ def _of_verb(make: Callable[[Mapping], str], name: str, verb: str) -> Callable[[
 
 
 def _of_report(make: Callable[[Mapping], str]) -> Callable[[], str]:
-    return lambda: make(_read(MODEL / "metrics.json")) or NOT_MEASURED
+    return _of(make, MODEL / "metrics.json", NOT_MEASURED)
 
 
 def _tiers_with_caveats(figures: Mapping) -> str:
     return "\n\n".join(filter(None, (tiers_table(figures), " ".join(caveats(figures)))))
-
-
-def _failures_list(figures: Mapping) -> str:
-    return "\n".join(f"- {sentence}" for sentence in failures(figures))
-
-
-def _footprint_table(figures: Mapping) -> str:
-    return footprint_table(figures["footprint"]) if "footprint" in figures else ""
 
 
 def _of_part(part: str, make: Callable[[Mapping], str]) -> Callable[[], str]:
@@ -162,13 +151,13 @@ TABLES: dict[str, Callable[[], str]] = {
     "stability": _of_report(stability_table),
     "whom": _of_report(lambda figures: whom_table(figures) or whom_sentences(figures)),
     "left_out": _of_report(left_out_table),
-    "failures": _of_report(_failures_list),
-    "footprint": _of_report(_footprint_table),
+    "failures": _of_report(failures_list),
+    "footprint": _of_report(footprint_table),
     "metrics": _metrics_table,
     "protocol": _protocol_table,
     "verdicts": _of(verdicts_table, MODEL / "metrics.json"),
     "kinds": _of(kinds_table, MODEL / "metrics.json"),
-    "sources": _of_several(sources_table, MODEL / "metrics.json"),
+    "sources": _of(sources_table, MODEL / "metrics.json", ONE_SOURCE),
     "stress": _of_verb(stress_table, "stress.json", "stress"),
     "stress_sources": _of_verb(stress_sources_table, "stress.json", "stress"),
     "ablation": _of(comparison_table, RESULTS / "ablation.json"),

@@ -161,7 +161,7 @@ def judge_with(detector: Detector) -> Callable[[PhotoSource], Answer]:
         judgements = detector.judge(photo, finder)
         if judgements:
             first = judgements[0]
-            return _answer(first.prediction, getattr(first, "reason", None))
+            return _answer(first.prediction, first.reason)
         whole = detector.judge_whole(photo).prediction
         return Answer(whole.probability, "inconclusive", NO_FACE)
 

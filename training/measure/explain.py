@@ -9,7 +9,8 @@ heatmap is worth showing where it beats the first.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from space.photos import resize_square
 from training.config import EVIDENCE_STEP
 from training.data.rows import Photo, open_framed, read_report, read_split
 from training.errors import UserError
-from training.fit.masks import Target, find_targets, part_mask
+from training.fit.masks import Target, find_targets
 from training.fit.network import EVIDENCE, build_model
 from training.fit.photos import PhotoBatches
 from training.folders import replaced_file, write_json
@@ -35,14 +36,8 @@ from training.measure.markdown import show
 from training.measure.metrics import SAMPLES, estimate
 from training.measure.pointing import STEPS, centre_prior, fading_curves, localisation, paint
 from training.measure.scores import load_detector, margin_of
-from training.run import FACE, Run
-from training.ship.saliency import (
-    enlarge,
-    has_evidence,
-    with_alternatives,
-    with_heatmap,
-    with_shifts,
-)
+from training.run import FACE
+from training.ship.saliency import with_heatmap
 
 RESULTS, PLOT = "explanation.json", "explanation.png"
 SEED = 0
@@ -57,7 +52,6 @@ def explain_test(
     splits: Sequence[str] = ("test",),
     output: Path | None = None,
     *,
-    run: Path | None = None,
     samples: int = SAMPLES,
 ) -> dict:
     """Write `explanation.json` and `explanation.png`, log the table and return the results.
@@ -67,24 +61,19 @@ def explain_test(
         data: folder that `prepare` wrote.
         splits: whose fakes are used.
         output: folder for the files; that of the model where it is not given.
-        run: folder of the finished run that the model was exported from; with it, maps that the
-            exported graph does not have are compared as well.
         samples: bootstrap samples of the intervals.
 
     Returns:
         What JSON can hold; figures with their interval are dicts of `value`, `low`, `high`.
-        `masks[kind]`: photos, mean area and, where both are known, the overlap of boxes with what
-        was changed; `rejected_pairs` by reason; `empty_maps[map]`: share of maps that are zero
-        everywhere; `localisation[kind][map]`: see `localisation`; `curves[map]`: see
-        `training.measure.pointing.fading_curves`; `conclusion`, a sentence or two; `recommended`, a
-        map.
+        `masks`, the number of photos by kind; `rejected_pairs` by reason;
+        `localisation[kind][map]`: see `localisation`; `curves[map]`: see
+        `training.measure.pointing.fading_curves`; `conclusion`, a sentence.
 
     Raises:
-        UserError: there is no such model or run, or no fake whose changed region is known.
+        UserError: there is no such model, or no fake whose changed region is known.
     """
     if not (Path(model) / CONFIG_FILE).is_file():
         raise UserError(f"{model} holds no {CONFIG_FILE}: give the folder of an exported model.")
-    network = None if run is None else Run.open(run).network()
     targets, rejected = _find_targets(data, splits)
     detector = load_detector(model)
     results = {
@@ -94,16 +83,16 @@ def explain_test(
         "seed": SEED,
         "bootstrap_samples": samples,
         "faces": detector.config.framing == FACE,
-        "masks": _describe_masks(targets),
+        "masks": dict(Counter(target.kind for target in targets)),
         "rejected_pairs": rejected,
-        **_compare(detector, network, targets, samples),
+        **_compare(detector, targets, samples),
     }
     _write(results, Path(output or model))
     return results
 
 
-def conclude(found: Mapping[str, Mapping]) -> dict[str, str]:
-    """Say whether the served heatmap beats the centre, and which map the graph should have.
+def conclude(found: Mapping[str, Mapping]) -> str:
+    """Say in a sentence whether the served heatmap beats the centre.
 
     Differences on the same photos decide, in the pointing game, and only where their whole interval
     is above zero. Boxes count only where there are no pairs: they lie at mean places, which is what
@@ -111,26 +100,14 @@ def conclude(found: Mapping[str, Mapping]) -> dict[str, str]:
 
     Args:
         found: what `localisation` returned, by kind of mask.
-
-    Returns:
-        `conclusion`, a sentence or two, and `recommended`, the name of a map.
     """
     kind = next(kind for kind in KINDS if kind in found)
     lead = found[kind][SERVED]["lead_over_centre"]
     verb = "beats" if lead["low"] > 0 else "does not beat"
-    better = {
-        name: of["lead_over_served"]["value"]
-        for name, of in found[kind].items()
-        if name not in (PRIOR, "random", "random_weights") and of["lead_over_served"]["low"] > 0
-    }
-    recommended = max(better, key=better.get, default=SERVED)
-    text = (
+    return (
         f"The heatmap {verb} the centre of the face in the pointing game (masks: {KINDS[kind]}; "
         f"lead {show(lead)})."
     )
-    if recommended != SERVED:
-        text += f" {TITLES[recommended]} is better."
-    return {"conclusion": text, "recommended": recommended}
 
 
 def _find_targets(data: Path, splits: Sequence[str]) -> tuple[list[Target], dict[str, int]]:
@@ -153,30 +130,22 @@ def _framed(target: Target, margin: float) -> Target:
     return replace(target, mask=np.asarray(crop_face(picture, face, margin))[..., 0] > 127)
 
 
-def _compare(
-    detector: Detector, network: keras.Model | None, whole: Sequence[Target], samples: int
-) -> dict:
+def _compare(detector: Detector, whole: Sequence[Target], samples: int) -> dict:
     """Return the part of the results that is about maps, of fakes cropped as the model wants."""
     margin = margin_of(detector)
     targets = [_framed(target, margin) for target in whole]
     fakes = [target.photo for target in targets]
     served, called_fake = _served_maps(detector, fakes, margin)
-
-    def predict(network: keras.Model) -> dict[str, np.ndarray]:
-        return _predict(network, fakes, margin)
-
-    maps = _maps(served, network, predict, detector.config.input_size)
+    maps = _maps(served, fakes, margin, detector.config.input_size)
     found = {
         kind: localisation(targets, maps, called_fake, kind, samples)
         for kind in KINDS
         if any(target.kind == kind for target in targets)
     }
-    empty = {name: [one.max() <= 0 for one in of_map] for name, of_map in maps.items()}
     return {
-        "empty_maps": {name: float(np.mean(of_map)) for name, of_map in empty.items()},
         "localisation": found,
         "curves": _all_curves(detector, targets, maps, margin, samples),
-        **conclude(found),
+        "conclusion": conclude(found),
     }
 
 
@@ -191,26 +160,16 @@ def _served_maps(
 
 
 def _maps(
-    served: np.ndarray,
-    network: keras.Model | None,
-    predict: Callable[[keras.Model], dict[str, np.ndarray]],
-    side: int,
+    served: np.ndarray, photos: Sequence[Photo], margin: float, side: int
 ) -> dict[str, np.ndarray]:
     """Return all maps of the photos `[photos, rows, columns]` by name."""
     prior = centre_prior()
-    maps = {
-        "grad_cam": served,
-        "centre": np.broadcast_to(prior, (len(served), *prior.shape)),
+    return {
+        SERVED: served,
+        PRIOR: np.broadcast_to(prior, (len(served), *prior.shape)),
         "random": np.random.default_rng(SEED).random(served.shape),
-        "random_weights": predict(with_heatmap(_random_network(side, served.shape[1])))["heatmap"],
+        "random_weights": _heatmaps(_random_network(side, served.shape[1]), photos, margin),
     }
-    if network is None:
-        return maps
-    maps["shifts"] = predict(with_shifts(network))["heatmap"]
-    if has_evidence(network):  # which is what it is at one size, and has no gradient to weigh
-        return maps
-    larger = predict(with_heatmap(enlarge(network)))["heatmap"]
-    return maps | predict(with_alternatives(network)) | {"large_input": larger}
 
 
 def _random_network(side: int, rows: int) -> keras.Model:
@@ -222,32 +181,14 @@ def _random_network(side: int, rows: int) -> keras.Model:
     )
 
 
-def _predict(network: keras.Model, photos: Sequence[Photo], margin: float) -> dict[str, np.ndarray]:
+def _heatmaps(network: keras.Model, photos: Sequence[Photo], margin: float) -> np.ndarray:
+    network = with_heatmap(network)
     # On CPUs compiling takes TensorFlow longer than the photos do.
     network.jit_compile = keras.config.backend() != "tensorflow"
     batches = PhotoBatches(
         photos, batch_size=16, input_size=network.input_shape[1], crop_margin=margin
     )
-    return network.predict(batches)
-
-
-def _describe_masks(targets: Sequence[Target]) -> dict[str, dict]:
-    described = {}
-    for kind in KINDS:
-        masks = [target.mask for target in targets if target.kind == kind]
-        if masks:
-            area = float(np.mean([mask.mean() for mask in masks]))
-            described[kind] = {"photos": len(masks), "mean_area": area}
-    # How far boxes can be trusted shows where the truth is known.
-    both = [
-        (target.mask, part_mask(target.photo, len(target.mask)))
-        for target in targets
-        if target.kind == "pair"
-    ]
-    agreement = [(mask & box).sum() / (mask | box).sum() for mask, box in both if box is not None]
-    if agreement:
-        described["pair"]["iou_of_boxes"] = float(np.mean(agreement))
-    return described
+    return network.predict(batches)["heatmap"]
 
 
 def _all_curves(

@@ -12,10 +12,6 @@ TITLES = {
     PRIOR: "centre of the face",
     "random": "noise",
     "random_weights": "heatmap, random weights",
-    "hires_cam": "HiResCAM at block7a",
-    "layer_cam": "LayerCAM at block7a",
-    "large_input": "heatmap, input twice as large (4 x the time)",
-    "shifts": "heatmap, 4 shifts interleaved (4 x the time)",
 }
 COLUMNS = {
     "pointing": "pointing game",

@@ -29,6 +29,11 @@ def failures(figures: Mapping) -> list[str]:
     return told
 
 
+def failures_list(figures: Mapping) -> str:
+    """Return the sentences of `failures` as a Markdown list; empty where there are none."""
+    return "\n".join(f"- {sentence}" for sentence in failures(figures))
+
+
 def _of_sources(tiers: Mapping) -> Iterator[tuple[str, float, str]]:
     """Yield what failed, its share, and what to say of it, for each source of each tier."""
     for tier, of_tier in tiers.items():

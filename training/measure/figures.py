@@ -53,7 +53,7 @@ def compute_metrics(
         source (`fakes`, `roc_auc`, `called_fake`). `by_source`: what holds for the photos of one
         source alone (`photos`, `fakes`, `pairs`, `roc_auc`, `paired_ranking`, the shares of
         `verdicts`, and `called_fake`, which is `fake_called_fake` by its name among the kinds).
-        `confusion_matrix[true][predicted]` and `per_class` at a threshold of 0.5.
+        `confusion_matrix[true][predicted]` at a threshold of 0.5.
 
     Raises:
         UserError: one label is missing, or there are fewer than 20 photos.
@@ -64,6 +64,7 @@ def compute_metrics(
     verdicts = apply_thresholds(scores, thresholds) if verdicts is None else verdicts
     overall = partial(_overall, truth, scores, pairs)
     shares = partial(_verdict_shares, truth, verdicts)
+    judged = (scores >= THRESHOLD).astype(int)
     return {
         **_plain_numbers(truth, groups, pairs, samples),
         **estimate(overall, groups, samples=samples),
@@ -71,7 +72,7 @@ def compute_metrics(
         "verdicts": estimate(shares, groups, samples=samples),
         **_by_kind(photos, scores, verdicts, samples),
         "by_source": _by_source(photos, scores, pairs, verdicts, samples),
-        **_by_label(truth, scores),
+        "confusion_matrix": metrics.confusion_matrix(truth, judged, labels=[0, 1]).tolist(),
     }
 
 
@@ -147,17 +148,6 @@ def _overall(
             "tpr_at_5_fpr": float(tpr[np.searchsorted(fpr, 0.05, side="right") - 1]),
         }
     return figures
-
-
-def _by_label(truth: np.ndarray, scores: np.ndarray) -> dict:
-    """Return `confusion_matrix` and `per_class` at `THRESHOLD`."""
-    judged = (scores >= THRESHOLD).astype(int)
-    return {
-        "confusion_matrix": metrics.confusion_matrix(truth, judged, labels=[0, 1]).tolist(),
-        "per_class": metrics.classification_report(
-            truth, judged, labels=[0, 1], target_names=LABELS, output_dict=True, zero_division=0.0
-        ),
-    }
 
 
 def _verdict_shares(

@@ -73,8 +73,12 @@ def measure_footprint(folder: Path, *, runs: int = RUNS) -> dict:
     }
 
 
-def footprint_table(found: Mapping) -> str:
-    """Return what `measure_footprint` found as a Markdown table."""
+def footprint_table(figures: Mapping) -> str:
+    """Return what `measure_footprint` found as a Markdown table; empty where nothing was
+    measured."""
+    found = figures.get("footprint")
+    if not found:
+        return ""
     machine = found["machine"]
     columns = {
         f"on {machine['architecture']}, {machine['cores']} cores": "footprint",

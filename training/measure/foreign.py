@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.data.find import find_photos
-from training.data.rows import PARTS, REPORT, Photo
+from training.data.rows import PARTS, Photo
 from training.errors import UserError
 from training.measure.demographics import apparent_traits
 from training.measure.tiers import ORDINARY, UNSEEN
@@ -106,7 +106,7 @@ def read_foreign(given: str) -> list[Photo]:
     """
     name, folder = _parse("--foreign", given)
     try:
-        found = find_photos(folder, prepared=REPORT, source=name)
+        found = find_photos(folder, source=name)
     except UserError as error:
         raise UserError(
             f"--foreign {name}: no photos in {folder}: put fakes into a folder `fake` in it, and "
@@ -140,7 +140,8 @@ def read_bona_fide(given: str) -> tuple[list[Photo], dict[str, list[str]]]:
     paths = sorted(
         path
         for path in folder.rglob("*")
-        if _is_photo(path) and not _is_hidden(path.relative_to(folder))
+        if _is_photo(path)
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
     if not paths:
         raise UserError(f"--bona-fide {name}: no photos in {folder}: give a folder that has some.")
@@ -170,10 +171,6 @@ def _parse(option: str, given: str) -> tuple[str, Path]:
 
 def _is_photo(path: Path) -> bool:
     return path.suffix.lower() in ENDINGS and path.is_file()
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
 
 
 def _photo(path: Path, label: str, source: str, group: str) -> Photo:

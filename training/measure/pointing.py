@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from training.fit.masks import Target
-from training.measure.explanation_tables import PRIOR, SERVED
+from training.measure.explanation_tables import PRIOR
 from training.measure.metrics import estimate
 
 TOLERANCE = 0.06  # of the side; Zhang et al. allow 15 px on photos of some 250 px as well
@@ -125,9 +125,8 @@ def localisation(
 
     Returns:
         By map: `pointing`, of all and of those that were called fake, `energy` and `iou` (at the
-        threshold that suits this map and these photos best, `iou_threshold`), and how far its
-        pointing is ahead of that of the centre and of the served heatmap on the same photos,
-        `lead_over_centre` and `lead_over_served`.
+        threshold that suits this map and these photos best), and `lead_over_centre`, how far its
+        pointing is ahead of that of the centre on the same photos.
     """
     chosen = [index for index, target in enumerate(targets) if target.kind == kind]
     groups = [targets[index].photo.group for index in chosen]
@@ -139,14 +138,9 @@ def localisation(
             "energy": np.array([energy_inside(*pair) for pair in pairs]),
             "overlaps": np.array([overlaps(*pair) for pair in pairs]),
         }
-    pointing = {name: of["pointing"] for name, of in scores.items()}
+    centre = scores[PRIOR]["pointing"]
     return {
-        name: {
-            "iou_threshold": float(THRESHOLDS[of["overlaps"].mean(axis=0).argmax()]),
-            **_intervals(
-                of, called_fake[chosen], pointing[PRIOR], pointing[SERVED], groups, samples
-            ),
-        }
+        name: _intervals(of, called_fake[chosen], centre, groups, samples)
         for name, of in scores.items()
     }
 
@@ -155,7 +149,6 @@ def _intervals(
     scores: Mapping[str, np.ndarray],
     called_fake: np.ndarray,
     centre: np.ndarray,
-    served: np.ndarray,
     groups: Sequence[str],
     samples: int,
 ) -> dict[str, dict]:
@@ -167,7 +160,6 @@ def _intervals(
             "pointing": float(shares @ scores["pointing"]),
             "pointing_called_fake": float(hits / called) if called else float("nan"),
             "lead_over_centre": float(shares @ (scores["pointing"] - centre)),
-            "lead_over_served": float(shares @ (scores["pointing"] - served)),
             "energy": float(shares @ scores["energy"]),
             "iou": float((shares @ scores["overlaps"]).max()),
         }

@@ -12,7 +12,7 @@ from sklearn.metrics import ConfusionMatrixDisplay, RocCurveDisplay, roc_curve
 
 from space.photos import open_photo
 from training.data.rows import LABELS, Photo
-from training.measure.failures import failures
+from training.measure.failures import failures_list
 from training.measure.footprint import footprint_table
 from training.measure.left_out import left_out_table
 from training.measure.metrics import estimate
@@ -191,11 +191,11 @@ def _served_parts(figures: Mapping) -> str:
         ("## Fakes found", found_table(figures)),
         ("## How foreign the photos are", tiers_table(figures), reasons_sentences(figures)),
         ("## Kinds it never saw, left out in turn", _left_out(figures)),
-        ("## Where it fails", "\n".join(f"- {one}" for one in failures(figures))),
+        ("## Where it fails", failures_list(figures)),
         ("## Strength of evidence", strengths_table(figures)),
         ("## Stability", stability_table(figures)),
         ("## By whom", *_whom(figures)),
-        ("## Footprint", footprint_table(figures["footprint"]) if "footprint" in figures else ""),
+        ("## Footprint", footprint_table(figures)),
     )
     said = [f"- {sentence}" for sentence in caveats(figures)]
     texts = ["\n".join(said)] if said else []

@@ -6,7 +6,7 @@ In each, real photos that are called fake come first.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -100,32 +100,21 @@ def _rates(photos: Sequence[Photo], answers: Answers) -> dict:
 def _by_source(photos: Sequence[Photo], answers: Mapping[str, Answers]) -> dict[str, dict]:
     """Return the rates of each source, as they are and `changed`; and `roc_auc`, where it has both
     labels."""
-
-    def of_source(own: Sequence[Photo], some: Mapping[str, Answers]) -> dict:
-        original = some[ORIGINAL]
-        judged = original.has_face
-        truth = _truth(own)[judged]
-        auc = weighted_auc(truth, original.probabilities[judged])(np.ones(len(truth)))
-        return {
-            **_rates(own, original),
-            "roc_auc": None if np.isnan(auc) else auc,
-            "changed": _changed(own, some),
-        }
-
-    return _each_source(photos, answers, of_source)
-
-
-def _each_source(
-    photos: Sequence[Photo],
-    answers: Mapping[str, Answers],
-    measure: Callable[[Sequence[Photo], Mapping[str, Answers]], dict],
-) -> dict[str, dict]:
     sources = np.array([photo.source for photo in photos])
     found = {}
     for source in np.unique(sources).tolist():
         members = np.flatnonzero(sources == source)
         own = [photos[index] for index in members]
-        found[source] = measure(own, {name: some.of(members) for name, some in answers.items()})
+        of_source = {name: some.of(members) for name, some in answers.items()}
+        original = of_source[ORIGINAL]
+        judged = original.has_face
+        truth = _truth(own)[judged]
+        auc = weighted_auc(truth, original.probabilities[judged])(np.ones(len(truth)))
+        found[source] = {
+            **_rates(own, original),
+            "roc_auc": None if np.isnan(auc) else auc,
+            "changed": _changed(own, of_source),
+        }
     return found
 
 

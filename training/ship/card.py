@@ -217,7 +217,6 @@ def _tables(export: Path, figures: Mapping) -> dict[str, str]:
 def _served(figures: Mapping) -> dict[str, object]:
     """Return what was measured of the verdicts as they are served; empty texts where nothing was,
     as in exports from before."""
-    footprint = figures.get("footprint")
     return {
         "accusations_table": accusations_table(figures),
         "found_table": found_table(figures),
@@ -227,7 +226,7 @@ def _served(figures: Mapping) -> dict[str, object]:
         "stability_table": stability_table(figures),
         "whom_table": whom_table(figures),
         "whom": whom_sentences(figures),
-        "footprint_table": footprint_table(footprint) if footprint else "",
+        "footprint_table": footprint_table(figures),
         "left_out_table": left_out_table(figures),
         "failures": failures(figures),
         "caveats": caveats(figures),
@@ -300,6 +299,7 @@ def _training(run: Path) -> dict[str, object]:
         "counts": config["data"]["counts"],
         "size": config["data"]["size"],
         "epochs": len(history) - 1,
+        "averaged": config.get("averaged", []),
         **_describe_origin(settings["backbone_weights"]),
     }
 

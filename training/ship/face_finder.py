@@ -18,7 +18,7 @@ from space.faces import FaceFinderError
 from space.yunet_files import YUNET_REPOSITORY, YUNET_SHA256, converted_yunet, fetch_yunet
 from space.yunet_networks import LITERT_SUFFIX
 from training.errors import UserError
-from training.folders import replaced_file
+from training.folders import replaced_file, sha256_of
 
 LICENCE = Path(__file__).with_name("yunet_licence.txt")  # MIT; it must go with every copy
 SOURCE = f"https://huggingface.co/{YUNET_REPOSITORY}"
@@ -42,7 +42,7 @@ def add_face_finder(folder: Path) -> bool:
     except UserError as error:
         log.info("No %s is written: %s", FINDER_FILE, error)
         return False
-    if _sha256(path.read_bytes()) not in YUNET_SHA256:
+    if sha256_of(path) not in YUNET_SHA256:
         log.info("No %s is written: %s is not YuNet's published file.", FINDER_FILE, path)
         return False
     write_face_finder(folder, path)
@@ -81,8 +81,8 @@ def write_face_finder(folder: Path, path: Path) -> None:
         "name": "YuNet",
         "source": SOURCE,
         "licence": LICENCE.read_text(encoding="utf-8"),
-        "made_from": _sha256(path.read_bytes()),
-        "sha256": _sha256(graph.content),
+        "made_from": sha256_of(path),
+        "sha256": hashlib.sha256(graph.content).hexdigest(),
         # For runtimes that cannot resize a graph, such as the browser's: `ResizableGraph.numbers`.
         "sizes": graph.numbers,
     }
@@ -116,7 +116,3 @@ def _held_by(folder: Path) -> bool:
         return converted_yunet(folder) is not None
     except FaceFinderError as error:
         raise UserError(str(error)) from error
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

@@ -9,7 +9,7 @@ learns what they see has learned how the sets were made.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -120,26 +120,29 @@ def history_features(photo: np.ndarray) -> np.ndarray:
     return np.concatenate([places.ravel(), np.log(sizes + 1e-3), _spectrum(grey)])
 
 
-class _RecordedBatches(PairBatches):
+class SinglePairs(PairBatches):
+    """Batches of one pair, varied as the default recipe varies them; `options` are the others of
+    `PairBatches`."""
+
+    def __init__(self, photos: Sequence[Photo], **options) -> None:
+        config = TrainConfig(**RECIPES[DEFAULT_RECIPE])
+        super().__init__(
+            photos,
+            edits={},
+            variation=Variation.from_config(config),
+            batch_size=2,
+            input_size=config.input_size,
+            epoch_photos=0,
+            **options,
+        )
+
+
+class _RecordedBatches(SinglePairs):
     """Training's pairs without composites, with the face's box in place of the mask, which tell
     which photos they are."""
 
     def __init__(self, photos: Sequence[Photo], originals: Mapping[int, int], seed: int) -> None:
-        config = TrainConfig(**RECIPES[DEFAULT_RECIPE])
-        names = [field.name for field in fields(Variation)]
-        super().__init__(
-            photos,
-            originals=originals,
-            edits={},
-            variation=Variation(**{name: getattr(config, name) for name in names}),
-            batch_size=2,
-            input_size=config.input_size,
-            epoch_photos=0,
-            composites=0.0,
-            erasing=0.0,
-            masks=True,
-            seed=seed,
-        )
+        super().__init__(photos, originals=originals, composites=0.0, masks=True, seed=seed)
         self._drawn: list[int] = []
 
     def draw(self, pairs: int, source: str) -> DrawnPhotos:

@@ -9,16 +9,15 @@ and will not know anybody else's fakes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import pairwise
 
 import cv2
 import numpy as np
 from tqdm import trange
 
-from training.config import DEFAULT_RECIPE, RECIPES, TrainConfig
 from training.data.rows import LABELS, Photo
-from training.fit.pairs import PairBatches, Variation
+from training.measure.audit.batches import SinglePairs
 
 NOISE_SIGMAS = (0.7, 1.5, 3.0)  # px of the blurs whose residual is measured
 BANDS = (0.125, 0.25, 0.35, 0.5)  # limits of the measured frequencies, in cycles a pixel
@@ -91,25 +90,11 @@ def photo_statistics(photo: np.ndarray) -> np.ndarray:
     )
 
 
-class _RecordedPairs(PairBatches):
+class _RecordedPairs(SinglePairs):
     """Training's batches, which tell the base of each pair too."""
 
     def __init__(self, photos: Sequence[Photo], seed: int) -> None:
-        config = TrainConfig(**RECIPES[DEFAULT_RECIPE])
-        names = [field.name for field in fields(Variation)]
-        super().__init__(
-            photos,
-            originals={},
-            edits={},
-            variation=Variation(**{name: getattr(config, name) for name in names}),
-            batch_size=2,
-            input_size=config.input_size,
-            epoch_photos=0,
-            composites=1.0,
-            erasing=0.0,
-            masks=False,
-            seed=seed,
-        )
+        super().__init__(photos, originals={}, composites=1.0, masks=False, seed=seed)
         self._base = -1
 
     def draw(self, number: int) -> tuple[str, np.ndarray]:

@@ -1,0 +1,94 @@
+"""Average the weights of two runs: `python -m training.lab.average FIRST SECOND --output RUN`.
+
+Where the second went on from the first, or both from the same network, the mean is often better
+than either (model soups; Wortsman et al. 2022, https://arxiv.org/abs/2203.05482). The result is the
+folder of a run like any other, to be exported and measured; it goes by the settings, the history
+and the data of the second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from training.config import CONFIG, FINAL
+from training.errors import UserError
+from training.fit.history import HISTORY
+from training.fit.train import CURVES, LEGACY
+from training.folders import replaced_folder, sha256_of
+from training.run import DATA_NOTE, Run
+
+log = logging.getLogger(__name__)
+
+
+def average(first: Path, second: Path, output: Path, share: float = 0.5) -> Path:
+    """Write the folder of a run whose weights are the mean of two runs' and return it.
+
+    Args:
+        first: folder of a finished run.
+        second: of another, whose settings are taken.
+        output: folder to write.
+        share: of the second, 0 to 1.
+
+    Raises:
+        UserError: a run is not finished, or their networks or data differ.
+    """
+    runs = [Run.open(folder) for folder in (first, second)]
+    if runs[0].fingerprint != runs[1].fingerprint:
+        raise UserError(
+            f"{first} and {second} were trained on other data: average what belongs together."
+        )
+    networks = [run.network() for run in runs]
+    weights = [network.get_weights() for network in networks]
+    if [one.shape for one in weights[0]] != [one.shape for one in weights[1]]:
+        raise UserError(f"{first} and {second} have networks of other layers: average like ones.")
+    networks[1].set_weights([_mean(*both, share) for both in zip(*weights, strict=True)])
+    with replaced_folder(output, CONFIG) as folder:
+        for name in (HISTORY, CURVES, DATA_NOTE):
+            shutil.copy(second / name, folder / name)
+        for name in (LEGACY, FINAL):
+            networks[1].save(folder / name)
+        _note(runs, (1 - share, share), folder)
+    return output
+
+
+def _mean(one: np.ndarray, other: np.ndarray, share: float) -> np.ndarray:
+    """Return the mean of two weights; the states of random generators have none."""
+    return (1 - share) * one + share * other if np.issubdtype(one.dtype, np.floating) else other
+
+
+def _note(runs: list[Run], shares: tuple[float, float], folder: Path) -> None:
+    """Write the settings of the second run, and what was averaged."""
+    stored = json.loads((runs[1].path / CONFIG).read_text())
+    stored["averaged"] = [
+        {"run": run.path.name, "sha256": sha256_of(run.network_path), "share": share}
+        for run, share in zip(runs, shares, strict=True)
+    ]
+    (folder / CONFIG).write_text(json.dumps(stored, indent=2) + "\n")
+
+
+def main() -> int:
+    """Average two runs."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("first", type=Path, help="folder of a finished run")
+    parser.add_argument("second", type=Path, help="of another, whose settings are taken")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--share", type=float, default=0.5, help="of the second, 0 to 1")
+    options = parser.parse_args()
+    try:
+        folder = average(options.first, options.second, options.output, options.share)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"{folder / FINAL}: written.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
