@@ -97,6 +97,10 @@ def _metrics_table() -> str:
     return _compared({"test split": _read(MODEL / "metrics.json")})
 
 
+def _whom(figures: Mapping) -> str:
+    return "\n\n".join(filter(None, (whom_table(figures), whom_sentences(figures))))
+
+
 def _protocol_table() -> str:
     """Compare the figures on splits that keep sources together with those on a random split."""
     folds, random_split = RESULTS / "folds.json", RESULTS / "random-split.json"
@@ -149,7 +153,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "found": _of_report(found_table),
     "strengths": _of_report(strengths_table),
     "stability": _of_report(stability_table),
-    "whom": _of_report(lambda figures: whom_table(figures) or whom_sentences(figures)),
+    "whom": _of_report(_whom),
     "left_out": _of_report(left_out_table),
     "failures": _of_report(failures_list),
     "footprint": _of_report(footprint_table),
