@@ -241,6 +241,7 @@ def test_rarer_class_weighs_more():
 PAIRED = {**TINY, "epochs": 1, "epoch_photos": 16}
 
 
+@pytest.mark.slow
 def test_a_recipe_s_run_of_pairs_goes_on_after_an_interruption(
     data, tmp_path, monkeypatch, small_network
 ):

@@ -20,6 +20,8 @@ from training.measure.audit.checks import LIMIT
 from training.measure.audit.drawn import check_batches
 from training.measure.audit.traces import read_photos
 
+pytestmark = pytest.mark.slow
+
 SIDE = 64  # of the prepared drawings
 BOX = (16, 14, 32, 40)  # left, top, width, height
 LANDMARKS = (23.4, 30.1, 40.6, 30.1, 32, 40.3, 26.9, 48, 37.1, 48)

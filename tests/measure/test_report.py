@@ -3,6 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from tests.drawing import draw_face
@@ -19,6 +20,12 @@ from training.measure.report import (
     write_report,
 )
 from training.measure.score_tables import kinds_table, sources_table
+
+
+@pytest.fixture(autouse=True)
+def narrow_bands(monkeypatch):
+    """Draw few bootstrap samples for the bands of plots."""
+    monkeypatch.setattr("training.measure.report.BAND_SAMPLES", 20)
 
 
 def test_plots_are_pictures_that_follow_the_figures(tmp_path):

@@ -162,6 +162,7 @@ def test_a_source_of_one_label_has_no_auc(judge, monkeypatch):
     assert figures[CLEAN]["by_source"].keys() == {"one", "two"}
 
 
+@pytest.mark.slow
 def test_clean_photos_and_their_intervals_are_those_of_evaluate(data, tmp_path, monkeypatch):
     few = ("clean", "64 px and back")
     for module in (training.measure.stress, training.measure.evaluate):
