@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -10,7 +11,7 @@ from training.data.prepare import prepare
 from training.data.rows import read_all, read_report, read_split
 from training.errors import UserError
 from training.fit.train import read_config, repeat_run
-from training.measure.evaluate import evaluate, evaluate_folds, read_fold_scores
+from training.measure.evaluate import evaluate, evaluate_folds, made_with, read_fold_scores
 from training.measure.scores import scores
 from training.run import Run
 
@@ -30,6 +31,13 @@ def test_run_is_measured_with_keras(run, data, tmp_path):
     assert figures["split"] == "test"
     assert figures["faces"] is False  # the run is of whole photos
     assert figures["data_fingerprint"] == read_report(data)["fingerprint"]
+
+
+def test_a_model_was_not_made_with_sources_that_training_left_out(data):
+    others = [*read_split(data, "train"), *read_split(data, "validation")]
+    for sources, made_of in ((["archive"], others), (["dfdc"], []), ([], others)):
+        detector = SimpleNamespace(config=SimpleNamespace(sources=sources))
+        assert made_with(detector, data, "test") == made_of
 
 
 def test_what_is_no_model_is_one_sentence(data, tmp_path):

@@ -164,7 +164,7 @@ def read_split(data: Path, split: str, leave_out: str = "") -> list[Photo]:
         rows = [PhotoRow.from_csv(row) for row in reader]
     if not rows:
         raise UserError(f"The {split} split of {data} is empty: prepare more photos.")
-    unwanted = leave_out.split(",")
+    unwanted = leave_out.split(",") if leave_out else []
     kept = [row for row in rows if row.source not in unwanted]
     if not kept:
         raise UserError(f"The {split} split of {data} holds only {leave_out}: leave out less.")
