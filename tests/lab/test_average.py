@@ -44,6 +44,8 @@ def test_weights_are_averaged_by_their_share(run, other, tmp_path, monkeypatch):
 
 def test_what_does_not_belong_together_is_refused(run, other, tmp_path, monkeypatch, capsys):
     output = tmp_path / "mean"
+    assert call(monkeypatch, run, other, "--output", output, "--share", 1.5) == 2
+    assert "--share 1.5 is out of range" in capsys.readouterr().err
     stored = json.loads((other / CONFIG).read_text())
     stored["data"]["fingerprint"] = "another"
     (other / CONFIG).write_text(json.dumps(stored))

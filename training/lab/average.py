@@ -37,8 +37,10 @@ def average(first: Path, second: Path, output: Path, share: float = 0.5) -> Path
         share: of the second, 0 to 1.
 
     Raises:
-        UserError: a run is not finished, or their networks or data differ.
+        UserError: a run is not finished, their networks or data differ, or the share is no share.
     """
+    if not 0 <= share <= 1:
+        raise UserError(f"--share {share} is out of range: give a value from 0 to 1.")
     runs = [Run.open(folder) for folder in (first, second)]
     if runs[0].fingerprint != runs[1].fingerprint:
         raise UserError(
