@@ -15,6 +15,11 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from training.data.rows import METADATA
 
+# Of the faces that `draw_face` draws, roughly, as shares of the side: the box, and the landmarks as
+# `space.faces.Face` orders them.
+FACE_BOX = (0.2, 0.15, 0.6, 0.8)
+FACE_LANDMARKS = ((0.365, 0.47), (0.635, 0.47), (0.5, 0.63), (0.42, 0.75), (0.58, 0.75))
+
 
 def draw_face(seed: int, size: int = 96, *, tinted: bool = False) -> Image.Image:
     """Return an RGB drawing of a face that differs by seed.

@@ -183,6 +183,9 @@ class TrainConfig:
     degrade: Annotated[
         float, "augmentation: share of photos that get JPEG, resizing, blur or noise", SHARE
     ] = 0.5
+    parts: Annotated[
+        float, "pairs: share that is shown by eyes, nose and mouth alone, enlarged", SHARE
+    ] = 0.0
     stop_patience: Annotated[
         int, "epochs without a better validation AUC before it stops", Within(0)
     ] = 6
@@ -203,7 +206,7 @@ class TrainConfig:
                 f"--set mask_weight={self.mask_weight} needs --set head=evidence: another head has "
                 "no map to fit."
             )
-        of_pairs = ("composites", "mask_weight", "epoch_photos", "weight_average")
+        of_pairs = ("composites", "mask_weight", "epoch_photos", "weight_average", "parts")
         for name in of_pairs:
             value = getattr(self, name)
             if self.sampling == "photos" and value != getattr(TrainConfig, name):

@@ -4,17 +4,13 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.drawing import draw_face
+from tests.drawing import FACE_LANDMARKS, draw_face
 from training.data.rows import PARTS
 from training.fit import composites as module
 from training.fit.composites import PART_COUNTS, compose, draw_parts, part_region
 
 SIDE = 128
-# Roughly those of `draw_face`, as `space.faces.Face` orders them.
-LANDMARKS = np.array(
-    [(0.365, 0.47), (0.635, 0.47), (0.5, 0.63), (0.42, 0.75), (0.58, 0.75)], np.float32
-)
-LANDMARKS *= SIDE
+LANDMARKS = np.array(FACE_LANDMARKS, np.float32) * SIDE
 LEFT, RIGHT, NOSE = (tuple(np.rint(point).astype(int)) for point in LANDMARKS[:3])
 MOUTH = tuple(np.rint(LANDMARKS[3:].mean(axis=0)).astype(int))
 PLACES = dict(zip(PARTS, (LEFT, RIGHT, NOSE, MOUTH), strict=True))

@@ -12,7 +12,8 @@ from space.photos import open_photo
 from training.data.rows import PARTS, Photo
 from training.fit.decoded import FILE, DecodedPhotos
 from training.fit.feeding import fed
-from training.fit.pairs import PairBatches, Variation
+from training.fit.pairs import PairBatches
+from training.fit.variation import Variation
 
 SIDE = 64
 

@@ -6,8 +6,8 @@ import pytest
 
 from training.config import RECIPES, TrainConfig
 from training.data.rows import Photo
-from training.fit.pairs import UNKNOWN
 from training.fit.train_pairs import Validation, evidence_loss, fit_pairs, validation_figures
+from training.fit.variation import UNKNOWN
 
 
 def reference(mask: np.ndarray, evidence: np.ndarray) -> float:

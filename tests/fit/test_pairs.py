@@ -5,24 +5,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from space.faces import Face
-from tests.drawing import draw_face
+from tests.drawing import FACE_BOX, FACE_LANDMARKS, draw_face
+from tests.fit.test_variation import ALL, AS_IT_IS
 from training.data.rows import PARTS, Photo
 from training.errors import UserError
 from training.fit import pairs as module
-from training.fit.pairs import UNKNOWN, PairBatches, Variation, pair_batches, vary
+from training.fit import variation as framing
+from training.fit.pairs import PairBatches, pair_batches
+from training.fit.variation import UNKNOWN
 
 SIDE, SIZE = 96, 128
-# Roughly those of `draw_face`.
-BOX = (0.2, 0.15, 0.6, 0.8)
-LANDMARKS = ((0.365, 0.47), (0.635, 0.47), (0.5, 0.63), (0.42, 0.75), (0.58, 0.75))
-FRONTAL = np.array(LANDMARKS, np.float32) * SIDE
-AS_IT_IS = Variation(
-    rotation=0.0, shift=0.0, flip=False, brightness=0.0, channel_shift=0.0, degrade=0.0
-)
-ALL = Variation(
-    rotation=15.0, shift=0.1, flip=True, brightness=0.15, channel_shift=15.0, degrade=0.7
-)
+FRONTAL = np.array(FACE_LANDMARKS, np.float32) * SIDE
 FRAMED = replace(AS_IT_IS, rotation=15.0, shift=0.1, flip=True)
 OPTIONS = {"batch_size": 4, "input_size": SIZE, "epoch_photos": 0, "composites": 0.0, "seed": 0}
 
@@ -47,7 +40,7 @@ def make_photo(tmp_path):
         count += 1
         Image.fromarray(pixels).save(path)
         columns = {part: parts.get(part) for part in PARTS}
-        box = [] if face is None else [SIDE * share for share in BOX]
+        box = [] if face is None else [SIDE * share for share in FACE_BOX]
         points = [] if face is None else list(np.ravel(face))
         return Photo(
             file_name=path.name,
@@ -210,6 +203,24 @@ def test_donors_are_real_photos_of_the_source_with_a_like_pose(make_photo, monke
     assert all(base == donor for base, donor in seen)
 
 
+def test_both_of_a_pair_are_shown_by_their_parts_or_neither(make_photo, monkeypatch):
+    shown = []
+
+    def vary(photo, mask, face, variation, size, rng):
+        shown.append(rng.random() < variation.parts)
+        return np.zeros((size, size, 3), np.float32), np.zeros((size // 16,) * 2, np.float32)
+
+    monkeypatch.setattr(module, "vary", vary)
+    closer = replace(AS_IT_IS, parts=0.5)
+    with_landmarks = [make_photo("real"), make_photo("fake")]
+    draw(make_batches(with_landmarks, variation=closer), 10)
+    assert shown[0::2] == shown[1::2]
+    assert 3 < sum(shown[0::2]) < 17
+    shown.clear()
+    draw(make_batches([make_photo("real", face=None), with_landmarks[1]], variation=closer), 5)
+    assert not any(shown)
+
+
 def test_a_seed_draws_the_same(six):
     options = {"variation": ALL, "composites": 0.5, "epoch_photos": 20}
     first, same = (make_batches(six, **options) for _ in range(2))
@@ -277,7 +288,7 @@ def test_swapped_faces_are_changed_in_one_piece(make_photo, source, parts):
 
 @pytest.mark.parametrize("part", PARTS)
 def test_replaced_parts_are_where_they_lie(make_photo, monkeypatch, part):
-    monkeypatch.setattr(module, "MARGINS", (1.33, 1.33))
+    monkeypatch.setattr(framing, "MARGINS", (1.33, 1.33))
     columns = dict.fromkeys(PARTS, 0.0) | {part: 1.0}
     _, fake = masks_of([make_photo("real"), make_photo("fake", **columns)])
     middle = (SIZE / 16 - 1) / 2
@@ -291,7 +302,7 @@ def test_replaced_parts_are_where_they_lie(make_photo, monkeypatch, part):
 
 
 def test_known_edits_come_before_all_else(make_photo, monkeypatch):
-    monkeypatch.setattr(module, "MARGINS", (9.0, 9.0))  # all of the photo
+    monkeypatch.setattr(framing, "MARGINS", (9.0, 9.0))  # all of the photo
     edit = np.zeros((SIDE, SIDE), bool)
     edit[: SIDE // 2, : SIDE // 4] = True
     expected = np.zeros((SIZE // 16, SIZE // 16))
@@ -407,112 +418,6 @@ def test_photos_of_two_sources_get_another_history_half_of_the_time_each(make_ph
     own = [make_photo(label, "own") for label in ("real", "fake")]
     drawn, _ = draw(make_batches(own, batch_size=40, input_size=32), 4)
     assert not (drawn == 10).all(axis=(1, 2, 3)).any()
-
-
-@pytest.fixture
-def pixels() -> np.ndarray:
-    return np.array(draw_face(1, SIDE))
-
-
-FACE = Face(tuple(SIDE * share for share in BOX), None, 1.0)
-
-
-def varied(pixels, mask, variation, seed, face=FACE):
-    return vary(pixels, mask, face, variation, SIZE, np.random.default_rng(seed))
-
-
-def test_flips_mirror_photo_and_mask_together(pixels):
-    mask = np.random.default_rng(0).random((SIDE, SIDE), np.float32)
-    flips = []
-    for seed in range(20):
-        photo, grid = varied(pixels, mask, AS_IT_IS, seed)
-        flipped, flipped_grid = varied(pixels, mask, replace(AS_IT_IS, flip=True), seed)
-        flips.append(not np.array_equal(photo, flipped))
-        direction = -1 if flips[-1] else 1
-        np.testing.assert_array_equal(flipped, photo[:, ::direction])
-        np.testing.assert_array_equal(flipped_grid, grid[:, ::direction])
-    assert 4 < sum(flips) < 16
-
-
-def framed(variation: Variation, seeds: int = 30) -> np.ndarray:
-    """Return middle, height and tilt of a bright box in framed photos, `[seeds, 4]`: x, y and
-    height as shares of the side, the tilt in degrees."""
-    pixels, mask = np.zeros((SIDE, SIDE, 3), np.uint8), np.zeros((SIDE, SIDE), np.float32)
-    pixels[50:74, 28:40] = 255
-    found = []
-    for seed in range(seeds):
-        photo, _ = varied(pixels, mask, variation, seed, Face((28, 50, 12, 24), None, 1.0))
-        points = np.argwhere(photo[..., 0] > 128)[:, ::-1].astype(np.float32)
-        (x, y), sides, angle = cv2.minAreaRect(points)
-        found.append((x / SIZE, y / SIZE, max(sides) / SIZE, (angle + 45) % 90 - 45))
-    return np.array(found)
-
-
-def test_framing_keeps_the_face_and_draws_its_margin():
-    x, y, height, tilt = framed(AS_IT_IS).T
-    np.testing.assert_allclose(x, 0.5, atol=0.04)
-    assert ((y > 0.5) & (y < 0.65)).all()  # more room for hair than for the neck
-    assert 1 / 1.6 < height.min() < 0.75
-    assert 0.85 < height.max() <= 1
-    assert not tilt.any()
-
-
-def test_framing_shifts_and_turns_within_its_limits():
-    x, y, _, tilt = framed(replace(AS_IT_IS, shift=0.1)).T
-    assert not tilt.any()
-    for moved in (x - 0.5, y - 0.58):
-        assert 0.06 < np.abs(moved).max() < 0.18
-        assert moved.min() < 0 < moved.max()
-    x, _, _, tilt = framed(replace(AS_IT_IS, rotation=15.0)).T
-    assert np.abs(x - 0.5).max() < 0.05  # around the face's middle
-    assert 8 < np.abs(tilt).max() < 17
-    assert tilt.min() < 0 < tilt.max()
-    assert np.mean(np.abs(tilt) < 0.5) == pytest.approx(0.5, abs=0.3)  # half of them stay upright
-
-
-def test_unknown_places_stay_unknown_and_others_do_not_become_it(pixels):
-    unknown = np.full((SIDE, SIDE), UNKNOWN, np.float32)
-    for seed in range(5):
-        assert (varied(pixels, unknown, ALL, seed)[1] == UNKNOWN).all()
-        assert (varied(pixels, unknown + 2, ALL, seed)[1] > 0.999).all()
-
-
-def test_light_changes_within_its_limits(pixels):
-    mask = np.zeros((SIDE, SIDE), np.float32)
-    light = replace(AS_IT_IS, brightness=0.1, channel_shift=10.0)
-    changes = []
-    for seed in range(30):
-        photo, _ = varied(pixels, mask, light, seed)
-        plain, _ = varied(pixels, mask, AS_IT_IS, seed)
-        assert 0 <= photo.min() <= photo.max() <= 255
-        changes.append(np.median(photo - plain, axis=(0, 1)))
-    changes = np.array(changes)
-    assert 15 < np.abs(changes).max() <= 25.5 + 10
-    assert np.ptp(changes, axis=1).max() > 5  # each channel by itself
-    assert np.std(changes.mean(axis=1)) > 8  # all of them together
-
-
-def test_a_share_is_degraded(pixels):
-    mask = np.zeros((SIDE, SIDE), np.float32)
-    for share, expected in ((0.0, 0.0), (0.5, 0.47), (1.0, 15 / 16)):  # 1 of 16 draws no step
-        spoiled = [
-            not np.array_equal(
-                varied(pixels, mask, replace(AS_IT_IS, degrade=share), seed)[0],
-                varied(pixels, mask, AS_IT_IS, seed)[0],
-            )
-            for seed in range(60)
-        ]
-        assert np.mean(spoiled) == pytest.approx(expected, abs=0.15)
-
-
-def test_photos_without_a_face_are_framed_around_their_middle(pixels):
-    mask = np.zeros((SIDE, SIDE), np.float32)
-    mask[SIDE // 2 - 8 : SIDE // 2 + 8, SIDE // 2 - 8 : SIDE // 2 + 8] = 1
-    for seed in range(5):
-        photo, grid = varied(pixels, mask, ALL, seed, face=None)
-        assert photo.shape == (SIZE, SIZE, 3)
-        middle = np.s_[SIZE // 64 : -SIZE // 64]
-        assert grid[middle, middle].sum() > 0.9 * grid.sum() > 0
 
 
 def test_fakes_are_compared_with_their_originals_where_nothing_else_tells_the_change(

@@ -14,58 +14,36 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
-import cv2
 import numpy as np
-from PIL import Image
 
-from space.crops import face_square
 from space.faces import Face
-from space.photos import model_input, open_photo
-from training.config import EVIDENCE_STEP, TrainConfig
+from space.photos import open_photo
 from training.data.rows import LABELS, PARTS, Photo
 from training.data.sources import lookup
 from training.errors import UserError
 from training.fit.composites import compose, part_region
 from training.fit.decoded import DecodedPhotos
-from training.fit.degrade import degrade, jpeg, reencode
+from training.fit.degrade import jpeg, reencode
 from training.fit.masks import pair_masks
+from training.fit.variation import UNKNOWN, Variation, vary
 
 CACHED_PHOTOS = 8192  # 0.2 MB each at 256 px
-MARGINS = (1.0, 1.5)  # of the crop around the face: wider than any that is served
 SELF_BLENDED = 0.2  # share of composites whose donor is the base itself
 DONORS = 8  # drawn for a composite; the one whose pose is nearest to the base's is taken
 # Composites and their bases are encoded once more: the dataset's fakes were, after their edit, and
 # a part without traces of JPEG would give a composite away as nothing gives them away.
 QUALITIES = (75, 97)
 ORIGINAL = 0.5  # how often a fake whose original is known stands beside that
-UNKNOWN = -1.0  # in a mask: whether this place was changed is not known
 SAME_GROUP = 0.5  # how often a fake stands beside a real photo of its group, where there is one
 FOREIGN = 0.1  # how often beside one of another source, though its own has some
 EVERYDAY = 0.5  # share of those that come from sources of everyday photos
 REENCODED = 0.5  # share of the photos of two sources that are encoded once more
 
 Batch = tuple[np.ndarray, dict[str, np.ndarray]]
-
-
-@dataclass(frozen=True)
-class Variation:
-    """How far the photos of a pair are varied; see the fields of `TrainConfig` by the same name."""
-
-    rotation: float
-    shift: float
-    flip: bool
-    brightness: float
-    channel_shift: float
-    degrade: float
-
-    @classmethod
-    def from_config(cls, config: TrainConfig) -> Variation:
-        """Return what a run's settings say."""
-        return cls(**{setting.name: getattr(config, setting.name) for setting in fields(cls)})
 
 
 @dataclass
@@ -181,10 +159,11 @@ class PairBatches:
             pair = self._make_pair(self._bases.draw(rng), rng)
         else:
             pair = self._choose_pair(self._fakes.draw(rng), rng)
-        seed = rng.integers(2**32)
+        seed, variation = rng.integers(2**32), self._variation
+        if not all(face and face.landmarks is not None for _, _, face in pair):
+            variation = replace(variation, parts=0.0)  # both by their parts or neither
         return [
-            vary(*one, self._variation, self._input_size, np.random.default_rng(seed))
-            for one in pair
+            vary(*one, variation, self._input_size, np.random.default_rng(seed)) for one in pair
         ]
 
     def _make_pair(self, source: _Source, rng: np.random.Generator) -> list[tuple]:
@@ -270,77 +249,6 @@ def pair_batches(
     compared = [pair for pair in pairs if not lookup(photos[pair[0]].source).changed]
     edits, _ = pair_masks(photos, compared)
     return PairBatches(photos, originals=dict(pairs), edits=edits, **options)
-
-
-def vary(
-    photo: np.ndarray,
-    mask: np.ndarray,
-    face: Face | None,
-    variation: Variation,
-    size: int,
-    rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Frame a photo at random around its face and vary its light and quality.
-
-    Args:
-        photo: `uint8` `[height, width, 3]`, RGB.
-        mask: `float32` `[height, width]`.
-        face: in the photo; without one the whole photo counts as the face.
-        variation: how far.
-        size: side of the result in px.
-        rng: decides everything; the same state gives the same variation.
-
-    Returns:
-        Photo `float32` `[size, size, 3]` and mask `float32` `[size / 16, size / 16]`.
-    """
-    photo, mask = _frame(photo, mask, face, variation, rng)
-    spoiled, light, shifts = (
-        rng.random() < variation.degrade,
-        rng.uniform(-1, 1),
-        rng.uniform(-1, 1, 3),
-    )
-    flipped = variation.flip and rng.random() < 0.5
-    if spoiled:
-        photo = degrade(photo, rng)
-    pixels = model_input(Image.fromarray(photo), size)
-    offset = 255 * variation.brightness * light + variation.channel_shift * shifts
-    pixels = np.clip(pixels + offset.astype(np.float32), 0, 255)
-    places = size // EVIDENCE_STEP
-    grid = cv2.resize(mask, (places, places), interpolation=cv2.INTER_AREA)
-    grid[grid < 0] = UNKNOWN
-    return (pixels[:, ::-1], grid[:, ::-1]) if flipped else (pixels, grid)
-
-
-def _frame(
-    photo: np.ndarray,
-    mask: np.ndarray,
-    face: Face | None,
-    variation: Variation,
-    rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Cut a random square around the face out of photo and mask, turned a little half of the
-    time."""
-    height, width = photo.shape[:2]
-    if face is None:
-        side = min(height, width) / MARGINS[1]
-        face = Face(((width - side) / 2, (height - side) / 2, side, side), None, 0.0)
-    margin = rng.uniform(*MARGINS)
-    moved, angle = rng.uniform(-variation.shift, variation.shift, 2) * face.side, 0.0
-    if rng.random() < 0.5:
-        angle = rng.uniform(-variation.rotation, variation.rotation)
-    left, top, box_width, box_height = face.box
-    shifted = Face((left + moved[0], top + moved[1], box_width, box_height), None, 0.0)
-    left, top, side = face_square((width, height), shifted, margin)
-    if not angle:
-        window = slice(top, top + side), slice(left, left + side)
-        return np.ascontiguousarray(photo[window]), np.ascontiguousarray(mask[window])
-    turn = cv2.getRotationMatrix2D(face.centre, angle, 1.0)
-    turn[:, 2] -= left, top
-    size, border = (side, side), cv2.BORDER_REFLECT_101
-    return (
-        cv2.warpAffine(photo, turn, size, flags=cv2.INTER_CUBIC, borderMode=border),
-        cv2.warpAffine(mask, turn, size, flags=cv2.INTER_NEAREST, borderMode=border),
-    )
 
 
 def _by_source(photos: Sequence[Photo], faces: Sequence[Face | None]) -> list[_Source]:

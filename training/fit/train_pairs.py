@@ -18,9 +18,10 @@ from training.config import TrainConfig, read_config
 from training.data.rows import Photo, read_report, read_source_pairs
 from training.fit.feeding import fed
 from training.fit.network import EVIDENCE, JIT_COMPILE
-from training.fit.pairs import UNKNOWN, PairBatches, Variation, pair_batches
+from training.fit.pairs import PairBatches, pair_batches
 from training.fit.photos import PhotoBatches
 from training.fit.progress import Progress
+from training.fit.variation import UNKNOWN, Variation
 from training.folders import replaced_file
 from training.measure.metrics import mean_auc, paired_ranking, source_aucs
 

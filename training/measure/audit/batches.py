@@ -19,7 +19,8 @@ from tqdm import trange
 from space.faces import Face
 from training.config import DEFAULT_RECIPE, RECIPES, TrainConfig
 from training.data.rows import LABELS, Photo
-from training.fit.pairs import MARGINS, PairBatches, Variation
+from training.fit.pairs import PairBatches
+from training.fit.variation import MARGINS, Variation
 
 INSIDE = 0.1  # share of a place that is in the box, from which on it is not outside
 BLOCK = 8  # px of JPEG's blocks
