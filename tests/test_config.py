@@ -40,6 +40,12 @@ def test_masks_need_the_head_that_has_a_map():
         TrainConfig(sampling="pairs", mask_weight=0.5)
 
 
+def test_parts_need_a_size_that_has_quarters():
+    with pytest.raises(UserError, match=r"--set parts=0\.5 needs an --input-size .* of 32"):
+        TrainConfig(sampling="pairs", parts=0.5, input_size=240)
+    assert TrainConfig(sampling="pairs", parts=0.5, input_size=224).parts == 0.5
+
+
 def test_every_recipe_can_be_trained():
     assert DEFAULT_RECIPE in RECIPES
     for settings in RECIPES.values():

@@ -206,6 +206,11 @@ class TrainConfig:
                 f"--set mask_weight={self.mask_weight} needs --set head=evidence: another head has "
                 "no map to fit."
             )
+        if self.parts and self.input_size % (2 * EVIDENCE_STEP):
+            raise UserError(
+                f"--set parts={self.parts} needs an --input-size that is a multiple of "
+                f"{2 * EVIDENCE_STEP}: four parts lie side by side."
+            )
         of_pairs = ("composites", "mask_weight", "epoch_photos", "weight_average", "parts")
         for name in of_pairs:
             value = getattr(self, name)
