@@ -7,7 +7,10 @@ import pytest
 
 from tests.drawing import draw_face
 from training.config import SPLITS
+from training.data import splits as splits_module
 from training.data.find import SourcePhoto
+from training.data.rows import CERTAIN_INLIERS
+from training.data.source_pairs import SourcePair
 from training.data.splits import (
     assign_folds,
     assign_splits,
@@ -193,6 +196,27 @@ def test_a_group_on_two_sides_is_one_sentence():
         "--splits puts them into train and test: give both one split",
     ):
         deal(mine, {mine[0]: "train", mine[1]: "test"}, ["same", "same"])
+
+
+def test_a_given_split_overrules_likely_pairs_but_no_certain_ones(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    mine = numbered("real", "mine", 40) + numbered("fake", "mine", 40)
+    given = {photo: SPLITS[number % 3] for number, photo in enumerate(mine)}
+    strata, hashes = [photo.label for photo in mine], [photo.path.stem for photo in mine]
+
+    def dealt(inliers: int) -> tuple:
+        pairs = [SourcePair(0, 1, inliers, 0.3), SourcePair(0, 3, inliers, 0.3)]
+        monkeypatch.setattr(splits_module, "pairs_by_source", lambda *_: pairs)
+        return splits_module.deal(mine, strata, hashes, given, group_by="sources", seed=7)
+
+    pairs, groups, splits = dealt(CERTAIN_INLIERS - 1)
+    assert [(pair.first, pair.second) for pair in pairs] == [(0, 3)]
+    assert groups[0] == groups[3] != groups[1]
+    assert dict(zip(mine, splits, strict=True)) == given
+    assert "1 of the pairs that may share a source photo" in caplog.text
+    with pytest.raises(UserError, match="share a source, but"):
+        dealt(CERTAIN_INLIERS)
 
 
 def test_names_tell_which_photo_a_fake_was_made_from():

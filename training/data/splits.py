@@ -15,7 +15,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from training.config import SPLITS
 from training.data.find import SourcePhoto
-from training.data.rows import LABELS
+from training.data.rows import CERTAIN_INLIERS, LABELS
 from training.data.source_pairs import SourcePair, find_source_pairs, group_by_source
 from training.data.sources import lookup
 from training.errors import UserError
@@ -108,12 +108,33 @@ def deal(
     Raises:
         UserError: a split would hold no photo of a label, or a group was given two splits.
     """
-    pairs = pairs_by_source(photos, hashes) + named_pairs(photos)
+    found = _not_overruled(pairs_by_source(photos, hashes), photos, given)
+    pairs = found + named_pairs(photos)
     together = pairs + same_original(photos) if group_by == "sources" else []
     groups = group_by_source(hashes, together)
     splits = split_by_source(photos, strata, groups, given, seed)
     check_splits([photo.label for photo in photos], splits)
     return pairs, groups, splits
+
+
+def _not_overruled(
+    pairs: Sequence[SourcePair], photos: Sequence[SourcePhoto], given: Mapping[SourcePhoto, str]
+) -> list[SourcePair]:
+    """Leave out pairs that are no more than likely and that were given two splits: whoever made
+    these did not take them for pairs, and which of them are found varies with the processor."""
+
+    def is_overruled(pair: SourcePair) -> bool:
+        splits = {given.get(photos[index], "") for index in (pair.first, pair.second)} - {""}
+        return pair.inliers < CERTAIN_INLIERS and len(splits) > 1
+
+    kept = [pair for pair in pairs if not is_overruled(pair)]
+    if len(kept) < len(pairs):
+        log.warning(
+            "%d of the pairs that may share a source photo stay apart, as --splits puts them into "
+            "two splits.",
+            len(pairs) - len(kept),
+        )
+    return kept
 
 
 def check_splits(labels: Sequence[str], splits: Sequence[str]) -> None:
