@@ -49,8 +49,9 @@ import { Detector } from "./detector.js";
 import { FaceFinder, MAX_FACES, sideOf } from "./faces.js";
 import { describeHeat, heatLayer } from "./heat.js";
 import { People, correlation, greyLevels } from "./people.js";
-import { isAnimated, openPhoto, pixelsOf, toFile, toImageData } from "./photos.js";
+import { isAnimated, openPhoto, pixelsOf, preview, toFile, toImageData } from "./photos.js";
 import { Runtime, fetched, unpacked } from "./runtime.js";
+import { withWeights } from "./weights.js";
 import { YuNet, intersectionOverUnion } from "./yunet.js";
 
 const PHOTO_SIDE = 1024; // px of a photo that is shown
@@ -80,15 +81,18 @@ export class Judge {
    * @throws {Error} something cannot be loaded */
   static async load() {
     const folder = new URL("./model/", import.meta.url);
-    const [runtime, config, content, faces, { sizes }] = await Promise.all([
+    const [runtime, config, graph, weights, kernels, faces, { sizes }] = await Promise.all([
       Runtime.load(),
       json(new URL("detector.json", folder)),
-      unpacked(new URL("detector.tflite.zst", folder)),
+      unpacked(new URL("detector_graph.tflite.zst", folder)),
+      unpacked(new URL("detector_weights.bin.zst", folder)),
+      json(new URL("detector_weights.json", folder)),
       unpacked(new URL("face_finder.tflite.zst", folder)),
       json(new URL("face_finder.json", folder)),
     ]);
     const yunet = new YuNet(runtime, { content: faces, numbers: sizes });
-    return new Judge(new Detector(config, await runtime.compile(content)), new FaceFinder(yunet));
+    const network = await runtime.compile(withWeights(graph, weights, kernels));
+    return new Judge(new Detector(config, network), new FaceFinder(yunet));
   }
 
   /** Judge the built-in picture.
@@ -114,33 +118,29 @@ export class Judge {
    * Judge a photo.
    *
    * @param {Blob} file
-   * @param {boolean} whole judge the centred square instead of the faces
+   * @param {boolean} wholePicture judge the centred square instead of the faces
    * @returns {Promise<PhotoAnswer>}
    * @throws {import("./photos.js").PhotoError} it cannot be judged
    */
-  async photo(file, whole) {
-    const { photo, format } = await openPhoto(file);
-    // The browser encodes on another thread while the networks run on this one.
-    const [shown, judgements] = await Promise.all([
-      toFile(toImageData(photo), "image/jpeg", PHOTO_SIDE),
-      this.#judgements(photo, format, whole),
+  async photo(file, wholePicture) {
+    const { photo, format, whole } = await openPhoto(file);
+    // The browser does all but the last on other threads, while the networks run on this one.
+    const [shown, digest, animated, faces] = await Promise.all([
+      preview(whole, PHOTO_SIDE),
+      sha256(file),
+      isAnimated(file, format),
+      this.#faces(photo, format, wholePicture),
     ]);
-    const faces = [];
-    for (const judgement of judgements) faces.push(await this.#faceAnswer(judgement));
-    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", await file.arrayBuffer()));
-    return {
-      note: (await isAnimated(file, format)) ? ANIMATION : "",
-      width: photo.width,
-      height: photo.height,
-      shown,
-      digest: Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join(""),
-      faces,
-    };
+    const { width, height } = photo;
+    return { note: animated ? ANIMATION : "", width, height, shown, digest, faces };
   }
 
-  /** @param {Picture} photo @param {string} format @param {boolean} whole */
-  async #judgements(photo, format, whole) {
-    return whole ? [await this.detector.judgeWhole(photo)] : this.detector.judge(photo, format, this.finder);
+  /** @param {Picture} photo @param {string} format @param {boolean} wholePicture */
+  async #faces(photo, format, wholePicture) {
+    const judgements = wholePicture
+      ? [await this.detector.judgeWhole(photo)]
+      : await this.detector.judge(photo, format, this.finder);
+    return Promise.all(judgements.map((judgement) => this.#faceAnswer(judgement)));
   }
 
   /** Begin with a clip, and forget the one before.
@@ -206,6 +206,10 @@ export class Judge {
 
   /** @param {Judgement} judgement @returns {Promise<FaceAnswer>} */
   async #faceAnswer({ face, crop, landmarks, heat, ...judged }) {
+    const [shown, layer] = await Promise.all([
+      toFile(toImageData(crop), "image/jpeg"),
+      toFile(heatLayer(heat), "image/png"),
+    ]);
     return {
       box: face && face.box,
       side: face ? sideOf(face) : 0,
@@ -215,10 +219,17 @@ export class Judge {
       reason: judged.reason,
       meaning: judged.meaning,
       evidence: describeHeat(heat, landmarks),
-      crop: await toFile(toImageData(crop), "image/jpeg"),
-      heat: await toFile(heatLayer(heat), "image/png"),
+      crop: shown,
+      heat: layer,
     };
   }
+}
+
+/** Return the SHA-256 of a file in hexadecimal digits.
+ * @param {Blob} file */
+async function sha256(file) {
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", await file.arrayBuffer()));
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /** Return a frame's pixels, and free it.

@@ -9,6 +9,7 @@ export const MIN_SIDE = 32; // px: below this there is nothing left to judge
 const MAX_PIXELS = 100_000_000;
 const REDUCED_SIDE = 1440; // px: the finest copy in which faces are looked for has no more
 const STRIP = 4_000_000; // px that are read at once, as those of a large photo would fill the memory
+const QUALITY = 0.85; // of JPEG files to be looked at
 const ANIMATED = ["GIF", "PNG", "WebP", "AVIF"];
 
 // A JPEG whose end is missing: what is put there, data that no photo goes on with, and how many rows
@@ -44,7 +45,7 @@ export function photoFormat(head) {
  * Decode a photo: upright, transparency laid on white, of an animation the first frame.
  *
  * @param {Blob} file
- * @returns {Promise<{photo: Picture, format: string}>}
+ * @returns {Promise<{photo: Picture, format: string, whole: Blob}>} `whole`: the file, with its end
  * @throws {PhotoError} it is no photo, damaged, too small or too large
  */
 export async function openPhoto(file) {
@@ -53,7 +54,8 @@ export async function openPhoto(file) {
   if (!format) {
     throw new PhotoError("The file is not a readable photo: choose a JPEG, PNG, WebP, AVIF, GIF or BMP file.");
   }
-  return { photo: await decoded(format === "JPEG" ? await ended(file) : file, format), format };
+  const whole = format === "JPEG" ? await ended(file) : file;
+  return { photo: await decoded(whole, format), format, whole };
 }
 
 /** @param {Blob} file @param {string} format */
@@ -149,10 +151,11 @@ export function pixelsOf(bitmap) {
     context.fillRect(0, 0, width, rows);
     context.drawImage(bitmap, 0, -top);
     const { data } = context.getImageData(0, 0, width, Math.min(rows, height - top));
-    for (let from = 0, to = 3 * width * top; from < data.length; from += 4, to += 3) {
-      picture.data[to] = data[from];
-      picture.data[to + 1] = data[from + 1];
-      picture.data[to + 2] = data[from + 2];
+    const pixels = new Uint32Array(data.buffer); // all at once is faster than byte by byte
+    for (let from = 0, to = 3 * width * top; from < pixels.length; from++, to += 3) {
+      picture.data[to] = pixels[from];
+      picture.data[to + 1] = pixels[from] >> 8;
+      picture.data[to + 2] = pixels[from] >> 16;
     }
   }
   return picture;
@@ -199,28 +202,41 @@ export function forSearch(photo, format) {
 /** Return a picture as something to draw.
  * @param {Picture} picture */
 export function toImageData(picture) {
-  const data = new ImageData(picture.width, picture.height);
-  for (let from = 0, to = 0; from < picture.data.length; from += 3, to += 4) {
-    data.data[to] = picture.data[from];
-    data.data[to + 1] = picture.data[from + 1];
-    data.data[to + 2] = picture.data[from + 2];
-    data.data[to + 3] = 255;
+  const { data, width, height } = picture;
+  const result = new ImageData(width, height);
+  const pixels = new Uint32Array(result.data.buffer);
+  for (let from = 0, to = 0; to < pixels.length; from += 3, to++) {
+    pixels[to] = data[from] | (data[from + 1] << 8) | (data[from + 2] << 16) | (255 << 24);
   }
-  return data;
+  return result;
 }
 
-/** Return pixels as a file, to be looked at: the browser makes them smaller in its own way.
+/** Return pixels as a file, to be looked at.
  * @param {ImageData} pixels
- * @param {string} type MIME type
- * @param {number} [side] px of the longer side at most */
-export async function toFile(pixels, type, side = Infinity) {
-  const factor = Math.min(1, side / Math.max(pixels.width, pixels.height));
-  const [resizeWidth, resizeHeight] = [pixels.width, pixels.height].map((one) =>
-    Math.max(1, Math.round(one * factor)),
-  );
-  const bitmap = await createImageBitmap(pixels, { resizeWidth, resizeHeight, resizeQuality: "medium" });
-  const canvas = new OffscreenCanvas(resizeWidth, resizeHeight);
-  canvas.getContext("2d")?.drawImage(bitmap, 0, 0);
+ * @param {string} type MIME type */
+export async function toFile(pixels, type) {
+  const canvas = new OffscreenCanvas(pixels.width, pixels.height);
+  canvas.getContext("2d")?.putImageData(pixels, 0, 0);
+  return canvas.convertToBlob({ type, quality: QUALITY });
+}
+
+/**
+ * Return a photo as a JPEG to be looked at. The browser decodes the file once more, as it does so on
+ * another thread, and makes it smaller in its own way.
+ *
+ * @param {Blob} file that it can decode
+ * @param {number} side px of the longer side at most
+ */
+export async function preview(file, side) {
+  const bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
+  const factor = Math.min(1, side / Math.max(bitmap.width, bitmap.height));
+  const [width, height] = [bitmap.width, bitmap.height].map((one) => Math.max(1, Math.round(one * factor)));
+  const canvas = new OffscreenCanvas(width, height);
+  const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  context.fillStyle = "white";
+  context.fillRect(0, 0, width, height);
+  context.imageSmoothingQuality = "medium";
+  context.drawImage(bitmap, 0, 0, width, height);
   bitmap.close();
-  return canvas.convertToBlob({ type, quality: 0.85 });
+  return canvas.convertToBlob({ type: "image/jpeg", quality: QUALITY });
 }

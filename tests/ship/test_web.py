@@ -691,7 +691,7 @@ def test_folder_holds_what_it_lists_and_no_address_of_another_host(folder):
     cases = {name for name in files if name.startswith("cases/")}
     assert set(listed["first"]) | set(listed["later"]) == files - cases
     assert "index.html" in listed["first"]
-    assert "model/detector.tflite.zst" in listed["later"]
+    assert "model/detector_weights.bin.zst" in listed["later"]
     assert "sdk: static" in (folder / "README.md").read_text()
     for name in ("index.html", "style.css", "main.js", "judge.js", "runtime.js"):
         text = (folder / name).read_text().replace("http://www.w3.org/2000/svg", "")
@@ -736,7 +736,8 @@ def test_page_is_pushed_as_a_static_space(packages, model, tmp_path):
     assert {
         "index.html",
         "files.js",
-        "model/detector.tflite.zst",
+        "model/detector_graph.tflite.zst",
+        "model/detector_weights.bin.zst",
         "litert/core.js",
     } <= served.keys()
 

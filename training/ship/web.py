@@ -13,6 +13,7 @@ import logging
 import shutil
 import subprocess
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow
@@ -24,6 +25,7 @@ from training.errors import UserError
 from training.folders import check_replaceable, replaced_folder
 from training.measure.scores import load_detector
 from training.ship.face_finder import copy_face_finder
+from training.ship.float_graph import take_weights
 
 SPACE = BUNDLED.parent
 PAGE = SPACE / "browser"
@@ -153,7 +155,11 @@ def _write_networks(folder: Path, model: Path, detector: Detector) -> None:
         shutil.copyfile(Path(temporary, FINDER_CONFIG_FILE), folder / FINDER_CONFIG_FILE)
         _write_self_test(folder / "selftest.json", detector, YuNet(finder, ""))
     shutil.copyfile(model / CONFIG_FILE, folder / CONFIG_FILE)
-    _write_packed(folder / MODEL_FILE, with_batch_of_one((model / MODEL_FILE).read_bytes()))
+    network = take_weights(with_batch_of_one((model / MODEL_FILE).read_bytes()))
+    _write_packed(folder / "detector_graph.tflite", network.graph)
+    _write_packed(folder / "detector_weights.bin", network.weights)
+    kernels = [asdict(kernel) for kernel in network.kernels]
+    (folder / "detector_weights.json").write_text(json.dumps(kernels), encoding="utf-8")
 
 
 def _write_packed(path: Path, content: bytes) -> None:
