@@ -30,7 +30,7 @@
  *
  * @typedef {object} Judgement
  * @property {Face | null} face `null` where the whole picture was judged
- * @property {Picture} crop what was judged, upright, at most 448 px wide
+ * @property {Picture} crop what was judged, upright, less than 896 px wide
  * @property {Point[] | null} landmarks in the crop, as shares of its side
  * @property {number} probability of fake, calibrated
  * @property {Verdict} verdict where there is a reason, `"inconclusive"`
@@ -42,10 +42,10 @@ import { cropFace, cropLandmarks } from "./crops.js";
 import { scaledFace, sideOf } from "./faces.js";
 import { forSearch, MIN_SIDE } from "./photos.js";
 import { findReason } from "./quality.js";
-import { centredSquare, resized, squareOfSide } from "./pictures.js";
+import { centredSquare, reduced, resized, squareOfSide } from "./pictures.js";
 
 const FORMAT_VERSION = 1;
-const SHOWN_SIDE = 448; // px of a judged crop that is kept to be shown
+const SHOWN_SIDE = 448; // px: a judged crop that is kept to be shown has so many, or up to twice
 
 /** Return the calibrated probability of fake for the network's.
  * @param {DetectorConfig["calibration"]} calibration @param {number} probability */
@@ -162,10 +162,10 @@ export class Detector {
     if (secondLook && isBorderline(this.config, probability)) {
       probability = await this.#meanOfLooks(input, probability);
     }
-    const shown = crop.width > SHOWN_SIDE ? resized(crop, SHOWN_SIDE, SHOWN_SIDE, 2) : crop;
+    const times = Math.floor(crop.width / SHOWN_SIDE);
     return {
       face,
-      crop: shown,
+      crop: times > 1 ? reduced(crop, times, times) : crop,
       landmarks,
       probability,
       verdict: reason ? "inconclusive" : verdictOf(thresholds, probability),
