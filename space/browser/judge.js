@@ -140,7 +140,9 @@ export class Judge {
     const judgements = wholePicture
       ? [await this.detector.judgeWhole(photo)]
       : await this.detector.judge(photo, format, this.finder);
-    return Promise.all(judgements.map((judgement) => this.#faceAnswer(judgement)));
+    const faces = []; // one after the other: there may be many, with a canvas each
+    for (const judgement of judgements) faces.push(await this.#faceAnswer(judgement));
+    return faces;
   }
 
   /** Begin with a clip, and forget the one before.

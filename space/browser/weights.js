@@ -25,8 +25,8 @@ export function withWeights(graph, stored, kernels) {
     const weights = floats.subarray(to, (to += values));
     if (scales) {
       const factors = new Float32Array(stored.buffer, from, scales);
-      const eighths = new Int8Array(stored.buffer, from + 4 * scales, values);
-      for (let i = 0; i < values; i++) weights[i] = eighths[i] * factors[Math.floor(i / run) % scales];
+      const levels = new Int8Array(stored.buffer, from + 4 * scales, values);
+      for (let i = 0; i < values; i++) weights[i] = levels[i] * factors[Math.floor(i / run) % scales];
       from += 4 * scales + filledUp(values);
     } else {
       const halves = new Uint16Array(stored.buffer, from, values);
