@@ -195,6 +195,31 @@ def test_photos_are_decoded_to_the_same_bytes(page, cases):
 
 @pytest.mark.slow
 @needs_chromium
+def test_preview_shows_what_is_judged_upright_and_on_white(page, cases):
+    away = in_page(
+        page,
+        """const [{ openPhoto, pixelsOf, preview }, { resized }] =
+            [await load("photos.js"), await load("pictures.js")];
+        const found = [];
+        for (const { file } of argument) {
+            const { photo, whole } = await openPhoto(await (await fetch("cases/" + file)).blob());
+            const side = Math.max(photo.width, photo.height);
+            const shown = pixelsOf(await createImageBitmap(await preview(whole, side / 2)));
+            const [wanted, coarse] = [photo, shown].map((one) => resized(one, 12, 12).data);
+            const sum = wanted.reduce((one, value, i) => one + Math.abs(value - coarse[i]), 0);
+            const size = [shown.width, shown.height].map((one) => 2 * one);
+            found.push([file, size[0] - photo.width, size[1] - photo.height, sum / wanted.length]);
+        } return found;""",
+        cases["decoded"],
+    )
+    assert len(away) == len(cases["decoded"])
+    for name, wider, higher, levels in away:
+        assert max(abs(wider), abs(higher)) <= 1, name
+        assert levels < 4, name  # a JPEG that the browser made smaller in its own way
+
+
+@pytest.mark.slow
+@needs_chromium
 def test_pictures_are_resized_and_cut_to_the_same_bytes(page, cases):
     got = in_page(
         page,
