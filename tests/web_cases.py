@@ -31,7 +31,7 @@ PORTRAIT = SPACE / "examples/portrait.jpg"
 BICUBIC = Image.Resampling.BICUBIC
 # New width and height, and Pillow's `reducing_gap`.
 RESIZES = [(160, 160, None), (224, 224, None), (131, 77, None), (75, 64, 1.0), (97, 300, 1.0)]
-RESIZES += [(20, 31, 2.0), (448, 448, 2.0), (601, 599, None)]
+RESIZES += [(20, 31, 2.0), (448, 448, 2.0), (601, 599, None), (3, 200, None), (3700, 900, None)]
 ROLLS = (-170.0, -95.0, -31.0, 4.0, 22.5, 88.0, 133.0)  # degrees, of crops
 ROW_SIZES = ((384, 384), (300, 300), (555, 420))  # width and height
 

@@ -42,7 +42,7 @@ import { cropFace, cropLandmarks } from "./crops.js";
 import { scaledFace, sideOf } from "./faces.js";
 import { forSearch, MIN_SIDE } from "./photos.js";
 import { findReason } from "./quality.js";
-import { centredSquare, reduced, resized, squareOfSide } from "./pictures.js";
+import { centredSquare, levelsOf, reduced, resized, squareOfSide } from "./pictures.js";
 
 const FORMAT_VERSION = 1;
 const SHOWN_SIDE = 448; // px: a judged crop that is kept to be shown has so many, or up to twice
@@ -156,7 +156,7 @@ export class Detector {
    * @param {Reason | null} reason @param {boolean} secondLook @returns {Promise<Judgement>} */
   async #judgeCrop(crop, face, landmarks, reason, secondLook) {
     const { input_size: size, calibration, thresholds, score_bins: bins = [] } = this.config;
-    const input = new Float32Array(squareOfSide(crop, size).data);
+    const input = levelsOf(squareOfSide(crop, size));
     const { probabilities, heatmap } = await this.#network.run(input, size, size);
     let probability = calibrated(calibration, probabilities[1]);
     if (secondLook && isBorderline(this.config, probability)) {

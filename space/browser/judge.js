@@ -49,7 +49,9 @@ import { Detector } from "./detector.js";
 import { FaceFinder, MAX_FACES, sideOf } from "./faces.js";
 import { describeHeat, heatLayer } from "./heat.js";
 import { People, correlation, greyLevels } from "./people.js";
-import { isAnimated, openPhoto, pixelsOf, preview, toFile, toImageData } from "./photos.js";
+import { isAnimated, openPhoto, pixelsOf, preview, toFile } from "./photos.js";
+import { bytesOf } from "./pictures.js";
+import { loadResampling } from "./resample.js";
 import { Runtime, fetched, unpacked } from "./runtime.js";
 import { withWeights } from "./weights.js";
 import { YuNet, intersectionOverUnion } from "./yunet.js";
@@ -89,6 +91,7 @@ export class Judge {
       json(new URL("detector_weights.json", folder)),
       unpacked(new URL("face_finder.tflite.zst", folder)),
       json(new URL("face_finder.json", folder)),
+      loadResampling(),
     ]);
     const yunet = new YuNet(runtime, { content: faces, numbers: sizes });
     const network = await runtime.compile(withWeights(graph, weights, kernels));
@@ -209,7 +212,7 @@ export class Judge {
   /** @param {Judgement} judgement @returns {Promise<FaceAnswer>} */
   async #faceAnswer({ face, crop, landmarks, heat, ...judged }) {
     const [shown, layer] = await Promise.all([
-      toFile(toImageData(crop), "image/jpeg"),
+      toFile(new ImageData(bytesOf(crop), crop.width, crop.height), "image/jpeg"),
       toFile(heatLayer(heat), "image/png"),
     ]);
     return {

@@ -19,7 +19,7 @@
  * @property {Moment[]} suspicious the moments with the highest probabilities, highest first
  */
 import { MIN_FACE, centreOf, sideOf } from "./faces.js";
-import { resized } from "./pictures.js";
+import { blank, bytesOf, resized } from "./pictures.js";
 import { logOdds, verdictOf } from "./detector.js";
 
 const SIMILAR_AGAIN = 0.75; // to be the same person anywhere
@@ -132,9 +132,9 @@ export function correlation(first, second) {
 /** Return a picture's grey levels at a small size.
  * @param {Picture} picture @param {number} width @param {number} height */
 export function greyLevels(picture, width, height) {
-  const { data } = resized(picture, width, height, 2);
+  const data = bytesOf(resized(picture, width, height, 2));
   return Float64Array.from({ length: width * height }, (_, i) =>
-    0.299 * data[3 * i] + 0.587 * data[3 * i + 1] + 0.114 * data[3 * i + 2],
+    0.299 * data[4 * i] + 0.587 * data[4 * i + 1] + 0.114 * data[4 * i + 2],
   );
 }
 
@@ -157,10 +157,12 @@ class Appearance {
 
 /** Return roots of the shares of 8 x 4 x 4 hues, saturations and brightnesses in each quarter.
  * @param {Picture} picture */
-function colourShares({ data, width, height }) {
+function colourShares(picture) {
+  const { width, height } = picture;
+  const data = bytesOf(picture);
   const counts = new Float64Array(4 * 8 * 4 * 4);
   for (let place = 0; place < width * height; place++) {
-    const [red, green, blue] = data.subarray(3 * place, 3 * place + 3);
+    const [red, green, blue] = data.subarray(4 * place, 4 * place + 3);
     const value = Math.max(red, green, blue);
     const range = value - Math.min(red, green, blue);
     let hue = 0; // 0 to 6
@@ -210,7 +212,7 @@ class Track {
     this.appearances.push(appearance);
     this.scene = scene;
     this.look = look;
-    const nothing = { data: new Uint8Array(0), width: 0, height: 0 };
+    const nothing = blank(0, 0);
     this.moments.push({ ...moment, judgement: { ...moment.judgement, crop: nothing } });
     this.candidates = [...this.candidates, moment]
       .sort((one, other) => Number(isMarked(one)) - Number(isMarked(other)) || byProbability(one, other))

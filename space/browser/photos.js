@@ -97,8 +97,8 @@ async function ended(file) {
   if (hasEnd(bytes)) return file;
   const [plain, noisy] = [new Blob([bytes, JPEG_END]), new Blob([bytes, JPEG_NOISE, JPEG_END])];
   const [one, other] = [await decoded(plain, "JPEG"), await decoded(noisy, "JPEG")];
-  const place = one.data.findIndex((value, i) => value !== other.data[i]);
-  const lost = place < 0 ? 0 : one.height - Math.floor(place / (3 * one.width));
+  const place = one.pixels.findIndex((value, i) => value !== other.pixels[i]);
+  const lost = place < 0 ? 0 : one.height - Math.floor(place / one.width);
   if (isProgressive(bytes) || lost > LOST_ROWS) {
     throw new PhotoError("The photo is damaged, as its end is missing: send the complete file.");
   }
@@ -141,22 +141,17 @@ export function pixelsOf(bitmap) {
         `${MAX_PIXELS / 1e6}.`,
     );
   }
-  const picture = blank(width, height);
   const rows = Math.min(height, Math.max(1, Math.floor(STRIP / width)));
   const canvas = new OffscreenCanvas(width, rows);
   const context = canvas.getContext("2d", { willReadFrequently: true });
   if (!context) throw new PhotoError("This browser has no memory left for the photo: send a smaller one.");
+  const picture = blank(width, height);
   for (let top = 0; top < height; top += rows) {
     context.fillStyle = "white";
     context.fillRect(0, 0, width, rows);
     context.drawImage(bitmap, 0, -top);
     const { data } = context.getImageData(0, 0, width, Math.min(rows, height - top));
-    const pixels = new Uint32Array(data.buffer); // all at once is faster than byte by byte
-    for (let from = 0, to = 3 * width * top; from < pixels.length; from++, to += 3) {
-      picture.data[to] = pixels[from];
-      picture.data[to + 1] = pixels[from] >> 8;
-      picture.data[to + 2] = pixels[from] >> 16;
-    }
+    picture.pixels.set(new Uint32Array(data.buffer), width * top);
   }
   return picture;
 }
@@ -197,18 +192,6 @@ export function forSearch(photo, format) {
   const small = reduced(photo, factor, factor);
   const longer = Math.max(photo.width, photo.height);
   return { small, scale: longer / Math.max(small.width, small.height) };
-}
-
-/** Return a picture as something to draw.
- * @param {Picture} picture */
-export function toImageData(picture) {
-  const { data, width, height } = picture;
-  const result = new ImageData(width, height);
-  const pixels = new Uint32Array(result.data.buffer);
-  for (let from = 0, to = 0; to < pixels.length; from += 3, to++) {
-    pixels[to] = data[from] | (data[from + 1] << 8) | (data[from + 2] << 16) | (255 << 24);
-  }
-  return result;
 }
 
 /** Return pixels as a file, to be looked at.

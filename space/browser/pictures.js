@@ -4,12 +4,23 @@
  * see the pixels here that they see in Python.
  *
  * @typedef {object} Picture
- * @property {Uint8Array} data RGB, row by row, 3 bytes a px
+ * @property {Uint32Array<ArrayBuffer>} pixels row by row: red in the lowest byte, green, blue, and 255 for opaque
  * @property {number} width in px
  * @property {number} height in px
  */
+import { PRECISION, resampledAcross, resampledDown } from "./resample.js";
 
-const PRECISION = 22; // bits behind the point of Pillow's resampling weights
+/** Pack three levels, whole numbers from 0 to 255, into an opaque px.
+ * @param {number} red @param {number} green @param {number} blue */
+export function packed(red, green, blue) {
+  return red | (green << 8) | (blue << 16) | (255 << 24);
+}
+
+/** Return the bytes of a picture: red, green, blue and 255, px by px. They are the picture's own.
+ * @param {Picture} picture */
+export function bytesOf({ pixels }) {
+  return new Uint8ClampedArray(pixels.buffer, pixels.byteOffset, pixels.byteLength);
+}
 
 /** Round as Python does: halves go to the even neighbour.
  * @param {number} value */
@@ -18,12 +29,25 @@ export function roundHalfEven(value) {
   return Math.abs(value % 1) === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
 }
 
-/** Return an empty (black) picture.
+/** Return a picture as a network takes it: red, green and blue, px by px, 0 to 255.
+ * @param {Picture} picture */
+export function levelsOf({ pixels }) {
+  const levels = new Float32Array(3 * pixels.length);
+  for (let from = 0, to = 0; from < pixels.length; from++, to += 3) {
+    const pixel = pixels[from];
+    levels[to] = pixel & 255;
+    levels[to + 1] = (pixel >> 8) & 255;
+    levels[to + 2] = (pixel >> 16) & 255;
+  }
+  return levels;
+}
+
+/** Return an empty picture, whose px are yet to be set.
  * @param {number} width
  * @param {number} height
  * @returns {Picture} */
 export function blank(width, height) {
-  return { data: new Uint8Array(3 * width * height), width, height };
+  return { pixels: new Uint32Array(width * height), width, height };
 }
 
 /** Cut a rectangle out of a picture, which must hold it.
@@ -36,8 +60,8 @@ export function blank(width, height) {
 export function cropped(picture, left, top, width, height) {
   const result = blank(width, height);
   for (let y = 0; y < height; y++) {
-    const start = 3 * ((top + y) * picture.width + left);
-    result.data.set(picture.data.subarray(start, start + 3 * width), 3 * width * y);
+    const start = (top + y) * picture.width + left;
+    result.pixels.set(picture.pixels.subarray(start, start + width), width * y);
   }
   return result;
 }
@@ -58,16 +82,13 @@ export function centredSquare(picture) {
 export function turnedByQuarters(picture, quarters) {
   const turns = ((quarters % 4) + 4) % 4;
   if (turns === 0) return picture;
-  const { data, width, height } = picture;
+  const { pixels, width, height } = picture;
   const result = turns === 2 ? blank(width, height) : blank(height, width);
   for (let y = 0, to = 0; y < result.height; y++) {
-    for (let x = 0; x < result.width; x++, to += 3) {
+    for (let x = 0; x < result.width; x++, to++) {
       const fromX = turns === 1 ? width - 1 - y : turns === 2 ? width - 1 - x : y;
       const fromY = turns === 1 ? x : turns === 2 ? height - 1 - y : height - 1 - x;
-      const from = 3 * (fromY * width + fromX);
-      result.data[to] = data[from];
-      result.data[to + 1] = data[from + 1];
-      result.data[to + 2] = data[from + 2];
+      result.pixels[to] = pixels[fromY * width + fromX];
     }
   }
   return result;
@@ -128,57 +149,15 @@ function resamplingWeights(size, part, newSize, filter) {
   return { starts, counts, weights, most };
 }
 
-/** @param {Float64Array} weights */
-function inFixedPoint(weights) {
-  return Int32Array.from(weights, (one) => Math.trunc(one * 2 ** PRECISION + (one < 0 ? -0.5 : 0.5)));
-}
-
-/** @param {Picture} picture @param {[number, number]} part @param {number} width @returns {Picture} */
-function resampledAcross(picture, part, width) {
-  const { data, height } = picture;
-  const { starts, counts, weights, most } = resamplingWeights(picture.width, part, width, "bicubic");
-  const factors = inFixedPoint(weights);
-  const result = blank(width, height);
-  const bytes = new Uint8ClampedArray(result.data.buffer);
-  for (let y = 0, to = 0; y < height; y++) {
-    for (let x = 0; x < width; x++, to += 3) {
-      let from = 3 * (y * picture.width + starts[x]);
-      let red = 1 << (PRECISION - 1);
-      let green = red;
-      let blue = red;
-      // All sums fit 32 bits; said so, they are added up a third faster.
-      for (let k = x * most, end = k + counts[x]; k < end; k++, from += 3) {
-        const factor = factors[k];
-        red = (red + Math.imul(data[from], factor)) | 0;
-        green = (green + Math.imul(data[from + 1], factor)) | 0;
-        blue = (blue + Math.imul(data[from + 2], factor)) | 0;
-      }
-      bytes[to] = red >> PRECISION;
-      bytes[to + 1] = green >> PRECISION;
-      bytes[to + 2] = blue >> PRECISION;
-    }
-  }
-  return result;
-}
-
-/** @param {Picture} picture @param {[number, number]} part @param {number} height @returns {Picture} */
-function resampledDown(picture, part, height) {
-  const { starts, counts, weights, most } = resamplingWeights(picture.height, part, height, "bicubic");
-  const factors = inFixedPoint(weights);
-  const result = blank(picture.width, height);
-  const bytes = new Uint8ClampedArray(result.data.buffer);
-  const length = 3 * picture.width;
-  const sums = new Int32Array(length);
-  for (let y = 0; y < height; y++) {
-    sums.fill(1 << (PRECISION - 1));
-    for (let k = 0; k < counts[y]; k++) {
-      const factor = factors[y * most + k];
-      const row = picture.data.subarray((starts[y] + k) * length, (starts[y] + k + 1) * length);
-      for (let i = 0; i < length; i++) sums[i] = (sums[i] + Math.imul(row[i], factor)) | 0;
-    }
-    for (let i = 0, to = y * length; i < length; i++, to++) bytes[to] = sums[i] >> PRECISION;
-  }
-  return result;
+/** Return the bicubic weights of `resamplingWeights` as Pillow rounds them.
+ * @param {number} size @param {[number, number]} part @param {number} newSize
+ * @returns {import("./resample.js").Taps} */
+function taps(size, part, newSize) {
+  const { starts, counts, weights, most } = resamplingWeights(size, part, newSize, "bicubic");
+  const factors = Int32Array.from(weights, (one) =>
+    Math.trunc(one * 2 ** PRECISION + (one < 0 ? -0.5 : 0.5)),
+  );
+  return { starts, counts, factors, most };
 }
 
 /**
@@ -191,27 +170,27 @@ function resampledDown(picture, part, height) {
  * @returns {Picture}
  */
 export function reduced(picture, across, down) {
-  const { data, width, height } = picture;
+  const { pixels, width, height } = picture;
   const result = blank(Math.ceil(width / across), Math.ceil(height / down));
   for (let y = 0, to = 0; y < result.height; y++) {
     const bottom = Math.min(height, (y + 1) * down);
-    for (let x = 0; x < result.width; x++, to += 3) {
+    for (let x = 0; x < result.width; x++, to++) {
       const right = Math.min(width, (x + 1) * across);
       const count = (right - x * across) * (bottom - y * down);
       let red = count >> 1;
       let green = red;
       let blue = red;
       for (let v = y * down; v < bottom; v++) {
-        for (let from = 3 * (v * width + x * across), n = right - x * across; n > 0; n--, from += 3) {
-          red += data[from];
-          green += data[from + 1];
-          blue += data[from + 2];
+        for (let from = v * width + x * across, end = v * width + right; from < end; from++) {
+          const pixel = pixels[from];
+          red += pixel & 255;
+          green += (pixel >> 8) & 255;
+          blue += (pixel >> 16) & 255;
         }
       }
       const factor = Math.trunc(Math.fround(2 ** 24 / count)); // Pillow divides so
-      result.data[to] = Math.floor((red * factor) / 2 ** 24);
-      result.data[to + 1] = Math.floor((green * factor) / 2 ** 24);
-      result.data[to + 2] = Math.floor((blue * factor) / 2 ** 24);
+      const mean = (/** @type {number} */ sum) => Math.floor((sum * factor) / 2 ** 24);
+      result.pixels[to] = packed(mean(red), mean(green), mean(blue));
     }
   }
   return result;
@@ -253,10 +232,12 @@ export function resizedBox(picture, [left, top, right, bottom], width, height, g
     down = [(top - y) / rows, (bottom - y) / rows];
   }
   if (width !== source.width || across[0] || across[1] !== source.width) {
-    source = resampledAcross(source, across, width);
+    const pixels = resampledAcross(source, width, taps(source.width, across, width));
+    source = { pixels, width, height: source.height };
   }
   if (height !== source.height || down[0] || down[1] !== source.height) {
-    source = resampledDown(source, down, height);
+    const pixels = resampledDown(source, height, taps(source.height, down, height));
+    source = { pixels, width, height };
   }
   return source;
 }
@@ -333,12 +314,7 @@ export function croppedMirrored(picture, left, top, width, height) {
   const result = blank(width, height);
   for (let y = 0, to = 0; y < height; y++) {
     const row = mirrored(top + y, picture.height) * picture.width;
-    for (let x = 0; x < width; x++, to += 3) {
-      const from = 3 * (row + columns[x]);
-      result.data[to] = picture.data[from];
-      result.data[to + 1] = picture.data[from + 1];
-      result.data[to + 2] = picture.data[from + 2];
-    }
+    for (let x = 0; x < width; x++, to++) result.pixels[to] = picture.pixels[row + columns[x]];
   }
   return result;
 }
@@ -360,23 +336,25 @@ function mirrored(index, size) {
 export function transformed(picture, side, matrix) {
   const [a, b, c, d, e, f] = matrix;
   const result = blank(side, side);
-  const stride = 3 * picture.width;
+  const data = bytesOf(picture);
+  const stride = 4 * picture.width;
   const rows = [0, 0, 0, 0];
+  const levels = [0, 0, 0];
   for (let y = 0, to = 0; y < side; y++) {
-    for (let x = 0; x < side; x++, to += 3) {
+    for (let x = 0; x < side; x++, to++) {
       const placeX = a * (x + 0.5) + b * (y + 0.5) + c - 0.5;
       const placeY = d * (x + 0.5) + e * (y + 0.5) + f - 0.5;
       const left = Math.floor(placeX);
       const top = Math.floor(placeY);
       for (let channel = 0; channel < 3; channel++) {
-        let from = (top - 1) * stride + 3 * (left - 1) + channel;
+        let from = (top - 1) * stride + 4 * (left - 1) + channel;
         for (let k = 0; k < 4; k++, from += stride) {
-          const { data } = picture;
-          rows[k] = cubic(data[from], data[from + 3], data[from + 6], data[from + 9], placeX - left);
+          rows[k] = cubic(data[from], data[from + 4], data[from + 8], data[from + 12], placeX - left);
         }
         const value = cubic(rows[0], rows[1], rows[2], rows[3], placeY - top);
-        result.data[to + channel] = value <= 0 ? 0 : value >= 255 ? 255 : Math.trunc(value);
+        levels[channel] = value <= 0 ? 0 : value >= 255 ? 255 : Math.trunc(value);
       }
+      result.pixels[to] = packed(levels[0], levels[1], levels[2]);
     }
   }
   return result;

@@ -8,7 +8,7 @@
  * @typedef {"cut" | "too_small" | "too_dark" | "blurred" | "seen_too_little"} Reason
  */
 import { MIN_FACE, sideOf } from "./faces.js";
-import { percentile, resizedBox, resizedValues } from "./pictures.js";
+import { bytesOf, percentile, resizedBox, resizedValues } from "./pictures.js";
 
 const SIDE = 64; // px at which light and blur are measured
 const OUTSIDE = 0.1; // share of a face's box that may lie outside of the picture,
@@ -36,11 +36,11 @@ export const REASONS = {
 export function findReason(photo, face) {
   if (isCut(photo, face)) return "cut";
   if (sideOf(face) < MIN_FACE) return "too_small";
-  const { data } = resizedBox(photo, inside(photo, face), SIDE, SIDE, GAP);
+  const data = bytesOf(resizedBox(photo, inside(photo, face), SIDE, SIDE, GAP));
   const counts = new Uint32Array(256);
   const grey = new Float32Array(SIDE * SIDE);
   for (let place = 0; place < grey.length; place++) {
-    const [red, green, blue] = data.subarray(3 * place, 3 * place + 3);
+    const [red, green, blue] = data.subarray(4 * place, 4 * place + 3);
     counts[Math.max(red, green, blue)]++;
     grey[place] = (red + green + blue) / 3;
   }

@@ -5,7 +5,7 @@
  * @import {Picture} from "./pictures.js"
  * @import {Face} from "./faces.js"
  */
-import { blank, cropped, percentile, resized, roundHalfEven } from "./pictures.js";
+import { blank, bytesOf, cropped, packed, percentile, resized, roundHalfEven } from "./pictures.js";
 import { centreOf, sideOf } from "./faces.js";
 
 export const LOOK_FACE = 240; // px: longer side of the face's box in a view
@@ -83,7 +83,9 @@ function inverted([a, b, c, d, e, f]) {
  * places are rounded to 1/32 px, and px outside are those of the border.
  * @param {Picture} picture @param {number} side @param {Affine} matrix from the result's px */
 function warped(picture, side, [a, b, c, d, e, f]) {
-  const { data, width, height } = picture;
+  const { width, height } = picture;
+  const data = bytesOf(picture);
+  const levels = [0, 0, 0];
   const result = blank(side, side);
   const across = Array.from({ length: side }, (_, x) => [
     roundHalfEven(a * x * 1024),
@@ -94,20 +96,21 @@ function warped(picture, side, [a, b, c, d, e, f]) {
   for (let y = 0, to = 0; y < side; y++) {
     const startX = roundHalfEven((b * y + c) * 1024) + 16;
     const startY = roundHalfEven((e * y + f) * 1024) + 16;
-    for (let x = 0; x < side; x++, to += 3) {
+    for (let x = 0; x < side; x++, to++) {
       const placeX = (startX + across[x][0]) >> 5;
       const placeY = (startY + across[x][1]) >> 5;
       const right = placeX & 31;
       const down = placeY & 31;
-      const x0 = 3 * within(placeX >> 5, width);
-      const x1 = 3 * within((placeX >> 5) + 1, width);
-      const y0 = 3 * width * within(placeY >> 5, height);
-      const y1 = 3 * width * within((placeY >> 5) + 1, height);
+      const x0 = 4 * within(placeX >> 5, width);
+      const x1 = 4 * within((placeX >> 5) + 1, width);
+      const y0 = 4 * width * within(placeY >> 5, height);
+      const y1 = 4 * width * within((placeY >> 5) + 1, height);
       for (let channel = 0; channel < 3; channel++) {
         const upper = data[y0 + x0 + channel] * (32 - right) + data[y0 + x1 + channel] * right;
         const lower = data[y1 + x0 + channel] * (32 - right) + data[y1 + x1 + channel] * right;
-        result.data[to + channel] = (upper * (32 - down) + lower * down + 512) >> 10;
+        levels[channel] = (upper * (32 - down) + lower * down + 512) >> 10;
       }
+      result.pixels[to] = packed(levels[0], levels[1], levels[2]);
     }
   }
   return result;
@@ -123,12 +126,12 @@ function warped(picture, side, [a, b, c, d, e, f]) {
 export function brightened(picture, blur) {
   const smooth = blurred(picture, blur);
   const counts = new Uint32Array(256);
-  for (let i = 0; i < smooth.data.length; i += 3) {
-    counts[Math.max(smooth.data[i], smooth.data[i + 1], smooth.data[i + 2])]++;
-  }
+  const data = bytesOf(smooth);
+  for (let i = 0; i < data.length; i += 4) counts[Math.max(data[i], data[i + 1], data[i + 2])]++;
   const factor = 255 / Math.max(1, percentile(counts, PERCENTILE));
   const levels = Uint8Array.from({ length: 256 }, (_, i) => Math.min(255, roundHalfEven(i * factor)));
-  return { ...smooth, data: smooth.data.map((value) => levels[value]) };
+  for (let i = 0; i < data.length; i++) data[i] = levels[data[i]]; // 255 stays
+  return smooth;
 }
 
 /** Smooth a picture, mirrored at its borders.
@@ -141,9 +144,15 @@ function blurred(picture, deviation) {
   const sum = weights.reduce((one, other) => one + other, 0);
   const kernel = weights.map((weight) => weight / sum);
   const { width, height } = picture;
-  const across = blurredLines(Float32Array.from(picture.data), kernel, height, 3 * width, width, 3);
-  const down = blurredLines(across, kernel, width, 3, height, 3 * width);
-  return { width, height, data: Uint8Array.from(down, (value) => Math.min(255, Math.round(value))) };
+  const across = blurredLines(Float32Array.from(bytesOf(picture)), kernel, height, 4 * width, width, 4);
+  const down = blurredLines(across, kernel, width, 4, height, 4 * width);
+  const level = (/** @type {number} */ value) => Math.min(255, Math.round(value));
+  const result = blank(width, height);
+  for (let place = 0; place < width * height; place++) {
+    const [red, green, blue] = down.subarray(4 * place, 4 * place + 3);
+    result.pixels[place] = packed(level(red), level(green), level(blue));
+  }
+  return result;
 }
 
 /** @param {Float32Array} values @param {Float64Array} kernel @param {number} lines

@@ -103,10 +103,11 @@ function asInput(picture, height, width) {
   const input = new Float32Array(3 * height * STEP * width * STEP);
   for (let y = 0, from = 0; y < picture.height; y++) {
     let to = 3 * y * width * STEP;
-    for (const end = from + 3 * picture.width; from < end; from += 3, to += 3) {
-      input[to] = picture.data[from + 2];
-      input[to + 1] = picture.data[from + 1];
-      input[to + 2] = picture.data[from];
+    for (const end = from + picture.width; from < end; from++, to += 3) {
+      const pixel = picture.pixels[from];
+      input[to] = (pixel >> 16) & 255;
+      input[to + 1] = (pixel >> 8) & 255;
+      input[to + 2] = pixel & 255;
     }
   }
   return input;

@@ -150,12 +150,21 @@ def in_page(page: Page, body: str, argument: object = None):
     return page.evaluate(script, argument)
 
 
-DIGEST = """
+PIXELS = """
 const digest = async data => Array.from(
     new Uint8Array(await crypto.subtle.digest("SHA-256", data)),
     byte => byte.toString(16).padStart(2, "0")).join("");
-const pixels = async (name, { width, height }) => ({ width, height,
-    data: new Uint8Array(await (await fetch("cases/" + name)).arrayBuffer()) });
+const rgb = async ({ pixels, width, height }) =>
+    Uint8Array.from((await load("pictures.js")).levelsOf({ pixels, width, height }));
+const picture = async (name, { width, height }) => {
+    const { blank, packed } = await load("pictures.js");
+    const levels = new Uint8Array(await (await fetch("cases/" + name)).arrayBuffer());
+    const result = blank(width, height);
+    for (let i = 0; i < width * height; i++) {
+        result.pixels[i] = packed(...levels.subarray(3 * i, 3 * i + 3));
+    }
+    return result;
+};
 """
 
 
@@ -175,13 +184,14 @@ def status(page: Page, text: str) -> None:
 def test_photos_are_decoded_to_the_same_bytes(page, cases):
     got = in_page(
         page,
-        DIGEST
+        PIXELS
         + """const { openPhoto } = await load("photos.js"); const found = [];
         for (const one of argument) {
             const { photo } = await openPhoto(await (await fetch("cases/" + one.file)).blob());
-            const wanted = (await pixels(one.file + ".rgb", one)).data;
-            let most = Math.abs(photo.data.length - wanted.length);
-            for (const [i, value] of photo.data.entries()) {
+            const [got, wanted] =
+                [await rgb(photo), await rgb(await picture(one.file + ".rgb", one))];
+            let most = Math.abs(got.length - wanted.length);
+            for (const [i, value] of got.entries()) {
                 most = Math.max(most, Math.abs(value - wanted[i]));
             }
             found.push([one.file, photo.width, photo.height, most]);
@@ -198,14 +208,17 @@ def test_photos_are_decoded_to_the_same_bytes(page, cases):
 def test_preview_shows_what_is_judged_upright_and_on_white(page, cases):
     away = in_page(
         page,
-        """const [{ openPhoto, pixelsOf, preview }, { resized }] =
+        PIXELS
+        + """const [{ openPhoto, pixelsOf, preview }, { resized }] =
             [await load("photos.js"), await load("pictures.js")];
+        await (await load("resample.js")).loadResampling();
         const found = [];
         for (const { file } of argument) {
             const { photo, whole } = await openPhoto(await (await fetch("cases/" + file)).blob());
             const side = Math.max(photo.width, photo.height);
             const shown = pixelsOf(await createImageBitmap(await preview(whole, side / 2)));
-            const [wanted, coarse] = [photo, shown].map((one) => resized(one, 12, 12).data);
+            const [wanted, coarse] =
+                [await rgb(resized(photo, 12, 12)), await rgb(resized(shown, 12, 12))];
             const sum = wanted.reduce((one, value, i) => one + Math.abs(value - coarse[i]), 0);
             const size = [shown.width, shown.height].map((one) => 2 * one);
             found.push([file, size[0] - photo.width, size[1] - photo.height, sum / wanted.length]);
@@ -223,20 +236,21 @@ def test_preview_shows_what_is_judged_upright_and_on_white(page, cases):
 def test_pictures_are_resized_and_cut_to_the_same_bytes(page, cases):
     got = in_page(
         page,
-        DIGEST
+        PIXELS
         + """const { resized } = await load("pictures.js");
         const { cropFace, cropLandmarks, faceSquare } = await load("crops.js");
-        const photo = await pixels("portrait.rgb", argument.portrait);
+        await (await load("resample.js")).loadResampling();
+        const photo = await picture("portrait.rgb", argument.portrait);
         const digests = [];
         for (const { width, height, gap } of argument.resized) {
-            digests.push(await digest(resized(photo, width, height, gap ?? undefined).data));
+            digests.push(await digest(await rgb(resized(photo, width, height, gap ?? undefined))));
         }
         const crops = [];
         for (const { box, landmarks } of argument.cropped) {
             const face = { box, landmarks, confidence: 1, turn: 0 };
             const { left, top, side } = faceSquare(photo, face, 1.2);
             crops.push({ square: [left, top, side], in_crop: cropLandmarks(photo, face, 1.2),
-                         digest: await digest(cropFace(photo, face, 1.2).data) });
+                         digest: await digest(await rgb(cropFace(photo, face, 1.2))) });
         } return { digests, crops };""",
         cases,
     )
@@ -252,14 +266,14 @@ def test_pictures_are_resized_and_cut_to_the_same_bytes(page, cases):
 def test_yunet_sees_the_same_rows(page, cases):
     got = in_page(
         page,
-        DIGEST
+        PIXELS
         + """const { Runtime, unpacked } = await load("runtime.js");
         const { YuNet } = await load("yunet.js");
         const content = await unpacked(new URL("model/face_finder.tflite.zst", location));
         const { sizes: numbers } = await (await fetch("model/face_finder.json")).json();
         const yunet = new YuNet(await Runtime.load(), { content, numbers });
         const found = [];
-        for (const one of argument) found.push(await yunet.rows(await pixels(one.file, one)));
+        for (const one of argument) found.push(await yunet.rows(await picture(one.file, one)));
         return found;""",
         cases["rows"],
     )
@@ -368,7 +382,9 @@ def test_borderline_scores_get_the_same_second_look():
     const detector = new Detector(config, {{ run }});
     const found = [];
     for (const data of pictures) {{
-        const picture = {{ data: Uint8Array.from(data), width: 12, height: 12 }};
+        const bytes = data.flatMap((level, i) => (i % 3 === 2 ? [level, 255] : [level]));
+        const pixels = new Uint32Array(Uint8Array.from(bytes).buffer);
+        const picture = {{ pixels, width: 12, height: 12 }};
         found.push((await detector.judgeWhole(picture)).probability);
     }}
     console.log(JSON.stringify(found));"""
@@ -667,8 +683,8 @@ def test_memory_stays_flat_over_many_photos(browser, host):
         const memory = [];
         for (let number = 0; number < 160; number++) {  // of twenty sizes
             const [width, height] = [64 * (1 + number % 10), 64 * (1 + number % 4)];
-            const data = new Uint8Array(3 * width * height).fill(number);
-            await yunet.rows({ width, height, data });
+            const pixels = new Uint32Array(width * height).fill(number);
+            await yunet.rows({ width, height, pixels });
             memory.push(runtime.litert.getGlobalLiteRt().liteRtWasm.HEAPU8.buffer.byteLength);
         } return { memory, kept: yunet.kept };""",
     )

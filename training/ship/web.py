@@ -13,6 +13,7 @@ import logging
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -35,13 +36,15 @@ FILE_LIST = "files.js"  # by which a page is known that this made
 RUNTIMES = ("litert_wasm_internal", "litert_wasm_compat_internal")  # with relaxed SIMD, and without
 LIBRARY, HELPERS = "@litertjs/core", "@litertjs/wasm-utils"
 UNPACKER = "fzstd"
+KERNELS = "resample.wat"  # compiled to WebAssembly, as browsers read no text
+COMPILER = "wabt/bin/wat2wasm"
 LEVEL = 19  # of Zstandard; with more, unpacking needs more memory
 EXAMPLES = SPACE / "examples"
 SELF_TEST = "portrait.jpg"
 ONE_PHOTO = 1  # in a batch: the browser's runtime takes no batch of any size
 # What the service worker stores when the page is opened first; it stores the rest when it is used,
 # as only one of the two runtimes is.
-SMALL_FILES = {".html", ".css", ".js", ".svg", ".json", ".jpg", ".txt"}
+SMALL_FILES = {".html", ".css", ".js", ".svg", ".json", ".jpg", ".txt", ".wasm"}
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +55,7 @@ def web(output: Path, *, model: Path | None = None, packages: Path | None = None
     Args:
         output: folder to write; an earlier page is replaced.
         model: folder of an exported model; by default the bundled one.
-        packages: `node_modules` with the runtime; by default npm fetches it.
+        packages: `node_modules` with what the lockfile names; by default npm fetches it.
 
     Raises:
         UserError: `output` holds something else, the model or YuNet cannot be had, or npm fails.
@@ -65,7 +68,10 @@ def web(output: Path, *, model: Path | None = None, packages: Path | None = None
             for path in PAGE.glob(pattern):
                 shutil.copyfile(path, folder / path.name)
         shutil.copytree(EXAMPLES, folder / "examples")
-        _copy_runtime(folder / "litert", packages)
+        with tempfile.TemporaryDirectory() as temporary:
+            installed = packages or install_packages(Path(temporary))
+            _copy_runtime(folder / "litert", installed)
+            _compile_kernels(folder, installed)
         _write_networks(folder / "model", model, detector)
         megabytes = _write_list(folder)
     log.info(
@@ -88,19 +94,30 @@ def install_packages(folder: Path, *, development: bool = False) -> Path:
     Raises:
         UserError: there is no npm, or it fails.
     """
-    npm = shutil.which("npm")
-    if npm is None:
-        raise UserError("npm is not installed: install Node.js, which brings it.")
     for name in PACKAGES:
         shutil.copyfile(PAGE / name, folder / name)
-    command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
     command += [] if development else ["--omit=dev"]
     log.info("npm installs the runtime; this takes a few seconds.")
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    _run(command, "install the page's packages, check the network", folder)
+    return folder / "node_modules"
+
+
+def _run(command: Sequence[str | Path], what: str, folder: Path | None = None) -> None:
+    """Run a program that comes with Node.js.
+
+    Raises:
+        UserError: it is not installed, or fails.
+    """
+    program = shutil.which(command[0])
+    if program is None:
+        raise UserError(f"{command[0]} is not installed: install Node.js, which brings it.")
+    result = subprocess.run(
+        [program, *command[1:]], cwd=folder, capture_output=True, text=True, check=False
+    )
     if result.returncode:
         lines = result.stderr.strip().splitlines() or ["no message"]
-        raise UserError(f"npm cannot install the page's packages ({lines[0]}): check the network.")
-    return folder / "node_modules"
+        raise UserError(f"{command[0]} cannot {what} ({lines[0]}).")
 
 
 def with_batch_of_one(graph: bytes) -> bytes:
@@ -120,23 +137,27 @@ def with_batch_of_one(graph: bytes) -> bytes:
     return bytes(content)
 
 
-def _copy_runtime(folder: Path, packages: Path | None) -> None:
+def _copy_runtime(folder: Path, packages: Path) -> None:
     """Copy the runtime, its modules bound by relative names, as browsers resolve no others."""
-    with tempfile.TemporaryDirectory() as temporary:
-        packages = packages or install_packages(Path(temporary))
-        folder.mkdir()
-        library, helpers = packages / LIBRARY, packages / HELPERS
-        code = (library / "dist/index.js").read_text(encoding="utf-8")
-        bound = code.replace(f'"{HELPERS}"', '"./wasm-utils.js"')
-        if bound == code:
-            raise UserError(f"{library} imports no {HELPERS}: keep to the version of the lockfile.")
-        (folder / "core.js").write_text(_unmapped(bound), encoding="utf-8")
-        code = (helpers / "dist/index.js").read_text(encoding="utf-8")
-        (folder / "wasm-utils.js").write_text(_unmapped(code), encoding="utf-8")
-        shutil.copyfile(packages / UNPACKER / "esm/index.mjs", folder / f"{UNPACKER}.js")
-        for name in RUNTIMES:
-            shutil.copyfile(library / f"wasm/{name}.js", folder / f"{name}.js")
-            _write_packed(folder / f"{name}.wasm", (library / f"wasm/{name}.wasm").read_bytes())
+    folder.mkdir()
+    library, helpers = packages / LIBRARY, packages / HELPERS
+    code = (library / "dist/index.js").read_text(encoding="utf-8")
+    bound = code.replace(f'"{HELPERS}"', '"./wasm-utils.js"')
+    if bound == code:
+        raise UserError(f"{library} imports no {HELPERS}: keep to the version of the lockfile.")
+    (folder / "core.js").write_text(_unmapped(bound), encoding="utf-8")
+    code = (helpers / "dist/index.js").read_text(encoding="utf-8")
+    (folder / "wasm-utils.js").write_text(_unmapped(code), encoding="utf-8")
+    shutil.copyfile(packages / UNPACKER / "esm/index.mjs", folder / f"{UNPACKER}.js")
+    for name in RUNTIMES:
+        shutil.copyfile(library / f"wasm/{name}.js", folder / f"{name}.js")
+        _write_packed(folder / f"{name}.wasm", (library / f"wasm/{name}.wasm").read_bytes())
+
+
+def _compile_kernels(folder: Path, packages: Path) -> None:
+    """Compile what resamples pictures."""
+    output = (folder / KERNELS).with_suffix(".wasm")
+    _run(["node", packages / COMPILER, PAGE / KERNELS, "-o", output], f"compile {KERNELS}")
 
 
 def _unmapped(code: str) -> str:
