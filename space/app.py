@@ -34,18 +34,18 @@ HERE = Path(__file__).parent
 EXAMPLES, PROGRAMS = HERE / "examples", HERE / "programs.md"
 SCRIPT, SAMPLE = HERE / "page.js", HERE / "sample.html"
 CLIPS = (".mp4", ".mov", ".webm")
-TEXTS = (".md", ".txt")  # beside the examples, about their origin
+TEXTS = (".md", ".txt")  # notes beside the examples on their origin
 CAPTIONS = {  # what an example is, not what the model says about it
     "portrait": "A real portrait",
     "portrait-mouth-replaced": "The same, mouth replaced by hand",
     "generated-face": "Made by a generator",
     "portrait-clip": "The real portrait as a clip",
 }
-CLEANING = (300, 600)  # s between two rounds, and the age of what they delete
+CLEANING = (300, 600)  # s between two clean-ups, and the age in s of the files that they delete
 CORES = os.cpu_count() or 1
 PORT = os.environ.get("GRADIO_SERVER_PORT", "7860")
-WAITING = 200  # calls that may wait for their turn
-# Gradio's text sizes, as shares of the visitor's own: browsers do not enlarge those in px.
+WAITING = 200  # calls in the queue
+# Gradio's text sizes in rem, as browsers do not scale px to the visitor's own text size.
 PIXELS = (9, 10, 12, 14, 16, 22, 26)
 TEXT_SIZE = gr.themes.Size(*(f"{pixels / 16}rem" for pixels in PIXELS), name="text_rem")
 THEME = gr.themes.Default(
@@ -61,7 +61,7 @@ OF_PAGE = {"preprocess": False, "api_visibility": "private", "show_progress": "h
 
 
 def load_service() -> Service:
-    """Load the model that the environment names, or the bundled one where that cannot be had.
+    """Load the model that the environment names, or the bundled one if that fails.
 
     Raises:
         DetectorError: the bundled model cannot be loaded either.
@@ -81,9 +81,9 @@ def load_service() -> Service:
 def find_examples() -> list[Path]:
     """Return the photos and clips that the page offers to try, in the order of `CAPTIONS`."""
     order = [*CAPTIONS]
-    found = [path for path in EXAMPLES.glob("*") if path.suffix.lower() not in TEXTS]
+    paths = [path for path in EXAMPLES.glob("*") if path.suffix.lower() not in TEXTS]
     return sorted(
-        found,
+        paths,
         key=lambda path: (order.index(path.stem) if path.stem in order else len(order), path.name),
     )
 
@@ -113,7 +113,7 @@ def build_page(service: Service) -> gr.Blocks:
 
 
 def _header(notice: str) -> str:
-    """Return the top of the page, with what is to be said about the model in use."""
+    """Return the page's header, with a notice if the bundled model replaces another."""
     line = ""
     if notice:
         line = f'<p class="notice">{escape(notice)} The bundled model answers in its place.</p>'
@@ -124,14 +124,14 @@ def _header(notice: str) -> str:
 
 
 def _programs() -> str:
-    """Return what programmers are told, with the address that the page has."""
+    """Return the text for programmers, with this page's address."""
     host = os.environ.get("SPACE_HOST")  # set in a Space
     address = f"https://{host}" if host else f"http://localhost:{PORT}"
     return PROGRAMS.read_text(encoding="utf-8").replace("http://localhost:7860", address)
 
 
 def _photo_tab(screens: Screens) -> list[tuple[gr.Button, Path]]:
-    """Make the tab of photos; return the buttons of examples that belong to the tab of clips."""
+    """Build the photo tab; return the example buttons whose clips open in the video tab."""
     with gr.Column(elem_classes="first") as start, gr.Row(elem_classes="start"):
         with gr.Column(scale=3, min_width=300):
             photo = gr.Image(
@@ -146,19 +146,19 @@ def _photo_tab(screens: Screens) -> list[tuple[gr.Button, Path]]:
             clip_examples = _examples(photo)
         with gr.Column(scale=2, min_width=300):
             gr.HTML(SAMPLE.read_text(encoding="utf-8"), apply_default_css=False)
-    again, answer, whole = _answer("photo", "← Another photo", "Judge the whole picture anyway")
-    outputs = [start, again, answer, whole]
+    back, answer, whole = _answer("photo", "← Another photo", "Judge the whole picture anyway")
+    outputs = [start, back, answer, whole]
     arrived = _arrived("photo")
     judged = photo.change(screens.photo, photo, outputs, **PHOTO, **OF_PAGE)
     judged.then(None, js=arrived)
     whole.click(screens.whole_picture, photo, outputs, **PHOTO, **OF_PAGE).then(None, js=arrived)
-    _starts_anew("photo", again, photo, outputs, [judged])
+    _starts_anew("photo", back, photo, outputs, [judged])
     _refuses("photo", screens, outputs)
     return clip_examples
 
 
 def _examples(photo: gr.Image) -> list[tuple[gr.Button, Path]]:
-    """Make a row of examples; return those that are clips."""
+    """Build the row of example buttons; return those of clips."""
     clips = []
     examples = find_examples()
     if not examples:
@@ -177,7 +177,7 @@ def _examples(photo: gr.Image) -> list[tuple[gr.Button, Path]]:
                 elem_id=f"example-{path.stem}",
                 elem_classes=["example", "clip"] if is_clip else "example",
             )
-            if button.icon:  # else it is cleaned away with what visitors uploaded
+            if button.icon:  # else it would be deleted with the visitors' uploads
                 button.keep_in_cache.add(button.icon["path"])
             if is_clip:
                 clips.append((button, path))
@@ -189,12 +189,11 @@ def _examples(photo: gr.Image) -> list[tuple[gr.Button, Path]]:
 
 
 def _thumbnail(path: Path, examples: list[Path]) -> Path | None:
-    """Return the picture that stands for an example: of a clip, that of the photo it is named
-    after."""
+    """Return an example's thumbnail: the photo itself, or the one that a clip is named after."""
     if path.suffix.lower() not in CLIPS:
         return path
     stem = path.stem.removesuffix("-clip")
-    return next((one for one in examples if one.stem == stem), None)
+    return next((example for example in examples if example.stem == stem), None)
 
 
 def _video_tab(screens: Screens, tabs: gr.Tabs, examples: list[tuple[gr.Button, Path]]) -> None:
@@ -203,8 +202,8 @@ def _video_tab(screens: Screens, tabs: gr.Tabs, examples: list[tuple[gr.Button, 
             label="Clip", show_label=False, sources=["upload"], height=280, elem_id="video-input"
         )
         gr.HTML(f'<p class="kept">{CLIP_LIMITS}. {KEPT}</p>', apply_default_css=False)
-    again, answer, stop = _answer("video", "← Another clip", "Stop")
-    outputs = [start, again, answer, stop]
+    back, answer, stop = _answer("video", "← Another clip", "Stop")
+    outputs = [start, back, answer, stop]
     waits = clip.upload(waiting, None, outputs, queue=False, **OF_PAGE)
     judged = [waits.then(screens.clip, clip, outputs, **CLIP, **OF_PAGE)]
     judged += [
@@ -213,7 +212,7 @@ def _video_tab(screens: Screens, tabs: gr.Tabs, examples: list[tuple[gr.Button, 
     for event in judged:
         event.then(None, js=_arrived("video"))
     _can_stop(stop, screens)
-    _starts_anew("video", again, clip, outputs, judged)
+    _starts_anew("video", back, clip, outputs, judged)
     _refuses("video", screens, outputs)
 
 
@@ -243,21 +242,23 @@ def _photos_tab(screens: Screens) -> None:
             elem_id="photos-input",
         )
         gr.HTML(f'<p class="kept">{KEPT}</p>', apply_default_css=False)
-    again, answer, stop = _answer("photos", "← Other photos", "Stop")
-    outputs = [start, again, answer, stop]
+    back, answer, stop = _answer("photos", "← Other photos", "Stop")
+    outputs = [start, back, answer, stop]
     waits = files.upload(waiting, None, outputs, queue=False, **OF_PAGE)
     judged = waits.then(screens.photos, files, outputs, **PHOTO, **OF_PAGE)
     judged.then(None, js=_arrived("photos"))
     _can_stop(stop, screens)
-    _starts_anew("photos", again, files, outputs, [judged])
+    _starts_anew("photos", back, files, outputs, [judged])
     _refuses("photos", screens, outputs)
 
 
 def _answer(name: str, back: str, extra: str) -> tuple[gr.Button, gr.HTML, gr.Button]:
-    """Make the place of an answer: the button back, the answer, and one more button."""
-    again = gr.Button(back, visible=False, size="sm", elem_id=f"{name}-again", elem_classes="again")
+    """Build the place of an answer: the back button, the answer and one more button."""
+    button = gr.Button(
+        back, visible=False, size="sm", elem_id=f"{name}-again", elem_classes="again"
+    )
     answer = gr.HTML(elem_id=f"{name}-answer", apply_default_css=False)
-    return again, answer, gr.Button(extra, visible=False, elem_classes="extra")
+    return button, answer, gr.Button(extra, visible=False, elem_classes="extra")
 
 
 def _arrived(name: str) -> str:
@@ -275,7 +276,7 @@ def _starts_anew(
     outputs: list[gr.components.Component],
     judged: list[gr.events.Dependency],
 ) -> None:
-    """Let a button lead back to the first screen; what still waits to be judged, no longer does."""
+    """Let a button lead back to the first screen and cancel what still waits to be judged."""
     again.click(None, cancels=judged)
     again.click(
         lambda: (*first_screen(), None),
@@ -288,8 +289,8 @@ def _starts_anew(
 
 
 def _refuses(name: str, screens: Screens, outputs: list[gr.components.Component]) -> None:
-    """Let the page's script, which meets a file first, have it refused in the place of the answer,
-    and have said there what else goes wrong in the browser."""
+    """Let the page's script, which sees a file first, show refusals and other errors of the browser
+    in place of the answer."""
     wrong = gr.JSON(visible=False)
     gr.Button(visible="hidden", elem_id=f"{name}-refused").click(
         partial(screens.refused, name),
@@ -302,7 +303,7 @@ def _refuses(name: str, screens: Screens, outputs: list[gr.components.Component]
 
 
 def main() -> int:
-    """Serve the page until it is stopped; return 2 where there is no model."""
+    """Serve the page until it is stopped; return 2 if no model can be loaded."""
     try:
         service = load_service()
     except (DetectorError, FaceFinderError) as error:
@@ -314,8 +315,8 @@ def main() -> int:
         head=f'<meta name="description" content="{INTRO}">'
         f"<script>const MAX_BYTES = {MAX_BYTES};{SCRIPT.read_text('utf-8')}</script>",
         max_file_size=MAX_BYTES,
-        # For uploads whose names begin with a dot: gradio refuses them where it runs in a folder
-        # above.
+        # Gradio refuses uploads whose names begin with a dot if its working directory lies above
+        # them.
         allowed_paths=[gr.utils.get_upload_folder()],
         footer_links=["api"],
         mcp_server=find_spec("mcp") is not None,

@@ -1,4 +1,4 @@
-"""Tell how alike two faces look, by the shape of the head and by colours."""
+"""Compare how two faces look, by the shape of the head and by colours."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
-SHADES_SHARE = 0.35  # of the shape in the likeness; the rest is colours
+SHADES_SHARE = 0.35  # weight of the shape in the similarity; colours have the rest
 
 
 def correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the correlation of two arrays of grey levels; plain ones correlate with nothing."""
+    """Return the correlation of two arrays of grey levels, 0 where one is uniform."""
     first, second = first - first.mean(), second - second.mean()
     noise = 16.0  # variance in squared levels
     scale = math.sqrt((first.var() + noise) * (second.var() + noise))
@@ -22,12 +22,12 @@ def correlation(first: np.ndarray, second: np.ndarray) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Appearance:
-    """How a face looks, to be compared.
+    """How a face looks, for comparison with others.
 
     Attributes:
         shades: `float32` `[256]`: 16 x 16 grey levels of the crop, for the shape of the head.
-        colours: `float32` `[512]`: roots of the shares of 8 x 4 x 4 hues, saturations and
-            brightnesses in each quarter of the crop, for skin, hair and what is behind.
+        colours: `float32` `[512]`: square roots of the shares of 8 x 4 x 4 hues, saturations and
+            brightnesses in each quarter of the crop, for skin, hair and background.
     """
 
     shades: np.ndarray
@@ -43,7 +43,7 @@ class Appearance:
         return cls(grey.astype(np.float32).ravel(), _colours(hsv))
 
     def similarity(self, other: Appearance) -> float:
-        """Compare two faces: 1 where they look the same, about 0.4 for strangers."""
+        """Return the similarity to another face: 1 for the same look, about 0.4 for strangers."""
         shades = correlation(self.shades, other.shades)
         return SHADES_SHARE * shades + (1 - SHADES_SHARE) * float(self.colours @ other.colours)
 

@@ -21,9 +21,9 @@ else:
     from verdicts import NO_PROOF, WORDS, badge, explain_reason, headline, urgency
 
 THUMB_SIDE = 64  # px
-NEITHER = "Nothing judged"  # of photos without a face, and of those that cannot be read
-# What a spreadsheet may take for the start of a formula: also after a tab or a line break, and the
-# full-width forms, which some fold to the plain ones.
+NEITHER = "Nothing judged"  # of photos without a face, and of unreadable ones
+# Characters that may start a formula in a spreadsheet. Some programs skip a leading tab or line
+# break, and some fold full-width forms to ASCII.
 FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001
 SORTED = "Probability of fake"
 COLUMNS = ("", "File", "Face", "Answer", SORTED, "The file says it was")
@@ -37,10 +37,10 @@ class Row:
         file: name of the photo.
         faces: how many it has.
         number: of the face, from 1, the most suspicious first; 0 where there is none.
-        judgement: about the face.
+        judgement: of the face.
         problem: why there is none.
-        note: what else is to be said about the photo.
-        says: what its file says of itself, in a few words: `Provenance.summary`.
+        note: a remark about the photo.
+        says: what its file says about itself, in a few words: `Provenance.summary`.
     """
 
     file: str
@@ -57,7 +57,7 @@ class Row:
         return self.judgement.prediction.verdict if self.judgement else ""
 
     def key(self) -> tuple:
-        """Return what sorts rows: the most suspicious first, photos without a face last."""
+        """Return the sort key: the most suspicious face first, photos without a face last."""
         if self.judgement is None:
             return (9, False, 0.0)
         return urgency(self.verdict, self.judgement.reason, self.judgement.prediction.probability)
@@ -67,10 +67,10 @@ def batch_answer(rows: Sequence[Row], done: int, total: int, model: str) -> str:
     """Return the answer about several photos.
 
     Args:
-        rows: of the photos that are judged so far.
-        done: how many these are.
-        total: how many there will be.
-        model: name of what judged them.
+        rows: of the photos judged so far.
+        done: number of photos judged so far.
+        total: number of photos to judge.
+        model: name of the model that judged them.
     """
     title = f"{done} of {total} photos judged" if done < total else _headline(rows)
     progress = (
@@ -99,7 +99,7 @@ def batch_answer(rows: Sequence[Row], done: int, total: int, model: str) -> str:
 
 
 def as_csv(rows: Sequence[Mapping[str, object]]) -> str:
-    """Return rows with the same keys as CSV that spreadsheets take for text, not for formulas."""
+    """Return rows with the same keys as CSV in which spreadsheets see text, not formulas."""
     file = io.StringIO()
     writer = csv.DictWriter(file, rows[0])
     writer.writeheader()
@@ -109,30 +109,31 @@ def as_csv(rows: Sequence[Mapping[str, object]]) -> str:
 
 
 def _no_formula(value: object) -> object:
-    starts_one = isinstance(value, str) and value.startswith(FORMULA_STARTS)
-    return f"'{value}" if starts_one else value
+    starts_formula = isinstance(value, str) and value.startswith(FORMULA_STARTS)
+    return f"'{value}" if starts_formula else value
 
 
 def _headline(rows: Sequence[Row]) -> str:
-    # Phones call many photos the same: the most suspicious face counts for its photo.
+    # The most suspicious face counts for its photo. Names cannot tell photos apart: phones reuse
+    # them.
     verdicts = [row.verdict for row in rows if row.number <= 1]
     total = len(verdicts)
     if not any(verdicts):
-        none = f"None of {total} photos could be judged"
-        return none if total > 1 else "This photo could not be judged"
+        sentence = f"None of {total} photos could be judged"
+        return sentence if total > 1 else "This photo could not be judged"
     if len(set(verdicts)) == 1:
         return headline(verdicts, "photo")
     counts = Counter(verdicts)
-    told = {
+    phrases = {
         "fake": "signs of manipulation in {}",
         "real": "" if counts["fake"] else "no signs of manipulation in {}",
         "inconclusive": "the model cannot tell about {}",
         "": "{} could not be judged",
     }
     parts = [
-        words.format(counts[verdict])
-        for verdict, words in told.items()
-        if words and counts[verdict]
+        phrase.format(counts[verdict])
+        for verdict, phrase in phrases.items()
+        if phrase and counts[verdict]
     ]
     parts[0] += f" of {total} photos"
     text = "; ".join(parts)

@@ -17,7 +17,7 @@ else:
 
 SOURCE = "The clip"
 MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
-PHOTO_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"avif")  # also in such boxes
+PHOTO_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"avif")  # photos in the same boxes
 TOOLS = ("encoder", "software", "com.apple.quicktime.software", "creation_tool", "writer")
 CAMERAS = (
     ("com.apple.quicktime.make", "com.apple.quicktime.model"),
@@ -25,7 +25,7 @@ CAMERAS = (
     ("make", "model"),
 )
 PLACES = ("location", "location-eng", "com.apple.quicktime.location.iso6709")
-# What every file of its kind says, or what repeats what is said elsewhere.
+# Notes that every file of a format has, or that repeat others.
 USUAL = {"major_brand", "minor_version", "compatible_brands", "handler_name", "vendor_id"}
 USUAL |= {"language", "duration", "timecode", "creation_time", "com.android.version", "date"}
 XMP_START, XMP_END = b"<x:xmpmeta", b"</x:xmpmeta>"
@@ -33,7 +33,7 @@ MAX_XMP = 1_000_000  # bytes
 
 
 def clip_format(head: bytes) -> str | None:
-    """Return FFmpeg's name of a clip's format by the first 12 bytes; `None` for other files."""
+    """Return FFmpeg's name for a clip's format, by its first 12 bytes; `None` for other files."""
     if head[4:8] in MP4_BOXES and head[8:12] not in PHOTO_BRANDS:
         return "mov"
     if head.startswith(b"\x1a\x45\xdf\xa3"):
@@ -46,8 +46,8 @@ def read_clip(file: BinaryIO, kind: str) -> list[Finding]:
 
     Args:
         file: open for reading.
-        kind: what `clip_format` returned; FFmpeg must not guess, as it takes text for lists of
-            other files.
+        kind: what `clip_format` returned; FFmpeg must not guess, as it takes text for a playlist
+            of other files.
     """
     import av
 
@@ -60,11 +60,11 @@ def read_clip(file: BinaryIO, kind: str) -> list[Finding]:
     findings = [tool_finding(name, SOURCE) for name in dict.fromkeys(named)]
     findings += _camera(notes)
     if made := notes.get("creation_time"):
-        said = clean(made, 40)
-        sentence = f"{SOURCE} says that it was made {said}."
-        findings.append(Finding(Kind.TIME, sentence, said, source=SOURCE))
+        when = clean(made, 40)
+        sentence = f"{SOURCE} says that it was made {when}."
+        findings.append(Finding(Kind.TIME, sentence, when, source=SOURCE))
     if any(notes.get(name) for name in PLACES):
-        sentence = f"{SOURCE} holds a place, which is not shown here."
+        sentence = f"{SOURCE} contains a location, which is not shown here."
         findings.append(Finding(Kind.PLACE, sentence, "present", source=SOURCE))
     seen = {*USUAL, *TOOLS, *PLACES, *(name for pair in CAMERAS for name in pair)}
     return findings + read_notes(
@@ -82,7 +82,7 @@ def _camera(notes: Mapping[str, str]) -> list[Finding]:
 
 
 def clip_xmp(content: bytes | mmap.mmap) -> bytes | None:
-    """Return the XMP packet of a clip, which may stand in several places of it, by its words."""
+    """Return the XMP packet of a clip, found by its tags, as it may stand in several places."""
     start = content.find(XMP_START)
     end = content.find(XMP_END, start, start + MAX_XMP) if start >= 0 else -1
     return bytes(content[start : end + len(XMP_END)]) if end >= 0 else None

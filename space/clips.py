@@ -1,8 +1,8 @@
 """Read the frames of a clip: `with open_clip("clip.mp4") as clip: for frame in clip.frames(): ...`.
 
-PyAV, that is FFmpeg's libraries, decodes it. Frames come as a player shows them: at the time at
-which it does (edit lists and offsets of the start are obeyed), upright, with square pixels and
-without the combs of interlaced video. What could not be decoded or converted is never handed out.
+PyAV (FFmpeg's libraries) decodes it. Frames come as a player shows them: at the same times (edit
+lists and start offsets are obeyed), upright, with square pixels and deinterlaced. Frames that
+cannot be decoded or converted are never handed out.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ else:
     from packets import Outline, Use
     from photos import MIN_SIDE
 
-# What is taken. The page shows the first two.
+# Limits for clips. The page shows the first two.
 MAX_BYTES = 100_000_000
 MAX_SECONDS = 300
 MAX_FRAME_PIXELS = 8192 * 4320  # 8K; FFmpeg holds a dozen frames of that size
-MAX_RATE = 240  # frames a second; what claims more has wrong times
+MAX_RATE = 240  # frames per second; a clip that claims more has wrong timestamps
 MAX_FRAMES = MAX_SECONDS * MAX_RATE
-MAX_PACKETS = 3 * MAX_FRAMES  # with the sound's; damaged ones cost time as well
+MAX_PACKETS = 3 * MAX_FRAMES  # including sound; damaged packets cost time as well
 MAX_THREADS = 4  # each holds a frame
 
-# How files begin, and what reads them. A list of its own, as FFmpeg goes by content and takes text
-# for a playlist of other files on this machine.
+# How files begin. FFmpeg must not guess their format, as it takes text for a playlist of other
+# files on this machine.
 MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 MATROSKA = b"\x1a\x45\xdf\xa3"
 SOUND_FILES = (b"ID3", b"OggS", b"fLaC", b"\xff\xfb", b"\xff\xf1", b"\xff\xf3")
 
-NO_PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails  # covers
-INTERLACED = (2, 3, 4, 5)  # of FFmpeg's AVFieldOrder
+NO_PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails  # cover art
+INTERLACED = (2, 3, 4, 5)  # values of FFmpeg's AVFieldOrder
 SOUND_ONLY = "The file holds sound without a picture: send a video."
 
 
@@ -56,7 +56,7 @@ class VideoError(ValueError):
 
 
 class VideoCancelled(Exception):
-    """The reading was stopped by whoever started it."""
+    """The caller stopped the reading."""
 
 
 @contextmanager
@@ -67,10 +67,10 @@ def open_clip(
 
     Args:
         path: of an MP4, MOV, WebM, Matroska or AVI file.
-        cancelled: is asked before each frame is decoded whether to stop.
+        cancelled: called before each packet is read; returns whether to stop.
 
     Raises:
-        VideoError: the file is no readable video, too large or too long.
+        VideoError: the file is not a readable video, or is too large or too long.
     """
     path = Path(path)
     demuxer = _demuxer(path)
@@ -80,17 +80,17 @@ def open_clip(
             f"file:{path}",
             format=demuxer,
             options=limits,
-            # Nothing that the file refers to is opened.
+            # Files and addresses that the clip refers to are not opened.
             container_options={"format_whitelist": demuxer, "protocol_whitelist": "file"},
             metadata_errors="replace",
         )
     except (FFmpegError, ValueError) as error:
         raise VideoError(_why_unreadable(path)) from error
     with container:
-        tracks = [one for one in container.streams.video if not one.disposition & NO_PICTURES]
+        tracks = [track for track in container.streams.video if not track.disposition & NO_PICTURES]
         if not tracks and container.streams.audio:
             raise VideoError(SOUND_ONLY)
-        readable = [one for one in tracks if one.codec_context is not None]
+        readable = [track for track in tracks if track.codec_context is not None]
         if not readable:
             raise VideoError(_why_unreadable(path))
         readable[0].codec_context.options = limits
@@ -98,14 +98,14 @@ def open_clip(
 
 
 class Clip:
-    """A video that was opened.
+    """An open video.
 
     Attributes:
-        seconds: how long its picture plays, by the container; `None` where that says nothing.
+        seconds: duration of the picture according to the container; `None` where it gives none.
         gap: usual time between two frames in s.
         pixels: width x height of a frame as it is shown.
-        tracks: how many picture tracks the file has; the first is read.
-        read_until: time in s up to which the file was read, its sound included.
+        tracks: number of picture tracks; the first readable one is used.
+        read_until: time in s up to which the file was read, including sound.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Clip:
     ) -> None:
         self._container, self._track, self._cancelled = container, track, cancelled
         self._start = (container.start_time or 0) / av.time_base
-        self._read = 0  # packets of the picture
+        self._read = 0  # picture packets
         self.tracks, self.read_until = tracks, 0.0
         self.seconds = self._claimed_seconds()
         rate = float(track.guessed_rate or track.average_rate or 0)
@@ -130,7 +130,7 @@ class Clip:
         width, height = self._converter.shown_size(*size)
         self.pixels = width * height
         if min(width, height) < MIN_SIDE or self.pixels > MAX_FRAME_PIXELS:
-            # FFmpeg tells no size that is above its limit.
+            # FFmpeg reports no size above its limit.
             found = f"{width}x{height}" if width and height else "too many or no"
             raise VideoError(
                 f"The video has {found} pixels: send one of at least {MIN_SIDE}x{MIN_SIDE} and at "
@@ -151,18 +151,18 @@ class Clip:
         return seconds if seconds > 0 else None
 
     def _played(self, stamp: int, time_base: Fraction) -> float:
-        """Return the time in s at which a player is there."""
+        """Return the time in s at which a player shows a timestamp."""
         return float(stamp * time_base) - self._start
 
     def outline(self, tell: Callable[[float], object]) -> Outline:
-        """Go through the file once without decoding it; return what it holds of the picture.
+        """Read the file once without decoding it; return the outline of its picture packets.
 
         Args:
-            tell: is told the length so far in s, from time to time.
+            tell: called from time to time with the length read so far in s.
 
         Raises:
-            VideoError: it is longer than can be judged.
-            VideoCancelled: whoever started it wants it to stop.
+            VideoError: the video is too long.
+            VideoCancelled: the caller stopped the reading.
         """
         outline = Outline()
         for packet in self._packets():
@@ -186,18 +186,18 @@ class Clip:
         """Decode the clip.
 
         Args:
-            uses: what to do with each packet of the picture: see `Outline.uses`. All are decoded by
-                default.
+            uses: what to do with each picture packet: see `Outline.uses`. By default, all are
+                decoded.
 
         Yields:
-            The frames in the order in which they are shown; their times always grow.
+            The frames in display order, at strictly increasing times.
 
         Raises:
-            VideoError: the video is longer than can be judged, whatever its container says.
-            VideoCancelled: whoever started it wants it to stop.
+            VideoError: the video is too long, whatever its container claims.
+            VideoCancelled: the caller stopped the reading.
         """
         if self._track.codec_context.field_order in INTERLACED:
-            uses = ()  # lines of the frames beside a frame are needed to deinterlace it
+            uses = ()  # deinterlacing a frame needs the lines of its neighbours
         seconds = -self.gap
         for number, frame in enumerate(deinterlaced(self._decoded(uses), self._track.time_base)):
             time_base = frame.time_base or self._track.time_base
@@ -205,7 +205,7 @@ class Clip:
                 stamp = self._played(frame.pts, time_base)
             else:
                 stamp = -math.inf
-            # Frames without a time of their own come in the usual distance.
+            # Frames without a timestamp follow at the usual interval.
             seconds = max(stamp if stamp > seconds else seconds + self.gap, 0.0)
             if seconds > MAX_SECONDS:
                 raise _too_long(f"goes on after {clock(MAX_SECONDS)}")
@@ -216,7 +216,7 @@ class Clip:
             yield ClipFrame(self._converter, frame, seconds, min(seconds + stays, latest))
 
     def _packets(self) -> Iterator[av.Packet]:
-        """Yield what the file holds of the picture, still encoded, up to where it is damaged."""
+        """Yield the picture packets, still encoded, up to where the file is damaged."""
         packets = self._container.demux(self._track, *self._container.streams.audio)
         for _ in range(MAX_PACKETS):
             if self._cancelled and self._cancelled():
@@ -227,7 +227,7 @@ class Clip:
                 return
             if packet is None:
                 return
-            if packet.size == 0:  # to FFmpeg it would mean the end
+            if packet.size == 0:  # FFmpeg would take it for the end
                 continue
             if packet.pts is not None and packet.time_base and not packet.is_discard:
                 end = self._played(packet.pts + (packet.duration or 0), packet.time_base)
@@ -238,7 +238,7 @@ class Clip:
         raise _too_long(f"has more than {MAX_FRAMES:,} frames")
 
     def _decoded(self, uses: Sequence[Use]) -> Iterator[av.VideoFrame]:
-        """Decode the picture, as far as it is wanted and key frames can be decoded alone."""
+        """Decode the wanted picture packets, and all once a key frame does not decode alone."""
         decoder = self._track.codec_context
         for number, packet in enumerate(self._packets()):
             use = uses[number] if number < len(uses) else Use.SHOW
@@ -259,7 +259,7 @@ class Clip:
         yield from self._decode([None])
 
     def _decode(self, packets: Iterable[av.Packet | None]) -> Iterator[av.VideoFrame]:
-        """Yield the sound frames that the decoder makes of packets; `None` asks for the last."""
+        """Yield the undamaged frames that packets decode to; `None` flushes the decoder."""
         for packet in packets:
             try:
                 frames = self._track.decode(packet)
@@ -272,15 +272,15 @@ class Clip:
 
 
 def _demuxer(path: Path) -> str:
-    """Return the name of FFmpeg's reader for a file.
+    """Return the name of FFmpeg's demuxer for a file.
 
     Raises:
-        VideoError: the file is missing, empty, too large or of a kind that FFmpeg may not open.
+        VideoError: the file is missing, empty, too large or of a format that is not accepted.
     """
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise VideoError("The path leads to no file: check it.")
+            raise VideoError("There is no file at this path: check it.")
         with path.open("rb") as file:
             head = file.read(16)
     except OSError as error:
@@ -310,19 +310,19 @@ def _demuxer(path: Path) -> str:
 
 
 def _why_unreadable(path: Path) -> str:
-    """Return what is wrong with a file that begins like a video, by the words in it."""
+    """Return what is wrong with a file that begins like a video, by the tags in it."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         is_mp4 = content[4:8] in MP4_BOXES
         has_index = content.find(b"moov") >= 0
         end = len(content) if is_mp4 else 4096  # WebM names its codecs at its start
-        words = {word: content.find(word, 0, end) >= 0 for word in (b"vide", b"soun", b"V_", b"A_")}
+        has = {tag: content.find(tag, 0, end) >= 0 for tag in (b"vide", b"soun", b"V_", b"A_")}
     if is_mp4 and not has_index:
         return (
             "The video is cut off (its index, which MP4 and MOV files have at their end, is "
             "missing): send the complete file."
         )
     picture, sound = (b"vide", b"soun") if is_mp4 else (b"V_", b"A_")
-    if words[sound] and not words[picture]:
+    if has[sound] and not has[picture]:
         return SOUND_ONLY
     return (
         "The video is damaged or in a format that cannot be read: save it again as MP4 with H.264."

@@ -13,13 +13,13 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 CONFIG_FILE, MODEL_FILE = "detector.json", "detector.tflite"
-# The face finder YuNet as a LiteRT graph, which a model folder may hold, and what it was made from.
+# The face finder YuNet as a LiteRT graph, which a model folder may hold, and its description.
 FINDER_FILE, FINDER_CONFIG_FILE = "face_finder.tflite", "face_finder.json"
 FORMAT_VERSION = 1
-# Why a face gets no verdict, whatever its probability; programs are told the keys, people the
-# sentences. A face has the first that holds, in this order. `quality.py` finds them in a photo; the
-# last one is for the people of clips. Each also stands in `verdicts.ADVICE`, `programs.md`,
-# `browser/quality.js` and, of photos, `training.measure.tier_tables`.
+# Why a face gets no verdict, whatever its probability: keys for programs, sentences for people. The
+# first that applies, in this order, counts. `quality.py` finds them in photos; the last one is for
+# people in clips. Each is also in `verdicts.ADVICE`, `programs.md`, `browser/quality.js` and, for
+# photos, `training.measure.tier_tables`.
 REASONS = {
     "cut": "The face is cut by the border of the picture.",
     "too_small": "The face has too few pixels.",
@@ -28,9 +28,9 @@ REASONS = {
     "seen_too_little": "The person is seen in too few pictures of the clip.",
 }
 PRIOR = 0.5  # the share of fakes that the calibrated probability of fake assumes
-# From which likelihood ratio on, whichever way it points, evidence has which strength: the verbal
-# scale of the ENFSI Guideline for Evaluative Reporting in Forensic Science (2015), which leaves
-# 1 to 2 without a word.
+# The smallest likelihood ratio, in either direction, of each strength of evidence: the verbal scale
+# of the ENFSI Guideline for Evaluative Reporting in Forensic Science (2015), which has no word for
+# 1 to 2.
 STRENGTHS = (
     (1, "no support either way"),
     (2, "weak support"),
@@ -64,7 +64,7 @@ class Calibration:
     intercept: float = 0.0
 
     def apply(self, probability: float) -> float:
-        """Return the calibrated probability of fake for the network's."""
+        """Return the calibrated probability of fake, given the network's own."""
         if self.method == "none":
             return probability
         return 1 / (1 + math.exp(-self.slope * log_odds(probability) - self.intercept))
@@ -89,11 +89,11 @@ class ScoreBin:
 
 @dataclass(frozen=True)
 class Look:
-    """How what the network is shown is changed for another look at it.
+    """How the network's input is changed for another look at it.
 
     Attributes:
-        mirrored: left and right are swapped.
-        right: px by which it is then moved to the right, its border repeated; negative to the left.
+        mirrored: whether left and right are swapped.
+        right: shift to the right in px after that, with the border repeated; negative to the left.
         down: the same downwards.
     """
 
@@ -104,12 +104,12 @@ class Look:
 
 @dataclass(frozen=True)
 class SecondLook:
-    """Which faces are looked at again: those whose verdict a harmless change might flip.
+    """Which faces get a second look: those whose verdict a harmless change might flip.
 
     Attributes:
-        margin: in log-odds. A face whose first score lies no further from a threshold gets the mean
-            of the log-odds of all looks, the first among them, for its score.
-        looks: the further ones.
+        margin: distance from a threshold in log-odds. A face whose first score lies within it gets
+            the mean log-odds of all looks, including the first, as its score.
+        looks: all looks but the first.
     """
 
     margin: float
@@ -125,25 +125,25 @@ class DetectorConfig:
         input_size: side in px of the RGB square that the model takes, values 0 to 255.
         crop_margin: side of that square divided by the longer side of the face's box in the
             training photos.
-        thresholds: a probability of fake from `fake` upwards is called fake, one below `real` is
-            called real, and what lies between is inconclusive.
+        thresholds: a probability of fake of at least `fake` is called fake, one below `real` real,
+            and one between them inconclusive.
         calibration: how the network's output becomes a probability.
         score_bins: what the probabilities meant on the validation photos, from 0 to 1 without gaps;
-            empty where nobody measured it.
-        metrics: figures of this very file, by split.
+            empty where not measured.
+        metrics: figures of this model file, by split.
         sha256: of the model file.
         variant: numeric format of the model file.
         trained_on: one sentence about the training data, for the people who read the verdict.
-        sources: names of the sets of photos that it was trained on.
+        sources: names of the training datasets.
         versions: of the packages that made the model file.
         framing: what it was trained and measured on, `"face"` (the crop above) or `"photo"` (whole
-            photos that were framed like that already).
-        second_look: which faces are looked at again; `None` for none.
+            photos that are already framed like that).
+        second_look: which faces get a second look; `None` for none.
         max_likelihood_ratio: the strongest evidence that the validation photos support: the number
             of groups with the rarer label, as n groups cannot show an event rarer than 1 in n;
-            `None` where nobody counted them.
-        promise: whether the test photos keep what the thresholds promise: `kept`, and `broken`, a
-            sentence for each source that does not; empty where nobody measured it.
+            `None` where not counted.
+        promise: whether error rates on the test photos stay within what the thresholds promise:
+            `kept`, and `broken`, a sentence for each source where not; empty where not measured.
         format_version: of this description.
     """
 
@@ -174,7 +174,7 @@ class DetectorConfig:
         if list(self.labels) != ["real", "fake"]:
             raise DetectorError(f"{CONFIG_FILE} has the labels {self.labels}, not real and fake.")
         if not isinstance(self.metrics, dict):
-            raise DetectorError(f"{CONFIG_FILE} has no metrics, not even an empty list of them.")
+            raise DetectorError(f"{CONFIG_FILE} has no `metrics`, not even an empty object.")
         if self.framing not in ("face", "photo"):
             raise DetectorError(f"{CONFIG_FILE} has an unknown framing: {self.framing}.")
         if not 0 <= self.thresholds["real"] <= self.thresholds["fake"] <= 1:
@@ -182,33 +182,35 @@ class DetectorConfig:
         if self.calibration.method not in ("none", "temperature", "platt"):
             raise DetectorError(f"{CONFIG_FILE} has an unknown calibration: {self.calibration}.")
         numbers = [self.calibration.slope, self.calibration.intercept, self.crop_margin]
-        numbers += [value for one in self.score_bins for value in (one.low, one.high)]
+        numbers += [
+            edge for score_bin in self.score_bins for edge in (score_bin.low, score_bin.high)
+        ]
         if not all(isinstance(number, int | float) for number in numbers):
-            raise DetectorError(f"{CONFIG_FILE} has text where numbers belong.")
+            raise DetectorError(f"{CONFIG_FILE} has text in place of numbers.")
         if self.second_look and not _is_sound(self.second_look, self.input_size):
             raise DetectorError(f"{CONFIG_FILE} has an unknown second look: {self.second_look}.")
         cap = self.max_likelihood_ratio
         if cap is not None and not (isinstance(cap, int | float) and cap >= 1):
             raise DetectorError(f"{CONFIG_FILE} has a largest likelihood ratio of {cap}, not >= 1.")
         if not isinstance(self.promise, dict):
-            raise DetectorError(f"{CONFIG_FILE} has a promise that is no object: {self.promise}.")
+            raise DetectorError(f"{CONFIG_FILE} has a `promise` that is no object: {self.promise}.")
 
     @classmethod
     def load(cls, folder: Path) -> DetectorConfig:
         """Read and check the description in a model folder.
 
         Raises:
-            DetectorError: it is missing, no JSON, incomplete, or of another format.
+            DetectorError: it is missing, not JSON, incomplete, or of another format.
         """
         path = Path(folder) / CONFIG_FILE
-        known = {column.name for column in fields(cls)}
+        known = {attribute.name for attribute in fields(cls)}
         try:
             values = json.loads(path.read_text())
             values["calibration"] = Calibration(**values["calibration"])
-            values["score_bins"] = [ScoreBin(**one) for one in values.get("score_bins", [])]
-            if again := values.get("second_look"):
-                looks = [Look(**one) for one in again["looks"]]
-                values["second_look"] = SecondLook(again["margin"], looks)
+            values["score_bins"] = [ScoreBin(**entry) for entry in values.get("score_bins", [])]
+            if second_look := values.get("second_look"):
+                looks = [Look(**look) for look in second_look["looks"]]
+                values["second_look"] = SecondLook(second_look["margin"], looks)
             # Keys that a later version adds without raising the format change nothing here.
             return cls(**{key: value for key, value in values.items() if key in known})
         except OSError as error:
@@ -217,7 +219,7 @@ class DetectorConfig:
             raise DetectorError(f"{path} is not a detector's description ({error!r}).") from error
 
     def save(self, folder: Path) -> None:
-        """Write the description into a model folder, all at once."""
+        """Write the description into a model folder, atomically."""
         partial = Path(folder) / f".{CONFIG_FILE}.partial"
         partial.write_text(json.dumps(asdict(self), indent=2) + "\n")
         partial.replace(Path(folder) / CONFIG_FILE)
@@ -228,26 +230,31 @@ class DetectorConfig:
 
     def score_bin(self, probability: float) -> ScoreBin | None:
         """Return what a probability of fake meant on the validation photos, as far as known."""
-        return next((one for one in reversed(self.score_bins) if probability >= one.low), None)
+        return next(
+            (score_bin for score_bin in reversed(self.score_bins) if probability >= score_bin.low),
+            None,
+        )
 
     def is_borderline(self, probability: float) -> bool:
-        """Return whether a probability of fake lies so near to a threshold that it takes a second
-        look."""
+        """Return whether a probability of fake is near enough to a threshold for a second look."""
         if self.second_look is None:
             return False
-        away = [abs(log_odds(probability) - log_odds(one)) for one in self.thresholds.values()]
-        return min(away) <= self.second_look.margin
+        distances = [
+            abs(log_odds(probability) - log_odds(threshold))
+            for threshold in self.thresholds.values()
+        ]
+        return min(distances) <= self.second_look.margin
 
     @property
     def is_calibrated(self) -> bool:
-        """Whether the test photos keep what the thresholds promise, as far as anybody measured."""
+        """Whether the test photos keep what the thresholds promise; true where not measured."""
         return self.promise.get("kept", True)
 
     @property
     def cost_of_unseen_kinds(self) -> float | None:
-        """The cost in bits of its likelihood ratios (Cllr) on test photos whose kinds of fakes it
-        never saw: from 1 on, what saying nothing costs, its score is no evidence about such. `None`
-        where nobody measured it."""
+        """The cost in bits of its likelihood ratios (Cllr) on test photos with kinds of fakes that
+        it never saw; `None` where not measured. From 1 on, the cost of saying nothing, its score is
+        no evidence about them."""
         tiers = self.metrics.get("test", {}).get("tiers", {})
         return tiers.get("unseen_kinds", {}).get("cllr", {}).get("value")
 
@@ -257,7 +264,7 @@ def verdict_at(probability: float, thresholds: Mapping[str, float]) -> str:
 
     Args:
         probability: of fake.
-        thresholds: `fake`, from which on it is fake, and `real`, below which it is real.
+        thresholds: as in `DetectorConfig.thresholds`.
     """
     if probability >= thresholds["fake"]:
         return "fake"
@@ -265,13 +272,13 @@ def verdict_at(probability: float, thresholds: Mapping[str, float]) -> str:
 
 
 def log_odds(probability: float) -> float:
-    """Return the natural log-odds of a probability, which certainty leaves finite."""
+    """Return the natural log-odds of a probability, clipped to stay finite at 0 and 1."""
     clipped = min(max(probability, 1e-6), 1 - 1e-6)
     return math.log(clipped / (1 - clipped))
 
 
 def mean_probability(probabilities: Sequence[float]) -> float:
-    """Return the probability whose log-odds are the mean of those of others."""
+    """Return the probability whose log-odds are the mean of those of the given ones."""
     mean = sum(map(log_odds, probabilities)) / len(probabilities)
     return 1 / (1 + math.exp(-mean))
 
@@ -279,11 +286,11 @@ def mean_probability(probabilities: Sequence[float]) -> float:
 def likelihood_ratio(probability: float, most: float | None = None) -> float:
     """Return how many times more probable a score is for a fake than for a real photo.
 
-    Odds after seeing the photo are odds before times this ratio.
+    The odds after seeing the photo are the odds before times this ratio.
 
     Args:
         probability: of fake, calibrated, at a prior of `PRIOR`.
-        most: the ratio is not above this, nor below 1 / this: see
+        most: the ratio is clipped to 1 / `most` to `most`: see
             `DetectorConfig.max_likelihood_ratio`.
     """
     clipped = min(max(probability, 1e-6), 1 - 1e-6)
@@ -292,7 +299,7 @@ def likelihood_ratio(probability: float, most: float | None = None) -> float:
 
 
 def strength_of_evidence(probability: float, most: float | None = None) -> str:
-    """Return the strength of the evidence in words, say `"weak support for fake"`.
+    """Return the strength of the evidence in words, such as `"weak support for fake"`.
 
     Args:
         probability: of fake, calibrated, at a prior of `PRIOR`.
@@ -307,8 +314,7 @@ def strength_of_evidence(probability: float, most: float | None = None) -> str:
 
 
 def strength_names() -> list[str]:
-    """Return all that `strength_of_evidence` can say, from the strongest for real to the strongest
-    for fake."""
+    """Return all answers of `strength_of_evidence`, strongest for real first, for fake last."""
     words = [word for _, word in STRENGTHS]
     return [
         *(f"{word} for real" for word in reversed(words[1:])),
@@ -318,7 +324,7 @@ def strength_names() -> list[str]:
 
 
 def _is_sound(again: SecondLook, side: int) -> bool:
-    """Return whether a second look can be taken at an input of so many px."""
+    """Return whether a second look is valid for an input of `side` x `side` px."""
     shifts = [shift for look in again.looks for shift in (look.right, look.down)]
     return (
         isinstance(again.margin, int | float)

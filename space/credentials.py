@@ -1,9 +1,9 @@
 """Content Credentials (C2PA, https://c2pa.org/specifications/): who signed what about a file.
 
-The C2PA library is loaded when the first file carries credentials. Nothing is fetched: credentials
-that lie elsewhere are named as such, and no server is asked whether a certificate was revoked.
-Signers are trusted whose certificate leads to one of those in the PEM file that the environment
-variable `C2PA_TRUST_ANCHORS` names; without it, no signer is.
+The C2PA library is loaded on the first file with credentials. Nothing is fetched: credentials that
+lie elsewhere are reported as such, and no server is asked whether a certificate was revoked. A
+signer is trusted if its certificate chains to one in the PEM file that the environment variable
+`C2PA_TRUST_ANCHORS` names; without it, no signer is.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ SOURCE = "Content Credentials"
 TRUST_ANCHORS = "C2PA_TRUST_ANCHORS"
 # The type of the JUMBF box that holds all manifests of a file, in every format alike.
 STORE_BOX = b"c2pa\x00\x11\x00\x10\x80\x00\x00\xaa\x00\x38\x9b\x71"
-MAX_MANIFESTS = 20  # that are followed from a file to what it was made of
+MAX_MANIFESTS = 20  # followed from a file to its ingredients
 MAX_ACTIONS = 12  # named in a sentence
 MAX_INGREDIENTS = 5
 UNTRUSTED = "signingCredential.untrusted"
 TRUSTED = "signingCredential.trusted"
 
-# Why a signature is not valid, by the start of a code of the specification.
+# Why a signature is invalid, by the start of the specification's status code.
 FAILURES = {
     "assertion.dataHash": "the file was changed after it was signed",
     "assertion.bmffHash": "the file was changed after it was signed",
@@ -58,7 +58,7 @@ NO_CREDENTIALS = Finding(
 
 
 def has_credentials(content: bytes | mmap.mmap) -> bool:
-    """Whether a file seems to carry credentials; takes about a millisecond for 4 MB."""
+    """Return whether a file seems to carry credentials; takes about a millisecond for 4 MB."""
     return content.find(STORE_BOX) >= 0
 
 
@@ -85,17 +85,17 @@ def read_credentials(file: BinaryIO) -> list[Finding]:
     trust = _trust(codes, store.get("validation_state") == "Invalid")
     findings = [_signature_finding(active, codes, trust, complaint)]
     findings += _statements(active, trust)
-    for title, manifest, of_ingredient in _made_from(store, active, trust):
+    for title, manifest, ingredient_trust in _made_from(store, active, trust):
         findings += [
-            _about_ingredient(title, one)
-            for one in _statements(manifest, of_ingredient)
-            if one.kind in (Kind.ORIGIN, Kind.GENERATOR)
+            _about_ingredient(title, statement)
+            for statement in _statements(manifest, ingredient_trust)
+            if statement.kind in (Kind.ORIGIN, Kind.GENERATOR)
         ]
     return findings
 
 
 def remote_finding(address: str) -> Finding:
-    """Return the finding for a file whose credentials lie elsewhere."""
+    """Return the finding for a file whose credentials lie at another address."""
     return Finding(
         Kind.CREDENTIALS,
         f"The Content Credentials lie at another address, {quote(address)}: they were not fetched.",
@@ -119,7 +119,7 @@ def _trust_anchors() -> tuple[str | None, str]:
 
 
 def _loads(anchors: str) -> bool:
-    """Whether text holds certificates."""
+    """Return whether a text holds PEM certificates."""
     from cryptography.x509 import load_pem_x509_certificates  # comes with c2pa-python
 
     try:
@@ -129,11 +129,11 @@ def _loads(anchors: str) -> bool:
 
 
 def _read_store(file: BinaryIO, anchors: str | None) -> dict:
-    """Return all that the library says of the credentials in a file.
+    """Return the manifest store of a file, as the library reports it.
 
     Raises:
-        C2paError: there are none, or they are damaged.
-        ValueError: what the library says is no JSON.
+        C2paError: there are no credentials, or they are damaged.
+        ValueError: the report is not a JSON object.
     """
     import c2pa
 
@@ -150,7 +150,7 @@ def _read_store(file: BinaryIO, anchors: str | None) -> dict:
     ):
         store = json.loads(reader.json())
     if not isinstance(store, dict):
-        raise ValueError("the manifest store is no object")
+        raise ValueError("the manifest store is not an object")
     return store
 
 
@@ -165,19 +165,19 @@ def _unreadable(error: object) -> Finding:
 
 
 def _codes(results: object, label: str = "") -> dict[str, list[str]]:
-    """Return the codes of a validation by `"success"` and `"failure"`.
+    """Return the status codes of a validation under `"success"` and `"failure"`.
 
     Args:
         results: of the validation, as the library gives them.
-        label: of the manifest that the codes have to be about; empty for any.
+        label: of the manifest whose codes are wanted; empty for any.
     """
     active = results.get("activeManifest") if isinstance(results, dict) else None
     active = active if isinstance(active, dict) else {}
     return {
         outcome: [
-            str(one.get("code"))
-            for one in _dicts(active.get(outcome))
-            if label in str(one.get("url"))
+            str(status.get("code"))
+            for status in _dicts(active.get(outcome))
+            if label in str(status.get("url"))
         ]
         for outcome in ("success", "failure")
     }
@@ -194,20 +194,22 @@ def _signature_finding(
 ) -> Finding:
     signature = manifest.get("signature_info") or {}
     signer = _signer(manifest)
-    at = f" at {clean(signature['time'], 40)}" if signature.get("time") else ""
+    when = f" at {clean(signature['time'], 40)}" if signature.get("time") else ""
     tool = _generator(manifest)
     with_tool = f" with {quote(tool)}" if tool else ""
     failures = [code for code in codes["failure"] if code != UNTRUSTED]
     if trust == Trust.SIGNED:
-        sentence = f"Signed by {signer}{at}{with_tool}, unchanged since, and the signer is trusted."
+        sentence = (
+            f"Signed by {signer}{when}{with_tool}, unchanged since, and the signer is trusted."
+        )
     elif trust == Trust.UNKNOWN_SIGNER:
         sentence = (
-            f"Signed in the name of {signer}{at}{with_tool} and unchanged since, but nobody here "
+            f"Signed in the name of {signer}{when}{with_tool} and unchanged since, but nobody here "
             "knows whether the signer is who it says."
         )
     else:
         sentence = (
-            f"Signed in the name of {signer}{at}{with_tool}, but the signature is invalid: "
+            f"Signed in the name of {signer}{when}{with_tool}, but the signature is invalid: "
             f"{_reasons(failures)}."
         )
     value = json.dumps({"signature": signature, "generator": tool, "failures": failures})
@@ -219,7 +221,7 @@ def _reasons(failures: list[str]) -> str:
         next((text for start, text in FAILURES.items() if code.startswith(start)), clean(code, 80))
         for code in failures
     ]
-    return "; ".join(dict.fromkeys(known)) or "something that went into it is not what was signed"
+    return "; ".join(dict.fromkeys(known)) or "one of its ingredients is not what was signed"
 
 
 def _signer(manifest: dict) -> str:
@@ -240,12 +242,13 @@ def _generator(manifest: dict) -> str:
 
 
 def _statements(manifest: dict, trust: Trust) -> list[Finding]:
-    """Return what a manifest states: its origin, the actions on record, what went into it."""
+    """Return what a manifest states: origin, actions on record and ingredients."""
     actions = [
         action
         for assertion in _dicts(manifest.get("assertions"))
         if str(assertion.get("label")).startswith("c2pa.actions")
-        for action in _dicts((assertion.get("data") or {}).get("actions"))
+        for data in _dicts([assertion.get("data")])
+        for action in _dicts(data.get("actions"))
     ]
     findings = _origins(manifest, actions, trust)
     if actions:
@@ -256,21 +259,21 @@ def _statements(manifest: dict, trust: Trust) -> list[Finding]:
 
 
 def _origins(manifest: dict, actions: list[dict], trust: Trust) -> list[Finding]:
-    """Return a finding for each way in which a picture came to be, by its actions."""
+    """Return a finding for each origin that a manifest's actions state."""
     findings = {}
     for action in actions:
         address = action.get("digitalSourceType")
-        known = address and source_type(address)
-        if known:
+        origin = address and source_type(address)
+        if origin:
             agent = _agent(action) or _generator(manifest)
-            by = f" with {quote(agent)}" if agent else ""
-            findings[known] = Finding(
+            with_agent = f" with {quote(agent)}" if agent else ""
+            findings[origin] = Finding(
                 Kind.ORIGIN,
-                f"{_signer(manifest)} states: {known[0]}{by}.",
+                f"{_signer(manifest)} states: {origin[0]}{with_agent}.",
                 clean(address),
                 trust,
                 SOURCE,
-                known[1],
+                origin[1],
             )
     # A generator that signs its name, but not how the picture came to be.
     if not findings and tool_kind(_generator(manifest)) == "generator":
@@ -299,7 +302,7 @@ def _actions_finding(actions: list[dict], trust: Trust) -> Finding:
 
 
 def _action_name(action: dict) -> str:
-    """Return an action in words, with the program and the time that go with it."""
+    """Return an action in words, with its program and time."""
     name = clean(str(action.get("action") or "unnamed").removeprefix("c2pa."), 60)
     agent, when = _agent(action), action.get("when")
     parts = [name.replace("_", " ")]
@@ -316,24 +319,25 @@ def _agent(action: dict) -> str:
 
 
 def _ingredients_finding(ingredients: list[dict], trust: Trust) -> Finding:
-    words = {"parentOf": "the picture it was before", "inputTo": "an input"}
+    words = {"parentOf": "the earlier version of the picture", "inputTo": "an input"}
     shown = [
-        f"{quote(one.get('title') or 'no title')} ({words.get(one.get('relationship'), 'a part')})"
-        for one in ingredients[:MAX_INGREDIENTS]
+        f"{quote(ingredient.get('title') or 'no title')} "
+        f"({words.get(ingredient.get('relationship'), 'a part')})"
+        for ingredient in ingredients[:MAX_INGREDIENTS]
     ]
     rest = len(ingredients) - len(shown)
     more = f" and {rest} more" if rest else ""
     return Finding(
         Kind.INGREDIENTS,
         f"Made from: {', '.join(shown)}{more}.",
-        clean(json.dumps([one.get("title") for one in ingredients])),
+        clean(json.dumps([ingredient.get("title") for ingredient in ingredients])),
         trust,
         SOURCE,
     )
 
 
 def _made_from(store: dict, active: dict, trust: Trust) -> Iterator[tuple[str, dict, Trust]]:
-    """Yield title, manifest and trust of what a picture was made from, at any depth."""
+    """Yield the title, manifest and trust of a picture's ingredients, at any depth."""
     manifests, seen = store["manifests"], {store["active_manifest"]}
     waiting = [active]
     while waiting:
@@ -344,34 +348,34 @@ def _made_from(store: dict, active: dict, trust: Trust) -> Iterator[tuple[str, d
                 continue
             seen.add(label)
             waiting.append(manifest)
-            of_ingredient = _ingredient_trust(ingredient, label, store, trust)
-            yield str(ingredient.get("title") or "no title"), manifest, of_ingredient
+            ingredient_trust = _ingredient_trust(ingredient, label, store, trust)
+            yield str(ingredient.get("title") or "no title"), manifest, ingredient_trust
 
 
 def _ingredient_trust(ingredient: dict, label: str, store: dict, trust: Trust) -> Trust:
     """Return how far the manifest of an ingredient can be trusted.
 
-    Who made a picture of it wrote down whether it was valid then, and may lie; what the library
-    finds beyond that is ours.
+    Whoever used the ingredient recorded whether it was valid then, and may have lied; what the
+    library finds beyond that is our own result.
     """
     if trust == Trust.INVALID:
         return trust
-    written = _codes(ingredient.get("validation_results"))
-    success = written["success"] if trust == Trust.SIGNED else []
-    failure = written["failure"]
+    recorded = _codes(ingredient.get("validation_results"))
+    success = recorded["success"] if trust == Trust.SIGNED else []
+    failure = recorded["failure"]
     results = store.get("validation_results")
     for delta in _dicts(results.get("ingredientDeltas") if isinstance(results, dict) else None):
-        found = _codes({"activeManifest": delta.get("validationDeltas")}, label)
-        success, failure = success + found["success"], failure + found["failure"]
+        added = _codes({"activeManifest": delta.get("validationDeltas")}, label)
+        success, failure = success + added["success"], failure + added["failure"]
     return _trust({"success": success, "failure": failure})
 
 
 def _about_ingredient(title: str, finding: Finding) -> Finding:
-    """Return a finding as one about a file that went into this one."""
+    """Return a finding reworded as one about an ingredient."""
     claim = Claim.PARTLY_AI if finding.claim == Claim.AI else Claim.NOTHING
     return Finding(
         Kind.INGREDIENTS,
-        f"Of {quote(title)}, which went into it: {finding.sentence}",
+        f"Of {quote(title)}, one of its ingredients: {finding.sentence}",
         finding.value,
         finding.trust,
         finding.source,
@@ -380,5 +384,5 @@ def _about_ingredient(title: str, finding: Finding) -> Finding:
 
 
 def _dicts(value: object) -> list[dict]:
-    """Return the objects in a list, and nothing of what is no list."""
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+    """Return the dicts in a list; an empty list for any other value."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -14,7 +14,7 @@ else:
     from finder import Face
     from photos import RESAMPLING, resize_square
 
-# Degrees that a crop leaves as they are; 87 % of the training photos are tilted by less.
+# Degrees of tilt that a crop keeps; 87 % of the training photos are tilted by less.
 MAX_TILT = 15.0
 RISE = 0.1  # see `face_square`
 
@@ -28,9 +28,9 @@ QUARTERS = {
 def face_square(size: tuple[int, int], face: Face, margin: float) -> tuple[int, int, int]:
     """Return the square that `crop_face` cuts out, before it levels the head.
 
-    The training photos hold the face a little below their middle, so that there is more room for
-    hair than for the neck: the middle of YuNet's box lies below theirs by `RISE` x the box's longer
-    side. The square keeps to that.
+    In the training photos, the face lies a little below the centre, which leaves more room for hair
+    than for the neck: the centre of YuNet's box lies `RISE` x the box's longer side below the
+    photo's. The square does the same.
 
     Args:
         size: width and height of the photo in px.
@@ -39,7 +39,7 @@ def face_square(size: tuple[int, int], face: Face, margin: float) -> tuple[int, 
 
     Returns:
         Left, top and side in px. The square lies inside the photo: it is moved inwards where it
-        would reach over the border, and is no larger than the photo.
+        would cross the border, and is no larger than the photo.
     """
     side = min(max(1, round(margin * face.side)), *size)
     x, y = face.centre
@@ -57,10 +57,9 @@ def crop_face(
 ) -> Image.Image:
     """Cut a face out of a photo as the training photos show it: square, upright, with a margin.
 
-    Heads that are tilted by up to `MAX_TILT` degrees stay so and keep their pixels (those of the
-    training photos are tilted as well), and heads on their side or upside down are turned by
-    quarters, without resampling. Others are levelled, at full resolution; corners that come from
-    outside the photo are filled with its mirror image.
+    Heads tilted by up to `MAX_TILT` degrees stay tilted, as in the training photos. Heads on their
+    side or upside down get quarter turns. Neither is resampled. Other heads are levelled at full
+    resolution; corners from outside the photo are filled with its mirror image.
 
     Args:
         photo: RGB, the one that the face was found in.
@@ -84,8 +83,7 @@ def crop_face(
 
 
 def crop_turn(face: Face) -> float:
-    """Return the degrees clockwise by which the square that `crop_face` cuts out is turned against
-    the photo."""
+    """Return the clockwise rotation, in degrees, of the square that `crop_face` cuts out."""
     quarters = round(face.roll / 90)
     levelled = abs(face.roll - 90 * quarters) > MAX_TILT
     return face.roll if levelled else 90.0 * quarters
@@ -107,17 +105,19 @@ def crop_landmarks(size: tuple[int, int], face: Face, margin: float) -> np.ndarr
         return None
     left, top, side = face_square(size, face, margin)
     turn = math.radians(crop_turn(face))
-    away = (face.landmarks - [left + side / 2, top + side / 2]) / side
-    back = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
-    return (away @ back + 0.5).astype(np.float32)
+    offsets = (face.landmarks - [left + side / 2, top + side / 2]) / side
+    rotation = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
+    return (offsets @ rotation + 0.5).astype(np.float32)
 
 
 def _levelled(
     photo: Image.Image, middle: tuple[float, float], side: int, roll: float
 ) -> Image.Image:
-    """Return a square of the photo turned counterclockwise by `roll` degrees about its middle."""
+    """Return a square of the photo rotated counterclockwise by `roll` degrees about its centre."""
     cos, sin = math.cos(math.radians(roll)), math.sin(math.radians(roll))
-    reach = math.ceil(side * (abs(cos) + abs(sin)) / 2) + 2  # px of the photo that it touches
+    reach = (
+        math.ceil(side * (abs(cos) + abs(sin)) / 2) + 2
+    )  # px of the photo that the square may touch
     left, top = (math.floor(value) - reach for value in middle)
     region = _mirrored(photo, left, top, 2 * reach + 1)
     x, y = middle[0] - left, middle[1] - top

@@ -53,20 +53,20 @@ else:  # run from this folder, as a Space does
     from quality import find_reason
 
 BUNDLED = Path(__file__).with_name("model")
-SHOWN_SIDE = 448  # px of a judged crop that is kept to be shown
-BATCH = 8  # photos in one call of the network; with more the cache is too small, and each is slower
+SHOWN_SIDE = 448  # px: side of a judged crop that is kept for display
+BATCH = 8  # photos per call of the network; more do not fit the cache, and each takes longer
 
 
 class Detector:
     """A model in memory. Safe to use from several threads, which take turns.
 
-    Where the model's description says so, a score near to a threshold is the mean over several
-    looks at the face, mirrored and moved: a verdict that hangs on such a change is none.
+    Where the model's description says so, a score near a threshold is the mean over several looks
+    at the face, mirrored and shifted: no verdict should depend on such a change.
 
     Attributes:
         config: its description.
         folder: holds its files.
-        name: says which model it is, for people.
+        name: of the model, for people.
     """
 
     def __init__(
@@ -76,9 +76,9 @@ class Detector:
 
         Args:
             folder: holds `detector.tflite` and `detector.json`.
-            name: how to call the model; the folder's name where it is not given.
-            threads: that work on one photo; by default one a core, at most 4, as more wait for each
-                other longer than they work.
+            name: of the model, for people; by default the folder's name.
+            threads: number of threads per photo; by default one per core, at most 4, as more wait
+                for each other longer than they work.
 
         Raises:
             DetectorError: a file is missing or damaged.
@@ -126,7 +126,7 @@ class Detector:
                 3]` in RGB order, or a list of these.
 
         Returns:
-            A `Prediction`, or for a list the list of them.
+            A `Prediction`, or a list of them for a list.
 
         Raises:
             PhotoError: a photo cannot be judged.
@@ -147,27 +147,29 @@ class Detector:
         """Judge at most `BATCH` inputs.
 
         Args:
-            pixels: of each, as `run` takes them.
-            may_look_again: whether each may get a second look; all may where it is not given.
+            pixels: of each input, as `model_input` returns them.
+            may_look_again: whether each input may get a second look; by default, all may.
         """
         stacked = np.stack(pixels)
         outputs, heatmaps = self.run(stacked)
         scores = [self.config.calibration.apply(float(fake)) for _, fake in outputs]
-        again = [
+        borderline = [
             index
             for index, score in enumerate(scores)
             if (may_look_again is None or may_look_again[index])
             and self.config.is_borderline(score)
         ]
-        if again:
-            for index, score in zip(again, self._look_again(stacked[again]), strict=True):
-                scores[index] = mean_probability([scores[index], *score])
+        if borderline:
+            for index, further in zip(
+                borderline, self._look_again(stacked[borderline]), strict=True
+            ):
+                scores[index] = mean_probability([scores[index], *further])
         return list(map(self._describe, scores, heatmaps))
 
     def _look_again(self, pixels: np.ndarray) -> list[list[float]]:
-        """Return the calibrated probabilities of fake of all further looks at each input."""
+        """Return, for each input, the calibrated probabilities of fake of all further looks."""
         looks = self.config.second_look.looks
-        changed = np.stack([changed_input(one, look) for one in pixels for look in looks])
+        changed = np.stack([changed_input(photo, look) for photo in pixels for look in looks])
         fakes = [
             self.config.calibration.apply(float(fake))
             for start in range(0, len(changed), BATCH)
@@ -176,7 +178,7 @@ class Detector:
         return [fakes[start : start + len(looks)] for start in range(0, len(fakes), len(looks))]
 
     def run(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the bare outputs of the network.
+        """Return the raw outputs of the network.
 
         Args:
             pixels: `float32` `[photos, size, size, 3]`, each as `model_input` returns it.
@@ -188,7 +190,7 @@ class Detector:
             return self._judge(pixels)
 
     def describe(self, probabilities: np.ndarray, heatmap: np.ndarray) -> Prediction:
-        """Return what the network's outputs for one photo mean, without a second look."""
+        """Return the prediction for the network's outputs on one photo, without a second look."""
         return self._describe(self.config.calibration.apply(float(probabilities[1])), heatmap)
 
     def _describe(self, probability: float, heatmap: np.ndarray) -> Prediction:
@@ -215,16 +217,19 @@ class Detector:
             PhotoError: the photo cannot be judged.
         """
         small, scale = open_reduced(photo)
-        found = finder.find(small)
-        faces = [face.scaled(scale) for face in found]
-        if self.is_fine_enough(found):
-            judgements = self.judge_faces(small, found)
-            return [replace(one, face=face) for one, face in zip(judgements, faces, strict=True)]
+        small_faces = finder.find(small)
+        faces = [face.scaled(scale) for face in small_faces]
+        if self.is_fine_enough(small_faces):
+            judgements = self.judge_faces(small, small_faces)
+            return [
+                replace(judgement, face=face)
+                for judgement, face in zip(judgements, faces, strict=True)
+            ]
         return self.judge_faces(open_photo(photo) if scale > 1 else small, faces)
 
     def is_fine_enough(self, faces: Sequence[Face]) -> bool:
-        """Whether the faces found in a reduced photo have so many px in it that nobody sees that
-        the photo had more."""
+        """Return whether faces in a reduced photo have so many px that the full photo would show no
+        more."""
         enough = max(2 * self.config.input_size, SHOWN_SIDE)
         return all(self.config.crop_margin * face.side >= enough for face in faces)
 
@@ -238,7 +243,7 @@ class Detector:
         return self.judge_crops(self.crop_faces(photo, faces))
 
     def crop_faces(self, photo: Image.Image, faces: Sequence[Face]) -> list[FaceCrop]:
-        """Cut faces out of a photo, to judge them together with those of others.
+        """Cut faces out of a photo, to judge them in one batch with those of other photos.
 
         Args:
             photo: RGB, as `open_photo` returns it.
@@ -250,8 +255,8 @@ class Detector:
             crop = crop_face(photo, face, margin)
             if crop.width < MIN_SIDE:  # too small for a photo, but here one face of several
                 crop = resize_square(crop, MIN_SIDE)
-            one = self._prepare(crop, face, crop_landmarks(photo.size, face, margin))
-            prepared.append(replace(one, reason=find_reason(photo, face)))
+            face_crop = self._prepare(crop, face, crop_landmarks(photo.size, face, margin))
+            prepared.append(replace(face_crop, reason=find_reason(photo, face)))
         return prepared
 
     def judge_crops(
@@ -261,16 +266,15 @@ class Detector:
 
         Args:
             crops: the faces.
-            second_look: take one at those that the model's description wants it for; in vain where
-                there is a reason against a verdict, and with frames of a clip, whose scores are
-                averaged.
+            second_look: whether borderline faces get one; of no use for frames of a clip, as their
+                scores are averaged. Faces with a reason against a verdict get none.
         """
         judgements = []
         for start in range(0, len(crops), BATCH):
-            some = crops[start : start + BATCH]
-            may_look_again = [second_look and not one.reason for one in some]
-            predictions = self._predict([one.pixels for one in some], may_look_again)
-            judgements += map(_judgement, some, predictions)
+            batch = crops[start : start + BATCH]
+            may_look_again = [second_look and not crop.reason for crop in batch]
+            predictions = self._predict([crop.pixels for crop in batch], may_look_again)
+            judgements += map(_judgement, batch, predictions)
         return judgements
 
     def judge_whole(self, photo: PhotoSource) -> Judgement:
@@ -287,7 +291,7 @@ class Detector:
     def _prepare(
         self, crop: Image.Image, face: Face | None = None, landmarks: np.ndarray | None = None
     ) -> FaceCrop:
-        """Return what is judged and shown of a square crop."""
+        """Return a square crop with the network's input and the copy for display."""
         shown = crop
         if crop.width > SHOWN_SIDE:
             shown = crop.resize((SHOWN_SIDE, SHOWN_SIDE), reducing_gap=2)
@@ -295,22 +299,22 @@ class Detector:
 
 
 def changed_input(pixels: np.ndarray, look: Look) -> np.ndarray:
-    """Return what the network is shown, `[size, size, 3]`, changed for another look at it."""
-    places = np.arange(len(pixels))
+    """Return the network's input, `[size, size, 3]`, changed for another look at it."""
+    positions = np.arange(len(pixels))
     last = len(pixels) - 1
-    rows, columns = (np.clip(places - shift, 0, last) for shift in (look.down, look.right))
+    rows, columns = (np.clip(positions - shift, 0, last) for shift in (look.down, look.right))
     return pixels[rows][:, last - columns if look.mirrored else columns]
 
 
 def _judgement(crop: FaceCrop, prediction: Prediction) -> Judgement:
-    """Return what is said about a crop: no verdict where there is a reason against one."""
+    """Return the judgement of a crop: inconclusive where there is a reason against a verdict."""
     if crop.reason:
         prediction = replace(prediction, verdict="inconclusive")
     return Judgement(crop.face, crop.crop, crop.landmarks, prediction, crop.reason)
 
 
 def load_detector() -> Detector:
-    """Load the model that the environment names: `MODEL_ID` (of the Hub, or a folder) at
+    """Load the model that the environment names: `MODEL_ID` (on the Hub, or a folder) at
     `MODEL_REVISION`, or else the bundled one.
 
     Raises:

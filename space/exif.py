@@ -21,7 +21,7 @@ Base, IFD = ExifTags.Base, ExifTags.IFD
 
 
 def load_exif(data: bytes) -> Image.Exif:
-    """Return EXIF data as Pillow gives those of a photo."""
+    """Return EXIF bytes as Pillow gives the EXIF data of a photo."""
     exif = Image.Exif()
     exif.load(data)
     return exif
@@ -58,7 +58,7 @@ def read_exif(exif: Image.Exif) -> list[Finding]:
         findings.append(tool_finding(fields["Software"], SOURCE))
     findings += _times(exif, details)
     if ExifTags.GPS.GPSLatitude in exif.get_ifd(IFD.GPSInfo):
-        sentence = f"{SOURCE} holds a place (GPS), which is not shown here."
+        sentence = f"{SOURCE} contains a location (GPS), which is not shown here."
         findings.append(Finding(Kind.PLACE, sentence, "present", source=SOURCE))
     return findings
 
@@ -73,11 +73,11 @@ def user_comment(value: object) -> str:
         return _text(value)
     start, rest = value[:8], value[8:MAX_TEXT]
     if start == b"UNICODE\0":
-        # The standard leaves the byte order open; ASCII text tells it.
-        wide = "utf-16-be" if rest[:1] == b"\0" else "utf-16-le"
-        return rest.decode(wide, errors="replace").strip("\0 ")
-    known = start in (b"ASCII\0\0\0", b"JIS\0\0\0\0\0", bytes(8))
-    return _text(rest if known else value)
+        # The standard leaves the byte order open; ASCII text reveals it.
+        encoding = "utf-16-be" if rest[:1] == b"\0" else "utf-16-le"
+        return rest.decode(encoding, errors="replace").strip("\0 ")
+    is_encoding = start in (b"ASCII\0\0\0", b"JIS\0\0\0\0\0", bytes(8))
+    return _text(rest if is_encoding else value)
 
 
 def _camera(make: str, model: str, details: Mapping[int, object]) -> Finding | None:
@@ -101,6 +101,8 @@ def _times(exif: Image.Exif, details: Mapping[int, object]) -> list[Finding]:
     if not taken and not written:
         return []
     parts = [f"taken {taken}"] * bool(taken) + [f"written {written}"] * bool(written)
-    said = " and ".join(parts)
-    later = ", so the file is not as the camera wrote it" if taken and written > taken else ""
-    return [Finding(Kind.TIME, f"{SOURCE} says that it was {said}{later}.", said, source=SOURCE)]
+    times = " and ".join(parts)
+    changed = ", so the file is not as the camera wrote it" if taken and written > taken else ""
+    return [
+        Finding(Kind.TIME, f"{SOURCE} says that it was {times}{changed}.", times, source=SOURCE)
+    ]

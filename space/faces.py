@@ -1,6 +1,6 @@
 """Find the faces of a photo: `load_face_finder().find(open_photo("photo.jpg"))`.
 
-Faces are found by YuNet, or where its file cannot be had by OpenCV's Haar cascade (Viola and Jones
+YuNet finds the faces, or, where its file is not available, OpenCV's Haar cascade (Viola and Jones
 2001). OpenCV is imported when a finder is loaded, as it turns and smooths pictures for both.
 """
 
@@ -24,21 +24,21 @@ else:
 __all__ = ["Face", "FaceFinder", "FaceFinderError", "HaarCascade", "load_face_finder"]
 
 HERE = Path(__file__).parent
-# Where a converted YuNet may lie: a model repository holds this code and one, a Space the second.
+# Where a converted YuNet may lie: beside this code in a model repository, in `model/` in a Space.
 MODEL_FOLDERS = (HERE, HERE / "model")
 
-# The Haar cascade. Of OpenCV's frontal ones, this has the best recall among those that hardly ever
-# see faces where there are none. It needs some room around a face: of tightly cropped faces, it
-# finds 91 % with a border and 41 % without.
+# The Haar cascade. Of OpenCV's frontal ones with hardly any false positives, this has the best
+# recall. It needs some room around a face: of tightly cropped faces, it finds 91 % with a border
+# and 41 % without.
 HAAR_FILE = "haarcascade_frontalface_alt2.xml"
 HAAR_SIDES = (1280, 640)  # px, of the second attempt and of the others
-HAAR_BORDER = 0.15  # of the shorter side
+HAAR_BORDER = 0.15  # share of the shorter side
 HAAR_NEIGHBOURS = 5
 HAAR_WEIGHTS = (54.5, 58.0)  # the range of its weights, for the confidence
-# 95 % of the faces that it finds have more, and none of the 20 boxes that it put into 83 pictures
-# without faces.
+# 95 % of the faces that it finds have a higher weight, and none of its 20 false positives in 83
+# pictures without faces.
 HAAR_WEIGHT = 55.4
-# Longer and shorter side of YuNet's box in sides of the cascade's square: medians over 196 photos
+# Longer and shorter side of YuNet's box relative to the cascade's square: medians over 196 photos
 # of the dataset in which both found the face. The centres agree to 0.2 %.
 HAAR_LENGTH, HAAR_WIDTH = 1.07, 0.82
 
@@ -63,13 +63,15 @@ class HaarCascade(FaceFinder):
 
         super().__init__(notice)
         try:
-            path = Path(cv2.data.haarcascades) / HAAR_FILE
-            self._cascade = cv2.CascadeClassifier(str(path))
-        except AttributeError as error:  # OpenCV 5
+            self._cascade = cv2.CascadeClassifier(str(Path(cv2.data.haarcascades) / HAAR_FILE))
+            is_missing = self._cascade.empty()
+        except AttributeError:  # OpenCV 5
+            is_missing = True
+        if is_missing:
             raise FaceFinderError(
                 f"OpenCV {cv2.__version__} has no Haar cascade: install a 4.x version, or set "
                 "FACE_DETECTOR to a copy of YuNet's ONNX file."
-            ) from error
+            )
 
     def _detect(self, picture: np.ndarray) -> list[Face]:
         import cv2
@@ -92,26 +94,25 @@ class HaarCascade(FaceFinder):
 
 
 def load_face_finder(model: Path | None = None, *, threads: int | None = None) -> FaceFinder:
-    """Load the best face finder that can be had.
+    """Load the best face finder available.
 
-    That is the YuNet file which the environment names as `FACE_DETECTOR`, ONNX or `.tflite`; else
-    the `.tflite` file in the model's folder, the folder of this code or the bundled model's; else
-    the ONNX file of the Hugging Face Hub, from its cache or after a download; else the Haar
-    cascade.
+    That is the YuNet file that the environment variable `FACE_DETECTOR` names, ONNX or `.tflite`;
+    else the `.tflite` file in the model's folder, the folder of this code or the bundled model's;
+    else the ONNX file from the Hugging Face Hub, cached or downloaded; else the Haar cascade.
 
     Args:
         model: folder of the model in use.
-        threads: that LiteRT may use; by default one a core, at most 4.
+        threads: that LiteRT may use; by default one per core, at most 4.
 
     Raises:
-        FaceFinderError: the file of `FACE_DETECTOR` or of a model folder is missing or no YuNet
-            network, or there is no OpenCV.
+        FaceFinderError: the file of `FACE_DETECTOR` or of a model folder is missing or not a YuNet
+            network, or OpenCV is missing.
     """
     try:
         import cv2  # noqa: F401
     except ImportError as error:
         raise FaceFinderError(
-            f"Faces cannot be looked for without OpenCV ({error}): install opencv-python-headless."
+            f"Faces cannot be found without OpenCV ({error}): install opencv-python-headless."
         ) from error
     path = os.environ.get("FACE_DETECTOR")
     if path:
@@ -130,7 +131,7 @@ def load_face_finder(model: Path | None = None, *, threads: int | None = None) -
 
 
 def _face_of_square(x: float, y: float, side: float, weight: float) -> Face:
-    """Return the face that a square of the Haar cascade stands for, on YuNet's scale."""
+    """Return the face in a square of the Haar cascade, with a box on YuNet's scale."""
     width, height = HAAR_WIDTH * side, HAAR_LENGTH * side
     box = (x + (side - width) / 2, y + (side - height) / 2, width, height)
     lowest, highest = HAAR_WEIGHTS

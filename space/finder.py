@@ -1,6 +1,6 @@
 """What every face finder shares: a face, and how a photo is searched for faces.
 
-OpenCV is imported by what looks at pixels, and not with the module.
+OpenCV is imported by the functions that need it, not with the module.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ if __package__:
 else:
     from photos import RESAMPLING
 
-# Pillow's `reducing_gap` where faces are looked for: it averages whole blocks of px as far as that
-# goes, and resamples the rest. From 2000 to 554 px that takes a third of the time of the usual 2.
+# Pillow's `reducing_gap` for the search: Pillow averages whole blocks of px as far as possible and
+# resamples the rest. From 2000 to 554 px, that takes a third of the time of the usual 2.
 SEARCH_GAP = 1.0
-# Copies of a photo in which faces are looked for, finest first: the longer side of a 4:3 photo, in
-# px. YuNet sees faces of 20 to 400 px in its input, so no single copy would do. Faces of 20 px in a
-# copy of 1280 px, pasted into a scene: 69 % are found if that is the finest copy, 92 % with 1920.
+# Copies of a photo that are searched, finest first: the longer side of a 4:3 photo, in px. YuNet
+# detects faces of 20 to 400 px in its input, so no single copy would do. Of faces pasted into a
+# scene, 20 px large in a copy of 1280 px, it finds 69 % if that is the finest copy, 92 % with 1920.
 SIDES = (1920, 640, 320)
 COARSE_SIDES = SIDES[1:]  # of all attempts but the second
 # Small photos are enlarged for their small faces: of those with 20 px in 300 x 200, 94 % are found.
 MAX_ENLARGEMENT, ENLARGED_SIDE = 2.0, 1280
-# Share of the photo's shorter side from which on a face is what the photo is about. Coarse copies
-# are enough then: what finer ones would add are faces in the background, of a tenth of its size.
+# A face of at least this share of the photo's shorter side is its subject. Coarse copies are enough
+# then: finer ones would add only faces in the background, of a tenth of its size.
 SUBJECT = 0.2
-MIN_STEP = 1.3  # between two copies; closer ones show the same
-AS_IT_IS = 0.9  # a scale from which on a photo is not worth being resized
-# px: a narrower copy, of a strip, shows no face, and the networks pad it to many times its pixels.
+MIN_STEP = 1.3  # ratio of the scales of two copies; closer ones show the same
+AS_IT_IS = 0.9  # from this scale on, a photo is not worth resizing
+# px: a narrower copy, of a strip, shows no face, and the networks pad it to many times its size.
 MIN_SIDE_OF_COPY = 20
 MAX_SIDE_IN_COPY = 320  # px: a larger box in any copy but the coarsest is a part of a face
 MAX_CANDIDATES = 200
-OVERLAP = 0.4  # of the smaller box: the weaker of two such boxes is dropped
+OVERLAP = 0.4  # share of the smaller box: of two boxes that overlap more, the weaker is dropped
 SURE_SCORE = 0.92  # turned faces hardly reach it
-# A face that the first look sees at least so large, so surely, so upright and so far from the
-# copy's border needs no second one. Of faces that are turned by 25 degrees, 8 % pass for such.
+# A face that is this large, confident, upright and far from the copy's border at first sight needs
+# no confirmation. Of faces that are turned by 25 degrees, 8 % pass for such.
 SURE_SIDE, SURE_TILT, SURE_ROOM = 150, 6.0, 0.03  # px of the copy, degrees, share of the side
 MIN_FACE = 64  # px: a smaller face is judged, but too small to trust
 
@@ -55,14 +55,14 @@ class Face:
 
     Attributes:
         box: left, top, width and height on YuNet's scale, from the forehead to the chin. It may
-            reach over the photo's border, as the size of the whole face decides the crop. Of a head
-            that lies on its side, width and height are swapped.
+            extend beyond the photo, as the size of the whole face decides the crop. For a head on
+            its side, width and height are swapped.
         landmarks: `float32` array `[5, 2]` of x and y: right eye, left eye, tip of the nose, right
-            and left corner of the mouth, all as the person would say. In an upright photo the
-            right eye is the one on the left of the image. `None` from the Haar cascade.
+            and left corner of the mouth, all from the person's point of view. In an upright photo
+            the right eye is the one on the left of the image. `None` from the Haar cascade.
         confidence: 0 to 1, of the finder; not comparable between the two finders.
-        turn: degrees clockwise by which the head was found turned, in steps of 90. The landmarks
-            tell it more finely where there are any.
+        turn: clockwise rotation of the head in degrees, in steps of 90. Landmarks, where there are
+            any, give it more precisely.
     """
 
     box: tuple[float, float, float, float]
@@ -90,7 +90,7 @@ class Face:
         return left + width / 2, top + height / 2
 
     def scaled(self, factor: float) -> Face:
-        """Return the same face of the photo in another size."""
+        """Return the same face in the photo resized by a factor."""
         landmarks = None if self.landmarks is None else self.landmarks * np.float32(factor)
         box = tuple(value * factor for value in self.box)
         return replace(self, box=box, landmarks=landmarks)
@@ -120,10 +120,10 @@ class FaceFinder:
     def find(self, photo: Image.Image) -> list[Face]:
         """Find the faces in a photo of any size and shape.
 
-        Where none fills much of it, finer copies are looked at (for small faces), for which small
-        photos are enlarged. Where there is none at all, the photo is looked at smoothed and
+        If no face fills much of the photo, finer copies are searched (for small faces), for which
+        small photos are enlarged. If there is no face at all, the photo is searched smoothed and
         brightened (for noise and darkness), and then turned by 90, 180 and 270 degrees (for phones
-        that do not say how they were held).
+        that do not record how they were held).
 
         Args:
             photo: RGB, as `open_photo` returns it.
@@ -150,32 +150,31 @@ class FaceFinder:
         turns: tuple[int, ...] = (0,),
         brighten: bool = False,
     ) -> list[Face]:
-        """Return the faces that are seen in copies of the photo, turned counterclockwise by
-        `turns`."""
+        """Return the faces found in copies of the photo, turned counterclockwise by `turns`."""
         candidates = distinct(self._candidates(photo, scales, turns, brighten))
         return self._confirm(photo, candidates[:MAX_CANDIDATES], brighten)
 
     def _candidates(
         self, photo: Image.Image, scales: list[float], turns: tuple[int, ...], brighten: bool
     ) -> list[Face]:
-        """Return what may be faces in copies of the photo; those that have landmarks are sure."""
+        """Return candidates from copies of the photo; those with landmarks need no confirmation."""
         candidates = []
         copies = _copies(photo, scales)
         for number, (copy, scale) in enumerate(copies, start=1):
             copy = brightened(copy, blur=3) if brighten else copy
             largest = MAX_SIDE_IN_COPY if number < len(copies) else math.inf
             for turn in turns:
-                for one in self._detect(np.rot90(copy, turn // 90)):
-                    if one.side <= largest:
-                        box = _turned_back(one.box, turn, copy.shape[1], copy.shape[0])
+                for face in self._detect(np.rot90(copy, turn // 90)):
+                    if face.side <= largest:
+                        box = _turned_back(face.box, turn, copy.shape[1], copy.shape[0])
                         box = tuple(value / scale for value in box)
-                        sure = turn == 0 and not brighten and _is_sure(one, copy.shape)
-                        landmarks = one.landmarks / np.float32(scale) if sure else None
-                        candidates.append(Face(box, landmarks, one.confidence, turn))
+                        sure = turn == 0 and not brighten and _is_sure(face, copy.shape)
+                        landmarks = face.landmarks / np.float32(scale) if sure else None
+                        candidates.append(Face(box, landmarks, face.confidence, turn))
         return candidates
 
     def _detect(self, picture: np.ndarray) -> list[Face]:
-        """Return what may be faces in an RGB picture, in its own px."""
+        """Return candidates for faces in an RGB picture, in its own px."""
         raise NotImplementedError
 
     def _confirm(self, photo: Image.Image, candidates: list[Face], brighten: bool) -> list[Face]:
@@ -184,7 +183,7 @@ class FaceFinder:
 
 
 def _scales(photo: Image.Image, sides: tuple[int, ...], *, enlarge: bool) -> list[float]:
-    """Return the scales of the copies in which faces are looked for, finest first.
+    """Return the scales of the copies that are searched, finest first.
 
     Args:
         photo: RGB.
@@ -215,9 +214,9 @@ def _copies(photo: Image.Image, scales: list[float]) -> list[tuple[np.ndarray, f
 
 
 def _is_sure(face: Face, shape: tuple[int, ...]) -> bool:
-    """Return whether a face in a copy of a shape, in its px, needs no second look.
+    """Return whether a face, in px of a copy of a given shape, needs no confirmation.
 
-    One that touches the border does: its box would end there, and not where the face does.
+    A face at the border does: its box ends there, not where the face does.
     """
     left, top, width, height = face.box
     room = min(left, top, shape[1] - left - width, shape[0] - top - height)
@@ -231,10 +230,10 @@ def _is_sure(face: Face, shape: tuple[int, ...]) -> bool:
 
 
 def brightened(picture: np.ndarray, blur: float) -> np.ndarray:
-    """Return an RGB picture smoothed over some px and then scaled to white.
+    """Return an RGB picture smoothed over `blur` px, then scaled until its highlights are white.
 
-    Of faces that were darkened to 8 % with a noise of 4 levels, YuNet finds 40 %, and 99 % like
-    this; CLAHE or a gamma curve raise the noise as well and help little.
+    Of faces darkened to 8 % with noise of 4 levels, YuNet finds 40 %, and 99 % after this; CLAHE
+    and gamma curves amplify the noise as well and help little.
     """
     import cv2
 
@@ -244,13 +243,13 @@ def brightened(picture: np.ndarray, blur: float) -> np.ndarray:
 
 
 def _turned_back(box: tuple, turn: int, width: int, height: int) -> tuple:
-    """Return a box of a picture that was turned counterclockwise in the picture before that.
+    """Return a box of a picture turned counterclockwise, in px of the picture before the turn.
 
     Args:
         box: left, top, width and height in the turned picture.
         turn: degrees, in steps of 90.
-        width: of the picture before.
-        height: of the picture before.
+        width: of the picture before the turn.
+        height: of the picture before the turn.
     """
     left, top, box_width, box_height = box
     if turn == 90:
@@ -263,10 +262,10 @@ def _turned_back(box: tuple, turn: int, width: int, height: int) -> tuple:
 
 
 def distinct(faces: list[Face]) -> list[Face]:
-    """Return the faces, surest first, without those that lie on a surer one."""
+    """Return the faces, most confident first, without those that overlap a more confident one."""
     kept: list[Face] = []
     for face in sorted(faces, key=lambda face: -face.confidence):
-        if all(_overlap(face.box, other.box) <= OVERLAP for other in kept):
+        if all(_overlap(face.box, stronger.box) <= OVERLAP for stronger in kept):
             kept.append(face)
     return kept
 
@@ -280,5 +279,5 @@ def _overlap(first: tuple, second: tuple) -> float:
 
 
 def wrapped(degrees: float) -> float:
-    """Return an angle as one from -180 to 180 degrees."""
+    """Return an angle wrapped to -180 to 180 degrees."""
     return (degrees + 180) % 360 - 180

@@ -1,4 +1,4 @@
-"""What a file says of itself, as findings: a sentence, what the file holds, how far to trust it."""
+"""What a file says about itself, as findings: a sentence, the file's text, how far to trust it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 
-MAX_VALUE = 2000  # characters of what a file holds that are kept
-MAX_QUOTE = 120  # and that are shown in a sentence
+MAX_VALUE = 2000  # characters of a file's text that are kept
+MAX_QUOTE = 120  # and those that are quoted in a sentence
 
 
 class Trust(StrEnum):
     """How far a finding can be trusted."""
 
-    SIGNED = "signed"  # by a signer on the list of those whom this program trusts
+    SIGNED = "signed"  # by a signer whom this program trusts
     UNKNOWN_SIGNER = "signed, signer unknown"
     INVALID = "signature invalid"
     ANYBODY = "written by anybody"
@@ -49,16 +49,16 @@ class Claim(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a file says of itself.
+    """One thing that a file says about itself.
 
     Attributes:
         kind: what it is about.
         sentence: for people.
-        value: what the file holds, made safe to be shown: see `clean`.
+        value: the file's own text, made safe to show: see `clean`.
         trust: how far it can be trusted.
-        source: where in the file it stands, `"XMP"` for instance.
+        source: where in the file it is, `"XMP"` for instance.
         claim: what it states about how the picture was made, if it does.
-        pictures: JPEG files with the name of each, where there is something to look at.
+        pictures: names and JPEG files, where there is something to look at.
     """
 
     kind: Kind
@@ -70,7 +70,7 @@ class Finding:
     pictures: tuple[tuple[str, bytes], ...] = ()
 
     def as_dict(self) -> dict[str, str]:
-        """Return it in the types that JSON has, without the pictures."""
+        """Return it in JSON types, without the pictures."""
         return {
             "kind": str(self.kind),
             "sentence": self.sentence,
@@ -82,21 +82,23 @@ class Finding:
 
 
 def clean(text: object, limit: int = MAX_VALUE) -> str:
-    """Return text from a file without what could deceive whoever reads it.
+    """Return text from a file without characters that could deceive a reader.
 
-    Control characters, invisible ones and those that turn the direction of the text around become
-    spaces, and so does any white space; double curly quotes become straight ones, as sentences put
-    their own around such text. It still has to be escaped where it becomes part of HTML.
+    Control, invisible and bidirectional characters become spaces, as does all white space; double
+    curly quotes become straight ones, as sentences put their own around such text. HTML still needs
+    it escaped.
 
     Args:
-        text: from a file; anything but `str` is written out first.
+        text: from a file; anything but `str` is converted first.
         limit: characters that are kept; an ellipsis stands for the rest.
     """
     text = text if isinstance(text, str) else str(text)
     cut = text[: 4 * limit]  # before the work, not after it
     kept = "".join(
-        " " if unicodedata.category(one)[0] in "CZ" else {"“": '"', "”": '"'}.get(one, one)
-        for one in cut
+        " "
+        if unicodedata.category(character)[0] in "CZ"
+        else {"“": '"', "”": '"'}.get(character, character)
+        for character in cut
     )
     short = " ".join(kept.split())
     if len(short) > limit or len(text) > len(cut):
@@ -105,7 +107,7 @@ def clean(text: object, limit: int = MAX_VALUE) -> str:
 
 
 def decoded(data: object, limit: int = 4 * MAX_VALUE) -> str:
-    """Return text that a file holds as bytes in UTF-8, or else Latin-1; at most `limit` bytes."""
+    """Return the text in at most `limit` bytes of a file, in UTF-8 or else Latin-1."""
     if not isinstance(data, bytes):
         return str(data)
     data = data[:limit].rstrip(b"\0")

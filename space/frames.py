@@ -1,5 +1,5 @@
-"""Turn decoded frames of a clip into pictures as a player shows them: upright, with square pixels,
-and without the combs of interlaced video."""
+"""Turn decoded frames of a clip into pictures as a player shows them: upright, with square pixels
+and deinterlaced."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from av.sidedata.sidedata import Type
 from av.video.reformatter import Interpolation, VideoReformatter
 
 MAX_STRETCH = 4  # of a pixel: cameras and discs stretch it by 2 at most
-FINER = 10  # times wider and higher than a thumbnail is what it is averaged from
-MATRIX_BYTES = 36  # 3 x 3 numbers
+FINER = 10  # width and height of a thumbnail's source, in multiples of the thumbnail's
+MATRIX_BYTES = 36  # 3 x 3 numbers of 32 bits
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +25,8 @@ class ClipFrame:
     """A frame of a clip.
 
     Attributes:
-        seconds: time at which it appears.
-        until: time at which it goes, if nothing comes before.
+        seconds: time in s at which it appears.
+        until: time in s at which it disappears, unless another frame comes first.
     """
 
     _converter: Converter
@@ -40,7 +40,7 @@ class ClipFrame:
         return math.prod(self._converter.shown_size(self._frame.width, self._frame.height))
 
     def picture(self, enough: float = math.inf) -> np.ndarray | None:
-        """Return it as it is shown, `uint8` `[height, width, 3]` in RGB order; `None` where its
+        """Return it as shown, `uint8` `[height, width, 3]` in RGB order; `None` where its
         pixels cannot be converted.
 
         Args:
@@ -50,17 +50,17 @@ class ClipFrame:
         return self._converter.picture(self._frame, scale)
 
     def thumbnail(self, width: int, height: int) -> np.ndarray | None:
-        """Return its grey levels as it was stored, `uint8` `[height, width]`; `None` where its
+        """Return its grey levels as stored, `uint8` `[height, width]`; `None` where its
         pixels cannot be converted. This takes a tenth of the time of `picture`."""
         return self._converter.thumbnail(self._frame, width, height)
 
 
 class Converter:
-    """Converts the frames of one clip. What FFmpeg refuses to convert is never handed out: the
-    memory for it may still hold what was judged before.
+    """Converts the frames of one clip. Frames that FFmpeg refuses to convert are never handed out:
+    their memory may still hold what was judged before.
 
     Args:
-        stretch: width of a stored pixel as it is shown, in heights of it.
+        stretch: pixel aspect ratio: displayed width of a stored pixel divided by its height.
     """
 
     def __init__(self, stretch: Fraction) -> None:
@@ -70,7 +70,7 @@ class Converter:
         self._stretch = stretch if is_likely else Fraction(1)
 
     def shown_size(self, width: int, height: int) -> tuple[int, int]:
-        """Return the size at which a stored frame has square pixels, and loses none."""
+        """Return the size at which a stored frame has square pixels and loses no detail."""
         if self._stretch > 1:
             return round(width * self._stretch), height
         return width, round(height / self._stretch)
@@ -110,8 +110,8 @@ def _converted(
 
 
 def _display_matrix(frame: av.VideoFrame) -> np.ndarray:
-    """Return how to turn and mirror a frame, `[2, 2]`: what is stored at `[x, y]` is shown at
-    `[x, y] @ matrix`, apart from a shift."""
+    """Return the matrix, `[2, 2]`, that turns and mirrors a frame: what is stored at `[x, y]` is
+    shown at `[x, y] @ matrix`, apart from a shift."""
     for data in frame.side_data:
         if data.type is Type.DISPLAYMATRIX and data.buffer_size >= MATRIX_BYTES:
             numbers = np.frombuffer(bytes(data)[:MATRIX_BYTES], np.int32)
@@ -133,12 +133,12 @@ def upright(pixels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def deinterlaced(frames: Iterable[av.VideoFrame], time_base: Fraction) -> Iterator[av.VideoFrame]:
-    """Pass frames on, and from the first interlaced one on through FFmpeg's filter bwdif, which
-    fills in the lines of the other field.
+    """Yield frames, from the first interlaced one on through FFmpeg's filter bwdif, which fills in
+    the lines of the other field.
 
     Args:
-        frames: in the order in which they are shown.
-        time_base: of their times, in s.
+        frames: in display order.
+        time_base: unit of their timestamps in s.
     """
     graph, kind = None, None
     for frame in frames:
@@ -164,7 +164,7 @@ def _deinterlacer(frame: av.VideoFrame, time_base: Fraction) -> av.filter.Graph:
 
 
 def _filtered(graph: av.filter.Graph, frame: av.VideoFrame | None) -> Iterator[av.VideoFrame]:
-    """Yield what a filter makes of a frame; `None` asks for the last."""
+    """Yield the frames that a filter makes of a frame; `None` flushes the filter."""
     try:
         graph.vpush(frame)
         while True:

@@ -1,7 +1,7 @@
-"""Keep callers of the page to what they uploaded: no file of this machine, no address.
+"""Restrict callers of the page to what they uploaded: no file of this machine, no address.
 
-Gradio checks paths for callers who mark them as files, and downloads what is at an address that
-somebody names as a path. The page needs neither.
+Gradio checks only the paths that callers mark as files, and it downloads from an address that is
+given as a path. The page needs neither other paths nor addresses.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ else:
 
 log = logging.getLogger(__name__)
 CALLS = ("/gradio_api/queue/join", "/gradio_api/call/", "/gradio_api/run/", "/gradio_api/api/")
-MAX_CALL = 5_000_000  # bytes; files are uploaded before, a call only names them
-_UPLOAD = "upload it first, and send an object with the `path` that the upload answered."
+MAX_CALL = 5_000_000  # bytes; files are uploaded first, and a call only names them
+_UPLOAD = "upload it first, and send an object with the `path` that the upload returned."
 
 
 def uploaded_path(file: object, name: str) -> str:
@@ -32,17 +32,17 @@ def uploaded_path(file: object, name: str) -> str:
         name: what the caller calls it.
 
     Raises:
-        PhotoError: it is no file, or its path leads elsewhere.
+        PhotoError: it is not a file, or its path leads elsewhere.
     """
     if not isinstance(file, dict):
         raise PhotoError(
             f"`{name}` is {json_type(file)} and no file: upload one, and send an object with the "
-            "`path` that the upload answered."
+            "`path` that the upload returned."
         )
     path = file.get("path")
     if not isinstance(path, str):
         raise PhotoError(
-            f"The `path` of `{name}` is {json_type(path)}: send the text that the upload answered."
+            f"The `path` of `{name}` is {json_type(path)}: send the text that the upload returned."
         )
     if not _is_upload(path):
         raise PhotoError(f"`{name}` was not uploaded to this page: upload it first.")
@@ -52,12 +52,12 @@ def uploaded_path(file: object, name: str) -> str:
 def _is_upload(path: str) -> bool:
     try:
         return gr.utils.is_in_or_equal(path, gr.utils.get_upload_folder())
-    except (ValueError, OSError):  # no path at all: a null byte, half a surrogate pair, too long
+    except (ValueError, OSError):  # not a valid path: a null byte, half a surrogate pair, too long
         return False
 
 
 def json_type(value: object) -> str:
-    """Return what a value of a call is, in words."""
+    """Return the JSON type of a value, in words."""
     if value is None:
         return "null"
     kinds = {bool: "true or false", int: "a number", float: "a number", str: "text"}
@@ -65,7 +65,7 @@ def json_type(value: object) -> str:
 
 
 class Page(gr.Blocks):
-    """Blocks that answer a call which they cannot take in words, without a traceback."""
+    """Blocks that answer an invalid call with a message, without a traceback."""
 
     def validate_inputs(self, block_fn, inputs: list) -> None:
         """Raise `gradio.Error` where a call has too few inputs."""
@@ -111,8 +111,8 @@ def _refusal(text: str) -> gr.Error:
 
 
 class RefuseAddresses:
-    """ASGI middleware that answers 400 to a call which names an address in place of a file, or
-    which gradio does not understand."""
+    """ASGI middleware that answers 400 to a call that names an address in place of a file, or that
+    gradio does not understand."""
 
     def __init__(self, app) -> None:
         self._app = app
@@ -143,7 +143,7 @@ class RefuseAddresses:
 
         try:
             await self._app(scope, receive_again, note_start)
-        except Exception as error:  # of an endpoint that is not there, or inputs without a value
+        except Exception as error:  # an endpoint does not exist, or an input has no value
             if started:
                 raise
             log.warning("A call to %s was refused: %r", scope["path"], error)
@@ -170,7 +170,7 @@ def _names_address(body: bytes) -> bool:
     try:
         json.loads(body, object_hook=look)
     except ValueError:
-        return False  # no JSON: gradio refuses it
+        return False  # not JSON: gradio refuses it
     except RecursionError:
         return True
     return any(isinstance(path, str) and "://" in path for path in paths)

@@ -10,7 +10,7 @@ import os
 
 from PIL import Image
 
-if __package__ == "space":  # an endpoint loads it as a part of a package that is not there
+if __package__ == "space":  # an endpoint loads it as part of a package that does not exist
     from .detector import Detector
     from .findings import Finding, Kind, Trust
     from .photos import PhotoError
@@ -52,9 +52,10 @@ class EndpointHandler:
                 is fetched: addresses and paths are refused.
 
         Returns:
-            What `Detector.predict` says of the photo, in JSON types (see `Prediction`), and its
-            `provenance`, what its file says of itself (see `Finding`), or the list of it. Servers
-            decode what is sent as a picture, and then the file is gone: `provenance` says so.
+            The prediction of `Detector.predict` in JSON types (see `Prediction`), with
+            `provenance`, what the photo's file says about itself (see `Finding`); for a list, a
+            list of them. Servers decode what is sent as a picture, so the file is lost:
+            `provenance` then says so.
 
         Raises:
             PhotoError: a photo cannot be judged; the server that runs this answers 400 with the
@@ -68,12 +69,12 @@ class EndpointHandler:
     def _judge(self, photo: object) -> dict:
         received = _received(photo)
         answer = self._detector.predict(received).as_dict()
-        said = read(received) if isinstance(received, bytes) else Provenance((DECODED,))
-        return answer | {"provenance": said.to_json()}
+        provenance = read(received) if isinstance(received, bytes) else Provenance((DECODED,))
+        return answer | {"provenance": provenance.to_json()}
 
 
 def _received(photo: object) -> bytes | Image.Image:
-    """Return a photo of a request as something that cannot be taken for a path."""
+    """Return a photo of a request in a form that cannot be taken for a path."""
     if isinstance(photo, dict):
         photo = photo.get("image")
     if isinstance(photo, str):
@@ -95,7 +96,7 @@ def _decoded(text: str) -> bytes:
         text = rest
     try:
         return base64.b64decode("".join(text.split()), validate=True)
-    except (binascii.Error, ValueError) as error:  # the latter of text that is not ASCII
+    except (binascii.Error, ValueError) as error:  # `ValueError` for text that is not ASCII
         raise PhotoError(
-            "The text in `inputs` is not base64: send the content of the photo, no address or path."
+            "The text in `inputs` is not base64: send the photo itself, not an address or a path."
         ) from error

@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageOps
 
-SIDE = 56  # px: what a map of some 10 x 10 places is enlarged to before it is shared out
+SIDE = 56  # px: a map of about 10 x 10 cells is enlarged to this before its heat is shared out
 # Where eyes, nose tip and mouth corners lie in a crop of an upright face, as shares of its side:
-# medians of YuNet's landmarks in the crops of 200 training photos. For faces whose landmarks nobody
-# knows.
+# medians of YuNet's landmarks in the crops of 200 training photos. For faces without landmarks.
 USUAL_LANDMARKS = np.float32([[0.35, 0.48], [0.62, 0.48], [0.49, 0.65], [0.38, 0.76], [0.60, 0.76]])
 LEFT_EYE, RIGHT_EYE, NOSE, LEFT_MOUTH, RIGHT_MOUTH = range(5)
-FLOOR = 0.5  # of a map's maximum: what is colder is neither painted nor counted
-MOST = 0.5  # a part with that share of the heat holds most of it
+FLOOR = 0.5  # share of a map's maximum: colder places are neither painted nor counted
+MOST = 0.5  # a part with this share of the heat holds most of it
 MUCH = 0.25
 
 
@@ -33,34 +32,34 @@ def heat_layer(heatmap: np.ndarray, side: int) -> Image.Image:
 
 
 def heat_by_part(heatmap: np.ndarray, landmarks: np.ndarray | None) -> dict[str, float]:
-    """Share out what `heat_layer` paints of a map among the parts of the face.
+    """Return the share of each part of the face in the heat that `heat_layer` paints.
 
     Args:
         heatmap: float array `[rows, columns]`, >= 0.
         landmarks: eyes, nose tip and mouth corners, `[5, 2]`, as shares of the crop's side; `None`
-            takes those of a usual face.
+            for those of a usual face.
 
     Returns:
-        Share of each part, the largest first; they add up to 1, or are all 0 for a map that is.
+        Share of each part, the largest first; they add up to 1, or are all 0 where the map is.
     """
     names, parts = _part_map(USUAL_LANDMARKS if landmarks is None else landmarks)
     heat = _visible(heatmap, SIDE)
     sums = np.array([heat[parts == number].sum() for number in range(len(names))], dtype=float)
     shares = sums / sums.sum() if sums.sum() > 0 else sums
-    ranked = sorted(zip(names, shares.tolist(), strict=True), key=lambda one: -one[1])
+    ranked = sorted(zip(names, shares.tolist(), strict=True), key=lambda pair: -pair[1])
     return dict(ranked)
 
 
 def _visible(heatmap: np.ndarray, side: int) -> np.ndarray:
-    """Return what is to be seen of a map, 0 to 1, `[side, side]`: the hot spots, not wide lukewarm
-    areas. The words name the same."""
+    """Return the visible part of a map, 0 to 1, `[side, side]`: the hot spots, not wide lukewarm
+    areas. The words describe the same part."""
     small = Image.fromarray(np.ascontiguousarray(heatmap, dtype=np.float32))
     heat = np.asarray(small.resize((side, side), Image.Resampling.BILINEAR))
     return np.clip((heat - FLOOR) / (1 - FLOOR), 0, 1) ** 2
 
 
 def describe_parts(shares: dict[str, float]) -> str:
-    """Say in a sentence where most of the heat lies; nothing where there is none."""
+    """Return a sentence about where most of the heat lies; an empty string if there is none."""
     (first, share), (second, next_share), *_ = shares.items()
     if share == 0:
         return ""
@@ -72,7 +71,7 @@ def describe_parts(shares: dict[str, float]) -> str:
 
 
 def _part_map(landmarks: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """Return names of parts and, for each px of a crop, the number of its part `[SIDE, SIDE]`."""
+    """Return names of parts and, for each px of a crop, its part's number, `[SIDE, SIDE]`."""
     middle = (np.arange(SIDE) + 0.5) / SIDE
     x, y = np.meshgrid(middle, middle)
     eyes = landmarks[[LEFT_EYE, RIGHT_EYE]]

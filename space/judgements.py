@@ -23,11 +23,11 @@ class Prediction:
         probability: of fake, 0 to 1, calibrated.
         verdict: `"real"`, `"fake"` or `"inconclusive"`.
         meaning: how many validation photos had such a probability, and what share of them was fake;
-            `None` where the model does not tell.
-        heatmap: `float32` array `[rows, columns]`, 0 to 1: how much each place of the centred
-            square of the photo spoke for fake, divided by its own maximum; all zero where nothing
-            did. The log-odds that the model gives to places, or Grad-CAM
-            (https://arxiv.org/abs/1610.02391) where its head knows none.
+            `None` if unknown.
+        heatmap: `float32` array `[rows, columns]`, 0 to 1: the evidence for fake at each place of
+            the photo's centred square, divided by its maximum; all zero if there is none. The
+            evidence is the log-odds that the model's head gives for each place, or else Grad-CAM
+            (https://arxiv.org/abs/1610.02391).
     """
 
     probability: float
@@ -36,17 +36,17 @@ class Prediction:
     heatmap: np.ndarray
 
     def as_dict(self) -> dict:
-        """Return it in the types that JSON has."""
+        """Return the prediction in JSON types."""
         return asdict(self) | {"heatmap": self.heatmap.tolist()}
 
 
 @dataclass(frozen=True)
 class FaceCrop:
-    """A face cut out of its photo, or all of a photo, ready to be judged.
+    """A face cropped from its photo, or a whole photo, ready to be judged.
 
     Attributes:
-        face, crop, landmarks, reason: those of the `Judgement` to be.
-        pixels: `float32` `[size, size, 3]`, what the network is shown.
+        face, crop, landmarks, reason: as in `Judgement`.
+        pixels: `float32` `[size, size, 3]`, the network's input.
     """
 
     face: Face | None
@@ -61,13 +61,13 @@ class Judgement:
     """What the model says about one face of a photo.
 
     Attributes:
-        face: where it is; `None` where the whole picture was judged.
-        crop: RGB square that was judged, upright, at most 448 px wide.
+        face: where it is; `None` if the whole picture was judged.
+        crop: the RGB square that was judged, upright, at most 448 px wide.
         landmarks: of the face in the crop, `float32` `[5, 2]`, as shares of its side (see `Face`);
-            `None` where nobody knows them.
-        prediction: what the model says; where there is a reason, its verdict is `"inconclusive"`.
-        reason: a key of `REASONS` where the face is one that the model is not to be trusted with;
-            `None` for all others, whatever their verdict.
+            `None` if they are unknown.
+        prediction: what the model says; if there is a reason, the verdict is `"inconclusive"`.
+        reason: a key of `REASONS` if the model cannot be trusted with this face; otherwise `None`,
+            whatever the verdict.
     """
 
     face: Face | None
@@ -77,8 +77,8 @@ class Judgement:
     reason: str | None = None
 
     def as_dict(self) -> dict:
-        """Return it in the types that JSON has, without the pixels."""
+        """Return the judgement in JSON types, without the pixels."""
         box = self.face and [round(float(value), 1) for value in self.face.box]
         too_small = bool(self.face and self.face.too_small)
-        judged = self.prediction.as_dict()
-        return {"box": box, "too_small": too_small, "reason": self.reason, **judged}
+        prediction = self.prediction.as_dict()
+        return {"box": box, "too_small": too_small, "reason": self.reason, **prediction}

@@ -1,4 +1,4 @@
-"""Programs that name themselves in the files that they write: generators, editors, face apps."""
+"""Programs that name themselves in the files they write: generators, editors, face apps."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ if __package__:
 else:
     from findings import Claim, Finding, Kind, clean, quote
 
-# Names by which a program is recognised where a file names the software that wrote it. Words that
-# have another meaning there as well (Flux, Sora) count only alone.
+# Names that identify a program where a file names the software that wrote it. Words that have
+# other meanings there as well (Flux, Sora) count only at the start.
 GENERATORS = (
     r"midjourney",
     r"dall[·.\- ]?e\b",
@@ -53,33 +53,35 @@ _KINDS = [
 
 
 def tool_kind(name: str) -> str:
-    """Return `"generator"`, `"face app"`, `"editor"` or `"converter"` for the name of a program,
-    or an empty text where it is none that is known."""
-    return next((kind for known, kind in _KINDS if known.search(name[:500].strip())), "")
+    """Return the kind of the program with this name, or an empty string if it is unknown.
+
+    The kinds are `"generator"`, `"face app"`, `"editor"` and `"converter"`.
+    """
+    return next((kind for pattern, kind in _KINDS if pattern.search(name[:500].strip())), "")
 
 
 def tool_finding(name: object, source: str) -> Finding:
-    """Return what it means that a file names a program.
+    """Return a finding about a program that a file names.
 
     Args:
         name: as it stands in the file.
-        source: where it stands.
+        source: where in the file it stands.
     """
-    value, said = clean(name), quote(name)
+    value, quoted = clean(name), quote(name)
     match tool_kind(value):
         case "generator":
             kind, claim = Kind.GENERATOR, Claim.AI
-            sentence = f"{source} names {said}, a program that makes pictures by AI."
+            sentence = f"{source} names {quoted}, a program that makes pictures by AI."
         case "face app":
             kind, claim = Kind.EDITING, Claim.EDITED
-            sentence = f"{source} names {said}, a program that changes faces."
+            sentence = f"{source} names {quoted}, a program that changes faces."
         case "editor":
             kind, claim = Kind.EDITING, Claim.EDITED
-            sentence = f"{source} names {said}, an editor: it may have changed much or nothing."
+            sentence = f"{source} names {quoted}, an editor: it may have changed much or nothing."
         case "converter":
             kind, claim = Kind.SOFTWARE, Claim.NOTHING
-            sentence = f"{source} names {said}, which converts files: this is not the original."
+            sentence = f"{source} names {quoted}, which converts files: this is not the original."
         case _:
             kind, claim = Kind.SOFTWARE, Claim.NOTHING
-            sentence = f"{source} names the software {said}."
+            sentence = f"{source} names the software {quoted}."
     return Finding(kind, sentence, value, source=source, claim=claim)

@@ -1,9 +1,9 @@
-"""Gradio, imported in half of the time.
+"""Import Gradio in half the time.
 
-Whenever a component's class is made, Gradio parses its source and renders a stub file for editors:
-2 of the 4 s of CPU that its import takes (version 6.31). A class whose file is not known gets no
-stub, so while Gradio is imported its classes have none. That holds for the whole process: import
-this before there are other threads.
+Gradio parses the source of each of its component classes and renders a stub file for editors, which
+takes 2 of the 4 s of CPU time of its import (version 6.31). A class whose source file is unknown
+gets no stub, so this module hides the source files while it imports Gradio. The patch affects the
+whole process: import this module before other threads start.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ _getfile = inspect.getfile
 
 
 def _getfile_outside_gradio(thing: object) -> str:
-    """Do as `inspect.getfile`, which fails so for a class that was typed into a shell."""
+    """Return the file of an object, but fail for Gradio's classes.
+
+    The error is the one that `inspect.getfile` raises for a class typed into a shell.
+    """
     if (getattr(thing, "__module__", None) or "").startswith("gradio."):
         raise OSError("source code not available")
     return _getfile(thing)

@@ -1,4 +1,4 @@
-"""Load a model: fetch its folder from the Hugging Face Hub, open its graph with LiteRT."""
+"""Load a model: fetch its folder from the Hugging Face Hub and open its graph with LiteRT."""
 
 from __future__ import annotations
 
@@ -27,14 +27,17 @@ else:
         DetectorError,
     )
 
-ANY_NUMBER = -1  # in the shape of a graph's input
+ANY_NUMBER = -1  # batch size in the input shape of a graph that takes any
 
 
 def load_graph(
     path: Path, config: DetectorConfig, threads: int
 ) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Return the graph as a function from photos `[photos, size, size, 3]` to probabilities
-    `[photos, 2]` and heatmaps `[photos, rows, columns]`."""
+    """Return the graph as a function that judges a batch of photos.
+
+    It takes photos `[photos, size, size, 3]` and returns probabilities `[photos, 2]` and heatmaps
+    `[photos, rows, columns]`.
+    """
     from ai_edge_litert.interpreter import Interpreter
 
     try:
@@ -49,8 +52,8 @@ def load_graph(
     try:
         interpreter = Interpreter(model_content=content, num_threads=threads)
     except (ValueError, RuntimeError) as error:
-        raise DetectorError(f"{path} is no LiteRT model ({error}): export it again.") from error
-    taken, side, *_ = interpreter.get_input_details()[0]["shape_signature"]
+        raise DetectorError(f"{path} is not a LiteRT model ({error}): export it again.") from error
+    batch_size, side, *_ = interpreter.get_input_details()[0]["shape_signature"]
     if side != config.input_size:
         raise DetectorError(
             f"{path} takes photos of {side} px where {CONFIG_FILE} says {config.input_size}: fetch "
@@ -59,42 +62,42 @@ def load_graph(
     run = interpreter.get_signature_runner("serving_default")
 
     def judge(photos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        # A graph that was exported for one photo takes them one by one.
-        parts = [photos] if taken == ANY_NUMBER else np.split(photos, len(photos))
-        outputs = [run(image=part) for part in parts]
-        maps = [output["heatmap"] for output in outputs]
+        # A graph that was exported for a batch of one takes the photos one by one.
+        batches = [photos] if batch_size == ANY_NUMBER else np.split(photos, len(photos))
+        outputs = [run(image=batch) for batch in batches]
+        heatmaps = [output["heatmap"] for output in outputs]
         return (
             np.concatenate([output["probabilities"].reshape(-1, 2) for output in outputs]),
-            np.concatenate([one.reshape(-1, *one.shape[-2:]) for one in maps]),
+            np.concatenate([heatmap.reshape(-1, *heatmap.shape[-2:]) for heatmap in heatmaps]),
         )
 
     return judge
 
 
 def download(model_id: str, revision: str | None) -> tuple[Path, str]:
-    """Fetch a Hub repository's model folder; return it with the name that says which commit it
-    is."""
-    # All files of one commit, whatever is pushed meanwhile; without a network it fails at once,
-    # where downloads of single files are tried for half a minute.
+    """Fetch a Hub repository's model folder; return it and a name that tells the commit."""
+    # A snapshot takes all files from one commit, whatever is pushed meanwhile. Without a network it
+    # fails at once; downloads of single files retry for half a minute.
     import httpx2
     from huggingface_hub import snapshot_download
 
-    at = f" at {revision}" if revision else ""
-    needed, finder = (CONFIG_FILE, MODEL_FILE), (FINDER_FILE, FINDER_CONFIG_FILE)
+    at_revision = f" at {revision}" if revision else ""
+    required, optional = (CONFIG_FILE, MODEL_FILE), (FINDER_FILE, FINDER_CONFIG_FILE)
     try:
         folder = Path(
-            snapshot_download(model_id, revision=revision, allow_patterns=[*needed, *finder])
+            snapshot_download(model_id, revision=revision, allow_patterns=[*required, *optional])
         )
     except (OSError, ValueError, httpx2.HTTPError) as error:
         raise DetectorError(
-            f"The model {model_id}{at} is no folder here, and on the Hugging Face Hub it "
-            f"{_reason(error)}."
+            f"The model {model_id}{at_revision} is not a folder here, and on the Hugging Face Hub "
+            f"it {_reason(error)}."
         ) from error
-    for name in needed:
+    for name in required:
         if not (folder / name).is_file():
             raise DetectorError(
-                f"The repository {model_id}{at} holds no {name}, or it was not downloaded when "
-                "there was a network: name the repository of a detector, or connect."
+                f"The repository {model_id}{at_revision} holds no {name}, or it was not "
+                "downloaded when there was a network: name the repository of a detector, or "
+                "connect."
             )
     return folder, f"{model_id} @ {folder.name[:8]}"
 
@@ -103,8 +106,8 @@ def _reason(error: Exception) -> str:
     """Return why a download failed and what to do, as the end of a sentence."""
     from huggingface_hub import errors
 
-    reasons = {  # the special ones first
-        errors.HFValidationError: "cannot be, as names there are NAMESPACE/NAME",
+    reasons = {  # subclasses before their bases
+        errors.HFValidationError: "is not a valid name; names there are NAMESPACE/NAME",
         errors.LocalEntryNotFoundError: (
             "cannot be reached while it is not in the cache either: try again with a network "
             "(and without HF_HUB_OFFLINE)"

@@ -1,5 +1,7 @@
-"""Notes in words that programs leave in photos: text chunks of PNG files, comments, EXIF fields,
-Photoshop's resources. Generators write their prompt there."""
+"""Read the text that programs leave in photos; generators write their prompt there.
+
+It stands in text chunks of PNG files, in comments, in EXIF fields and in Photoshop's resources.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +22,13 @@ else:
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
 XMP_KEY = "XML:com.adobe.xmp"
-MAX_TEXT = 1_000_000  # bytes of a note that are read, unpacked
-MAX_CHUNKS = 20_000  # of a PNG file that are looked at
+MAX_TEXT = 1_000_000  # bytes read of a note, after decompression
+MAX_CHUNKS = 20_000  # read of a PNG file
 MAX_TEXTS = 8_000_000  # characters of all notes of a PNG file
 MAX_NOTES = 50
 MAX_JSON = 200_000  # characters
 
-# What the notes of the Stable Diffusion programs have in common, whatever key they stand under.
+# What the notes of all Stable Diffusion programs contain, whatever their key.
 SETTINGS = re.compile(r"\bSteps: \d+.{0,300}\b(Sampler|CFG scale|Seed): ", re.DOTALL)
 MODEL = re.compile(r"\bModel: ([^,\n]{1,100})")
 JOB = re.compile(r"\bJob ID: [0-9a-f]{8}-[0-9a-f]{4}-", re.IGNORECASE)
@@ -52,44 +54,47 @@ IPTC_PROGRAM = b"\x1c\x02\x41"  # "originating program" of the IPTC's older note
 def read_png(file: BinaryIO) -> tuple[dict[str, str], bytes]:
     """Return the notes of a PNG file and its EXIF data, without decoding its picture.
 
-    Pillow reads what stands behind the picture only after decoding it, and gives the file up at a
-    note that is too large.
+    Pillow reads chunks behind the picture only after decoding it, and rejects the whole file if a
+    note is too large.
 
     Args:
-        file: open for reading, at any place.
+        file: open for reading, at any position.
 
     Returns:
-        Text by keyword, of several texts with one keyword the first, and the EXIF data, empty where
-        there are none.
+        Text by keyword (the first one if a keyword repeats), and the EXIF data, empty if there are
+        none.
     """
     notes: dict[str, str] = {}
     exif = b""
+    room = MAX_TEXTS
     file.seek(len(PNG_START))
     for _ in range(MAX_CHUNKS):
-        head = file.read(8)
-        if len(head) < 8 or head[4:] == b"IEND" or sum(map(len, notes.values())) > MAX_TEXTS:
+        header = file.read(8)
+        if len(header) < 8 or header[4:] == b"IEND" or room < 0:
             break
-        length = int.from_bytes(head[:4], "big")
-        after = file.tell() + length + 4
-        if head[4:] == b"eXIf":
+        length = int.from_bytes(header[:4], "big")
+        next_chunk = file.tell() + length + 4
+        if header[4:] == b"eXIf":
             exif = exif or file.read(min(length, MAX_TEXT))
-        elif head[4:] in (b"tEXt", b"zTXt", b"iTXt"):
-            name, text = _png_text(head[4:], file.read(min(length, MAX_TEXT)))
-            notes.setdefault(name, text)
-        file.seek(after)
+        elif header[4:] in (b"tEXt", b"zTXt", b"iTXt"):
+            name, text = _png_text(header[4:], file.read(min(length, MAX_TEXT)))
+            if name not in notes:
+                notes[name] = text
+                room -= len(text)
+        file.seek(next_chunk)
     return notes, exif
 
 
 def _png_text(kind: bytes, data: bytes) -> tuple[str, str]:
-    """Return keyword and text of a PNG chunk; no text where it is damaged."""
+    """Return the keyword and text of a PNG chunk; the text is empty if it is damaged."""
     keyword, _, rest = data.partition(b"\0")
-    packed = kind == b"zTXt"
-    if packed:
+    compressed = kind == b"zTXt"
+    if compressed:
         rest = rest[1:]
     elif kind == b"iTXt":
-        packed = rest[:1] == b"\1"
-        rest = rest[2:].partition(b"\0")[2].partition(b"\0")[2]  # behind language and translation
-    if packed:
+        compressed = rest[:1] == b"\1"
+        rest = rest[2:].partition(b"\0")[2].partition(b"\0")[2]  # after language and translation
+    if compressed:
         try:
             rest = zlib.decompressobj().decompress(rest, MAX_TEXT)
         except zlib.error:
@@ -102,15 +107,15 @@ def read_notes(notes: Mapping[str, str], source: str) -> list[Finding]:
 
     Args:
         notes: text by keyword.
-        source: what to call the place where they stand, `"PNG text"` for instance.
+        source: what to call the part of the file that holds them, `"PNG text"` for instance.
     """
-    lower = {name.lower(): text for name, text in notes.items() if text}
-    findings = _comfyui(lower, source) + _novelai(lower, source)
+    text_by_key = {name.lower(): text for name, text in notes.items() if text}
+    findings = _comfyui(text_by_key, source) + _novelai(text_by_key, source)
     for name, text in list(notes.items())[:MAX_NOTES]:
-        if not text or any(clean(text) == one.value for one in findings):
+        if not text or any(clean(text) == finding.value for finding in findings):
             continue
-        if found := _generator_note(name, text, source):
-            findings.append(found)
+        if finding := _generator_note(name, text, source):
+            findings.append(finding)
         elif name.lower() in TOOL_KEYS:
             findings.append(tool_finding(text, f"{source}, {quote(name)},"))
         elif name not in (XMP_KEY, "prompt", "workflow"):
@@ -129,11 +134,11 @@ def _made_by(program: str, text: str, source: str, more: str = "") -> Finding:
 
 
 def _generator_note(name: str, text: str, source: str) -> Finding | None:
-    """Return what a note of a generator says; `None` for any other note."""
+    """Return what a generator's note says; `None` for any other note."""
     if SETTINGS.search(text[:MAX_JSON]):
         model = MODEL.search(text[:MAX_JSON])
-        more = f", with the model {quote(model[1])}" if model else ""
-        return _made_by("a Stable Diffusion program", text, source, more)
+        model_note = f", with the model {quote(model[1])}" if model else ""
+        return _made_by("a Stable Diffusion program", text, source, model_note)
     if program := KEYS.get(name.lower()):
         return _made_by(program, text, source)
     if JOB.search(text[:MAX_JSON]):
@@ -147,7 +152,7 @@ def _generator_note(name: str, text: str, source: str) -> Finding | None:
 def _comfyui(notes: Mapping[str, str], source: str) -> list[Finding]:
     """Return a finding for ComfyUI's graph of the steps that made a picture, if there is one."""
     for text in (notes.get("prompt", ""), notes.get("workflow", "")):
-        # In EXIF fields, the name of the note stands before it.
+        # EXIF fields prefix the note with its name.
         graph = _json(text.removeprefix("prompt:").removeprefix("workflow:").strip())
         if isinstance(graph, dict) and ("class_type" in text or "nodes" in graph):
             return [_made_by("ComfyUI", text, source)]
@@ -159,8 +164,8 @@ def _novelai(notes: Mapping[str, str], source: str) -> list[Finding]:
     settings = _json(notes.get("comment", ""))
     if "novelai" in notes.get("software", "").lower() and isinstance(settings, dict):
         model = notes.get("source", "")
-        more = f", with the model {quote(model)}" if model else ""
-        return [_made_by("NovelAI", notes["comment"], source, more)]
+        model_note = f", with the model {quote(model)}" if model else ""
+        return [_made_by("NovelAI", notes["comment"], source, model_note)]
     return []
 
 
@@ -170,7 +175,7 @@ def _plain_note(name: str, text: str, source: str) -> Finding:
 
 
 def _json(text: str) -> object:
-    """Return what a short text holds as JSON, `None` where it is none."""
+    """Return the parsed JSON of a text; `None` if it is too long or not JSON."""
     if not text.lstrip().startswith(("{", "[")) or len(text) > MAX_TEXT:
         return None
     try:
@@ -180,7 +185,7 @@ def _json(text: str) -> object:
 
 
 def read_layers(photo: TiffImagePlugin.TiffImageFile) -> list[Finding]:
-    """Return a finding if a TIFF file holds Photoshop's layers beside the flat picture."""
+    """Return a finding if a TIFF file holds Photoshop's layers beside the flattened picture."""
     if PHOTOSHOP_LAYERS not in photo.tag_v2:
         return []
     sentence = "The TIFF file holds Photoshop's layers beside the flat picture."
@@ -199,8 +204,8 @@ def read_photoshop(resources: Mapping[int, object]) -> list[Finding]:
     layers = len(groups) // 2 if isinstance(groups, bytes) else 0
     if layers > 1:
         sentence = f"{source} tell of {layers} layers in the document that it was saved from."
-        said = f"{layers} layers"
-        findings.append(Finding(Kind.EDITING, sentence, said, source=source, claim=Claim.EDITED))
+        value = f"{layers} layers"
+        findings.append(Finding(Kind.EDITING, sentence, value, source=source, claim=Claim.EDITED))
     iptc = resources.get(IPTC_RESOURCE)
     if isinstance(iptc, bytes) and IPTC_PROGRAM in iptc:
         start = iptc.index(IPTC_PROGRAM) + len(IPTC_PROGRAM)

@@ -1,7 +1,7 @@
-"""Say which packets of a clip have to be decoded, where its frames are looked at far apart.
+"""Decide which packets of a clip to decode if only few of its frames are looked at.
 
-Left out are frames that no other frame refers to, and those between the last look before a key
-frame and that key frame. Which frames are looked at, and their pixels, stay the same.
+Two kinds of frames are skipped: those that no other frame refers to, and those between the last
+look before a key frame and that key frame. The frames looked at, and their pixels, stay the same.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from itertools import pairwise
 
 import numpy as np
 
-EARLY = 1e-4  # of the time between two looks: times are rounded
-WORTHWHILE = 8  # packets; to start anew at a key frame takes about as long as to decode so many
+EARLY = 1e-4  # tolerance, in shares of the time between two looks: times are rounded
+WORTHWHILE = 8  # packets; a restart at a key frame takes about as long as decoding so many
 
 
 class Use(Enum):
@@ -22,20 +22,20 @@ class Use(Enum):
 
     SHOW = auto()  # decode it
     REFERENCE = auto()  # decode it if other frames refer to it
-    ENTRY = auto()  # a key frame: start anew, as what comes before was left out
-    ALONE = auto()  # a key frame: start anew, and leave out what follows
+    ENTRY = auto()  # a key frame: restart the decoder, as packets before it were skipped
+    ALONE = auto()  # a key frame: restart the decoder, and skip what follows
     LEAVE = auto()  # do not decode it
 
 
 @dataclass
 class Outline:
-    """The packets of a clip's picture, in the order in which they are stored.
+    """The packets of a clip's picture track, in the order in which they are stored.
 
     Attributes:
-        seconds: how long the picture plays.
-        stamps: time in s at which each is shown; NaN where it does not say.
+        seconds: duration of the track.
+        stamps: presentation time of each packet in s; NaN if it has none.
         keys: whether each is a key frame.
-        hidden: whether each is cut away by an edit list.
+        hidden: whether an edit list cuts each away.
     """
 
     seconds: float = 0.0
@@ -44,11 +44,11 @@ class Outline:
     hidden: list[bool] = field(default_factory=list)
 
     def uses(self, apart: float, stays: float) -> Sequence[Use]:
-        """Return what to do with each packet; nothing where all have to be decoded.
+        """Return what to do with each packet; empty if all must be decoded.
 
         Args:
-            apart: s between two looks. Where key frames come as often, they alone are decoded.
-            stays: s after which a frame that is still there is looked at again.
+            apart: s between two looks. If key frames come this often, only they are decoded.
+            stays: s after which a frame that is still on screen is looked at again.
         """
         stamps, hidden = np.array(self.stamps), np.array(self.hidden, bool)
         starts = np.flatnonzero(self.keys)
@@ -67,8 +67,10 @@ class Outline:
 
 
 def _needed(stamps: np.ndarray, hidden: np.ndarray, apart: float, stays: float) -> np.ndarray:
-    """Return which packets hold frames that are looked at: the first at or after each multiple of
-    `apart`, those that stay, and the last."""
+    """Return which packets hold frames that are looked at: `bool` `[packets]`.
+
+    These are the first at or after each multiple of `apart`, those that stay, and the last.
+    """
     played = np.flatnonzero(~hidden)
     played = played[np.argsort(stamps[played], kind="stable")]
     shown = stamps[played]
@@ -83,12 +85,12 @@ def _needed(stamps: np.ndarray, hidden: np.ndarray, apart: float, stays: float) 
 
 @dataclass
 class _Group:
-    """A key frame and what follows it up to the next one.
+    """A key frame and the packets that follow it up to the next one.
 
     Attributes:
-        stamps: of its packets, in s.
+        stamps: presentation times of its packets, in s.
         needed: which of them are looked at.
-        is_cut: whether an edit list cuts away some of it.
+        is_cut: whether an edit list cuts away any of them.
     """
 
     stamps: np.ndarray
@@ -97,7 +99,7 @@ class _Group:
 
     @property
     def leads(self) -> np.ndarray:
-        """Which packets are shown before the key frame, and may refer to the group before."""
+        """Which packets are shown before the key frame; they may refer to the previous group."""
         return self.stamps < self.stamps[0]
 
     def uses(self, following: _Group | None, left_out: bool, apart: float) -> list[Use]:
@@ -105,25 +107,26 @@ class _Group:
 
         Args:
             following: the next group, if there is one.
-            left_out: whether the last packets before this group are not decoded.
+            left_out: whether the last packets before this group are skipped.
             apart: s between two looks.
         """
         count = len(self.stamps)
         last = self._last_needed(following, apart)
-        uses = [Use.SHOW if looked_at else Use.REFERENCE for looked_at in self.needed]
+        uses = [Use.SHOW if is_needed else Use.REFERENCE for is_needed in self.needed]
         if self.is_cut:
             uses = [Use.SHOW] * count
         uses[last + 1 :] = [Use.LEAVE] * (count - 1 - last)
         if left_out:
             uses = [
-                Use.LEAVE if leads else use for use, leads in zip(uses, self.leads, strict=True)
+                Use.LEAVE if is_leading else use
+                for use, is_leading in zip(uses, self.leads, strict=True)
             ]
         is_alone = last == 0 and count > 1
         uses[0] = Use.ALONE if is_alone else Use.ENTRY if left_out else Use.SHOW
         return uses
 
     def _last_needed(self, following: _Group | None, apart: float) -> int:
-        """Return the number of the last packet that is decoded."""
+        """Return the index of the last packet to decode."""
         end = len(self.stamps) - 1
         if self.is_cut or following is None or (following.leads & following.needed).any():
             return end

@@ -1,4 +1,4 @@
-"""Tell the people of a clip apart, and make one answer of all that was said about a person."""
+"""Tell the people of a clip apart, and combine the judgements of each into one answer."""
 
 from __future__ import annotations
 
@@ -21,24 +21,25 @@ else:
     from judgements import Judgement
 
 # Who is who. Measured on the four sample clips and on crops of 400 strangers: any two sightings of
-# a person in a clip are alike by 0.75 in 95 % of the cases (half a second apart by 0.8 in all), and
-# so are 0.3 % of pairs of strangers, or 2 % if the colours of one are made to match the other's.
+# a person in a clip have a similarity of at least 0.75 in 95 % of the cases (half a second apart,
+# at least 0.8 in all). Of pairs of strangers, 0.3 % reach 0.75, or 2 % if the colours of one are
+# made to match the other's.
 SIMILAR_AGAIN = 0.75  # to be the same person anywhere
-SIMILAR_NEARBY = 0.6  # to be the same person about where that one must be now
-GAP_LOOKS = 3  # looks after which nobody is expected anywhere
-REACH = 1.0  # farthest that a face is from where it is expected, in face sizes,
-STOPPED = 0.25  # and what is added where it should have moved on
-APPEARANCES = 8  # kept of a person
-MAX_TRACKED = 30  # people in memory at a time, more than in a frame
+SIMILAR_NEARBY = 0.6  # to be the same person near where that person is expected
+GAP_LOOKS = 3  # looks without a sighting, after which a person is not expected anywhere
+REACH = 1.0  # greatest distance of a face from where it is expected, in face sizes,
+STOPPED = 0.25  # and what is added for a person who stopped moving
+APPEARANCES = 8  # kept per person
+MAX_TRACKED = 30  # people in memory at once, more than in a frame
 MAX_PEOPLE = 6  # reported
 
-# Who gets a verdict. What a finder takes for a face by mistake, it takes for one only now and then.
-NEEDED_LOOKS = 3  # in which a person is seen,
+# Who gets a verdict. False detections of a finder come only now and then.
+NEEDED_LOOKS = 3  # in which a person must be seen,
 NEEDED_OF_FEW, FEW_LOOKS = 2, 8  # or this many in a clip with fewer looks
-SEEN_TOO_LITTLE = "seen_too_little"  # the reason where it is fewer
-WEAK_SHARE = 0.95  # of the usual confidence of the finder in a clip; below, a face may be none
+SEEN_TOO_LITTLE = "seen_too_little"  # the reason of a person who is seen in fewer
+WEAK_SHARE = 0.95  # of the finder's usual confidence in a clip; less may be a false detection
 
-# What the answers about a person become.
+# How the judgements of a person become one.
 MAX_LOG_ODDS = 3.0
 SUSPICIOUS, APART = 3, 1.0  # moments, and s between them
 CANDIDATES = 8  # for these: more than can lie within 1 s of two others
@@ -50,8 +51,8 @@ class Moment:
     """A person in one frame.
 
     Attributes:
-        seconds: time of the look in the clip, by the container.
-        judgement: of the person's face; the box is in px of the frame.
+        seconds: time of the look in the clip, as the container counts it.
+        judgement: of the person's face, with the box in px of the frame.
     """
 
     seconds: float
@@ -69,16 +70,16 @@ class Moment:
 
     @property
     def reason(self) -> str | None:
-        """Why the face gets no verdict of its own, `None` where it does."""
+        """Why the face gets no verdict of its own; `None` if it gets one."""
         return self.judgement.reason
 
     @property
     def is_marked(self) -> bool:
-        """Whether the face is not to be trusted, for this reason or as it is too small."""
+        """Whether the score cannot be trusted: the face has a reason or is too small."""
         return self.too_small or self.reason is not None
 
     def as_dict(self) -> dict:
-        """Return it in the types that JSON has, without the pixels."""
+        """Return the moment in JSON types, without the pixels."""
         return {"seconds": round(self.seconds, 3), **self.judgement.as_dict()}
 
 
@@ -89,13 +90,13 @@ class Person:
     Attributes:
         number: from 1, in the order of appearance.
         moments: all that were judged, in the order of time; their crops are at most 64 px wide, as
-            memory must hold them all.
+            all of them are kept in memory.
         probability: of fake, 0 to 1: see `aggregate`.
         verdict: `"real"`, `"fake"` or `"inconclusive"`.
         suspicious: the moments with the highest probabilities, highest first: at most 3, at least
             1 s apart, with crops as the detector keeps them.
-        reason: why there is no verdict but `"inconclusive"`: `"seen_too_little"`, or what most of
-            the moments say of the face; `None` where the probability decides.
+        reason: why the verdict can only be `"inconclusive"`: `"seen_too_little"`, or the reason of
+            most moments; `None` if the probability decides.
     """
 
     number: int
@@ -111,8 +112,10 @@ class Person:
         return _all_too_small(self.moments)
 
     def as_dict(self) -> dict:
-        """Return it in the types that JSON has, without the pixels."""
-        scores = [[round(one.seconds, 3), round(one.probability, 4)] for one in self.moments]
+        """Return the person in JSON types, without the pixels."""
+        scores = [
+            [round(moment.seconds, 3), round(moment.probability, 4)] for moment in self.moments
+        ]
         return {
             "number": self.number,
             "probability": self.probability,
@@ -127,17 +130,17 @@ class Person:
 
 
 def aggregate(moments: Sequence[Moment], config: DetectorConfig) -> float:
-    """Return the probability of fake that the moments of one person amount to.
+    """Return the probability of fake for a person, given that person's moments.
 
-    It is the mean of their log-odds, and a probability again. Log-odds, because that is the scale
-    on which evidence adds and on which the detector is calibrated. The mean and not the sum,
-    because frames of one clip show the same face in the same light: they are no independent
-    witnesses, and many of them must not make a weak answer a sure one. Each is capped at 3 either
-    way (0.05 and 0.95), so that a frame on which the network saturates counts as little more than
-    a frame of which it is sure: beside seven undecided ones it moves the answer to 0.59.
+    It is the mean of their log-odds, turned back into a probability. Log-odds are the scale on
+    which evidence adds and on which the detector is calibrated. The mean, not the sum, because
+    frames of one clip show the same face in the same light: they are not independent, and many of
+    them must not turn weak evidence into certainty. The log-odds are capped at 3 either way (0.05
+    and 0.95), so that a frame that saturates the network counts little more than a confident one:
+    beside seven frames at 0.5 it moves the answer to 0.59.
 
-    A frame weighs as much as its face has pixels, until the face fills the network's input. Faces
-    that are not to be trusted count only where there are no others.
+    A frame is weighted by the size of its face, up to the size that fills the network's input.
+    Faces that cannot be trusted count only if there are no others.
 
     Args:
         moments: at least one.
@@ -150,19 +153,24 @@ def aggregate(moments: Sequence[Moment], config: DetectorConfig) -> float:
 
 
 def choose_suspicious(moments: Sequence[Moment]) -> list[Moment]:
-    """Return the moments with the highest probabilities, highest first: at most 3, at least 1 s
-    apart, and of faces that are not to be trusted only where there are no others."""
+    """Return the moments with the highest probabilities, highest first.
+
+    They are at most 3, at least 1 s apart. Faces that cannot be trusted are among them only if
+    there are no others.
+    """
     chosen: list[Moment] = []
-    for moment in sorted(_trusted(moments), key=lambda one: -one.probability):
-        # Times are multiples of a frame, so that 1 s may come out a little shorter.
-        if all(abs(moment.seconds - one.seconds) > APART - 1e-3 for one in chosen):
+    for moment in sorted(_trusted(moments), key=lambda moment: -moment.probability):
+        # Times are multiples of the frame duration, so 1 s may come out a little shorter.
+        if all(abs(moment.seconds - earlier.seconds) > APART - 1e-3 for earlier in chosen):
             chosen.append(moment)
     return chosen[:SUSPICIOUS]
 
 
 def common_reason(moments: Sequence[Moment]) -> str | None:
-    """Return the reason that most moments of one person have, of several the most frequent; `None`
-    where no more than half of them have any."""
+    """Return the most frequent reason among the moments of one person.
+
+    `None` unless more than half of them have a reason.
+    """
     reasons = Counter(moment.reason for moment in moments if moment.reason)
     if 2 * reasons.total() <= len(moments):
         return None
@@ -188,19 +196,19 @@ def _capped_log_odds(probability: float) -> float:
 
 
 def in_words(reason: str) -> str:
-    """Return a reason as people read it."""
+    """Return the key of a reason as words."""
     return reason.replace("_", " ")
 
 
 @dataclass(eq=False)
 class _Track:
-    """A person, as far as the clip has been seen.
+    """A person in the part of the clip seen so far.
 
     Attributes:
         moments: with small crops.
-        candidates: the most suspicious of them, with the crops that the detector keeps.
+        candidates: the most suspicious moments, with crops as the detector keeps them.
         appearances: of a few sightings that differ.
-        places: the last two of the scene, with their times: `[centre x, centre y, size]` in px.
+        places: the last two in the scene, each with its time: `[centre x, centre y, size]` in px.
         scene: number of the scene of the last sighting.
         look: number of the look of the last sighting.
         presence: sum of the moments' weights.
@@ -224,15 +232,20 @@ class _Track:
             self.appearances.remove(max(self.appearances, key=appearance.similarity))
         self.appearances.append(appearance)
         self.scene, self.look = scene, look
-        best = sorted([*self.candidates, moment], key=lambda one: (one.is_marked, -one.probability))
-        self.candidates = best[:CANDIDATES]
-        strip = judgement.crop.copy()
-        strip.thumbnail((STRIP_SIDE, STRIP_SIDE))
-        self.moments.append(replace(moment, judgement=replace(judgement, crop=strip)))
+        ranked = sorted(
+            [*self.candidates, moment],
+            key=lambda candidate: (candidate.is_marked, -candidate.probability),
+        )
+        self.candidates = ranked[:CANDIDATES]
+        small_crop = judgement.crop.copy()
+        small_crop.thumbnail((STRIP_SIDE, STRIP_SIDE))
+        self.moments.append(replace(moment, judgement=replace(judgement, crop=small_crop)))
 
     def is_doubtful(self, confidence: float) -> bool:
-        """Whether it is more likely a mistake of the finder, an ear for instance: seen only once,
-        and then small, marked, or with less than this confidence."""
+        """Return whether this is probably a false detection, of an ear for instance.
+
+        It is if it was seen only once, and marked or found with less than this confidence.
+        """
         if len(self.moments) > 1:
             return False
         (moment,) = self.moments
@@ -242,15 +255,16 @@ class _Track:
     def distance(self, seconds: float, place: np.ndarray) -> float:
         """Return how far a place is from where the person should be at a time, in face sizes.
 
-        Who moved should go on, for no longer than the time between the last two sightings; who is
-        still about where they were has stopped, which counts for a little less.
+        A person who moved is expected to move on, for no longer than the time between the last two
+        sightings. A person near the last place has stopped, which adds `STOPPED` to the distance.
         """
-        (before, first), (then, last) = self.places[0], self.places[-1]
+        (earlier, first), (later, last) = self.places[0], self.places[-1]
         ahead = last.copy()
-        if then > before:
-            ahead[:2] += (last - first)[:2] * min(1.0, (seconds - then) / (then - before))
+        if later > earlier:
+            ahead[:2] += (last - first)[:2] * min(1.0, (seconds - later) / (later - earlier))
         moved, stayed = (
-            float(np.hypot(*(place - at)[:2]) + abs(place - at)[2]) for at in (ahead, last)
+            float(np.hypot(*(place - expected)[:2]) + abs(place - expected)[2])
+            for expected in (ahead, last)
         )
         size = min(last[2], place[2])
         return min(moved / size, stayed / size + STOPPED)
@@ -263,10 +277,10 @@ def _place(face: Face) -> np.ndarray:
 class People:
     """Tells the people of a clip apart.
 
-    A face belongs to the person who should be about there by now, if it looks somewhat alike, or
-    else to whoever it resembles closely, as after a cut. Of all pairs of a person and a face of
-    one frame the best are taken first, and each only once: nobody is in a frame twice. A face that
-    fits nobody is somebody new.
+    A face belongs to the person expected near its place, if the two look somewhat alike, or else
+    to anybody whom it resembles closely, as after a cut. The best pairs of a person and a face of a
+    frame are matched first, and each person only once: nobody is in a frame twice. A face that
+    matches nobody starts a new person.
     """
 
     def __init__(self, config: DetectorConfig) -> None:
@@ -275,7 +289,7 @@ class People:
         self._scene = self._look = self._forgotten = 0
 
     def change_scene(self) -> None:
-        """Expect nobody where they were."""
+        """Start a new scene: nobody is expected where they were."""
         self._scene += 1
 
     def add(self, seconds: float, judgements: list[Judgement]) -> None:
@@ -283,7 +297,7 @@ class People:
         self._look += 1
         appearances = [Appearance.of(judgement.crop) for judgement in judgements]
         pairs = self._pair(seconds, judgements, appearances)
-        # The known ones first, so that none of them makes room for a new one.
+        # Known people first, so that none of them makes room for a new one.
         for number in sorted(range(len(judgements)), key=lambda number: number not in pairs):
             track = pairs.get(number) or self._new_track()
             moment = Moment(seconds, judgements[number])
@@ -293,7 +307,7 @@ class People:
     def _pair(
         self, seconds: float, judgements: list[Judgement], appearances: list[Appearance]
     ) -> dict[int, _Track]:
-        """Return the known person for each face that has one, by the number of the face."""
+        """Return the known person of each face that has one, by the index of the face."""
         scored = [
             (self._score(track, seconds, judgement.face, appearance), number, track)
             for track in self._tracks
@@ -302,14 +316,14 @@ class People:
             )
         ]
         pairs: dict[int, _Track] = {}
-        for score, number, track in sorted(scored, key=lambda one: -one[0]):
+        for score, number, track in sorted(scored, key=lambda match: -match[0]):
             if score > 0 and number not in pairs and track not in pairs.values():
                 pairs[number] = track
         return pairs
 
     def _score(self, track: _Track, seconds: float, face: Face, appearance: Appearance) -> float:
-        """Return how well a face fits to a person; 0 where it does not."""
-        similarity = max(appearance.similarity(one) for one in track.appearances)
+        """Return how well a face fits a person; 0 if it does not."""
+        similarity = max(appearance.similarity(known) for known in track.appearances)
         if track.scene == self._scene and self._look - track.look <= GAP_LOOKS:
             distance = track.distance(seconds, _place(face))
             if distance < REACH and similarity >= SIMILAR_NEARBY:
@@ -318,8 +332,8 @@ class People:
 
     def _new_track(self) -> _Track:
         if len(self._tracks) == MAX_TRACKED:
-            gone = [track for track in self._tracks if track.look < self._look]
-            least = min(gone, key=lambda track: track.presence)
+            absent = [track for track in self._tracks if track.look < self._look]
+            least = min(absent, key=lambda track: track.presence)
             self._tracks.remove(least)
             self._forgotten += not least.is_doubtful(self._weak_confidence())
         self._tracks.append(_Track())
@@ -327,29 +341,33 @@ class People:
 
     @property
     def needed(self) -> int:
-        """In how many looks a person must be seen to get a verdict."""
+        """Number of looks in which a person must be seen to get a verdict."""
         return NEEDED_OF_FEW if self._look < FEW_LOOKS else NEEDED_LOOKS
 
     def _weak_confidence(self) -> float:
-        """Return the finder's confidence below which a face may be none, beside people who are
-        seen often; 0 where there are none. The scale is that of the finder at work."""
-        often = [
+        """Return the confidence below which a face may be a false detection.
+
+        It is a share of the finder's confidence in people who are seen often; 0 if there are none.
+        """
+        confidences = [
             moment.judgement.face.confidence
             for track in self._tracks
             if len(track.moments) >= self.needed
             for moment in track.moments
             if moment.judgement.face is not None
         ]
-        return WEAK_SHARE * float(np.median(often)) if often else 0.0
+        return WEAK_SHARE * float(np.median(confidences)) if confidences else 0.0
 
     def ranked(self) -> tuple[list[Person], int]:
-        """Return those who are seen most and largest, in the order of appearance, and how many
-        others were told apart. Who was seen too little for a verdict is among the first only where
-        there are no others."""
+        """Return the people seen most and largest, and the number of all others.
+
+        They are in the order of appearance. People seen too little for a verdict are among them
+        only if there are no others.
+        """
         weak = self._weak_confidence()
         known = [track for track in self._tracks if not track.is_doubtful(weak)] or self._tracks
-        often = [track for track in known if len(track.moments) >= self.needed] or known
-        large = [track for track in often if not _all_too_small(track.moments)] or often
+        frequent = [track for track in known if len(track.moments) >= self.needed] or known
+        large = [track for track in frequent if not _all_too_small(track.moments)] or frequent
         ranked = sorted(large, key=lambda track: -track.presence)[:MAX_PEOPLE]
         ranked.sort(key=lambda track: track.moments[0].seconds)
         people = [self._person(number, track) for number, track in enumerate(ranked, start=1)]

@@ -1,8 +1,8 @@
-"""From a photo in any common file format to the pixels that the model is shown.
+"""Turn a photo in any common file format into the pixels that the model takes.
 
-Decoding, orientation, colour order and resizing exist here once: the page, the shell, the training
-data and the evaluation all call these functions, so that a model is never served pixels that it was
-not trained on.
+Decoding, orientation, colour order and resizing exist only here. The page, the shell, the training
+data and the evaluation all call these functions, so that a model is served pixels made in the same
+way as those that it was trained on.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, ImageChops, PngImagePlugin
 
-try:  # photos of iPhones; programs that never see any do without it
+try:  # for photos of iPhones; programs that never see any do without it
     from pillow_heif import register_heif_opener
 except ImportError:
     register_heif_opener = None
 
-# Formats that Pillow decodes by itself; the others (EPS, for instance) start programs or are no
+# Formats that Pillow decodes by itself; others (EPS, for instance) start programs or are not for
 # photos.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "GIF", "TIFF")
-# Of these, several pictures in one file are parts of one photo: gain maps, depth, the other eye.
+# Formats whose further pictures belong to the same photo: gain maps, depth, the other eye.
 LAYERED = ("MPO", "HEIF")
 MIN_SIDE = 32  # px: below this there is nothing left to judge
 MAX_PIXELS = 100_000_000  # decoded, 100 megapixels take 300 MB
@@ -31,7 +31,7 @@ MAX_PIXELS = 100_000_000  # decoded, 100 megapixels take 300 MB
 DECODING_ERRORS = (OSError, SyntaxError, ValueError, TypeError, LookupError, MemoryError)
 DECODING_ERRORS += (RuntimeError, EOFError)
 RESAMPLING = Image.Resampling.BICUBIC
-# What makes a photo upright, by its EXIF orientation.
+# The transposition that turns a photo upright, by EXIF orientation.
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -41,72 +41,75 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# A JPEG whose end is missing: what is put there, entropy-coded data that no photo goes on with, and
-# how many rows may be lost.
+# For a JPEG whose end is missing: the end marker to append, noise that no photo's data goes on
+# with, and how many rows may be lost.
 JPEG_SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"
 JPEG_NOISE = bytes(range(1, 200))
-LOST_ROWS = 17  # the last row of blocks, and one to which their colours are spread
-# px: the finest copy in which faces are looked for has no more.
+LOST_ROWS = 17  # the last row of blocks, and a row that their upsampled chroma reaches
+# px: the finest copy in which faces are looked for is no larger.
 REDUCED_SIDE = 1440
 
 PhotoSource = str | os.PathLike | bytes | Image.Image | np.ndarray
 
-# Pillow's own guard would refuse at another size than the message below names.
+# Pillow's own limit is not the one that the message below names.
 Image.MAX_IMAGE_PIXELS = None
-# Nor is a photo damaged whose notes are long: up to what all of them may take together.
+# A long note does not make a photo damaged: one may be as long as all of them together.
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
-Image.init()  # `Image.open` knows only some of the formats above before
+Image.init()  # before that, `Image.open` knows only some of the formats above
 if register_heif_opener:
     register_heif_opener()
     FORMATS += ("HEIF",)
-# As people know them.
+# The formats as people know them.
 READABLE = " or ".join(", ".join(FORMATS).rsplit(", ", 1))
 READABLE = READABLE.replace("WEBP", "WebP").replace("HEIF", "HEIC")
-# How the names of photos end, in lower case; a "MPO" is a JPEG that others follow.
+# File name endings of photos, in lower case; an "MPO" is a JPEG that is followed by others.
 ENDINGS = frozenset(
     ending for ending, kind in Image.registered_extensions().items() if kind in (*FORMATS, "MPO")
 )
 
 
 class PhotoError(ValueError):
-    """A photo that cannot be judged; the text says in one sentence what was found and what to
-    do."""
+    """A photo that cannot be judged.
+
+    The text says in one sentence what was found and what to do.
+    """
 
 
 def open_photo(source: PhotoSource) -> Image.Image:
-    """Decode a photo as everyone sees it: upright, 8 bits a channel, RGB.
+    """Decode a photo as people see it: upright, RGB, 8 bits per channel.
 
     Args:
         source: a path, the bytes of a file, a PIL image, or a `uint8` array `[height, width, 3]` in
             RGB order.
 
     Returns:
-        An RGB image without notes; EXIF orientation is applied, transparency is laid on white,
-        16-bit grey is scaled to 8 bits and of an animation the first frame is taken (see
-        `animation_note`). Of a JPEG that was cut off, the end of the last rows may be grey.
+        An RGB image without metadata. EXIF orientation is applied, transparency is put on white,
+        16-bit grey is scaled to 8 bits, and an animation yields its first frame (see
+        `animation_note`). The last rows of a truncated JPEG may end in grey.
 
     Raises:
-        PhotoError: the source is missing, no file, empty, no image, damaged, smaller than 32 px or
-            larger than 100 megapixels.
+        PhotoError: the source is missing, not a file, empty, not an image, damaged, smaller than
+            32 px or larger than 100 megapixels.
     """
     return _open(source, reduce=False)[0]
 
 
 def open_reduced(source: PhotoSource) -> tuple[Image.Image, float]:
-    """Decode a photo as `open_photo` does, but a large JPEG in less time at half its size or a
-    quarter, as long as its shorter side keeps `REDUCED_SIDE` px.
+    """Decode a photo as `open_photo` does, but a large JPEG faster and smaller.
+
+    It is reduced to half or a quarter of its size; its shorter side keeps `REDUCED_SIDE` px.
 
     Returns:
-        The photo, and how many px of the whole photo lie in one of its px.
+        The photo, and how many px of the whole photo a side of one of its px spans.
     """
     return _open(source, reduce=True)
 
 
 def animation_note(source: PhotoSource) -> str:
-    """Return a sentence that says how much of an animation is looked at; empty for a photo.
+    """Return a sentence that says how much of an animation is judged; empty for a still photo.
 
     Args:
-        source: see `open_photo`; what that refuses has no note.
+        source: see `open_photo`; a source that it refuses has no note.
     """
     if isinstance(source, np.ndarray):
         return ""
@@ -118,17 +121,17 @@ def animation_note(source: PhotoSource) -> str:
             photo = (
                 source if isinstance(source, Image.Image) else Image.open(source, formats=FORMATS)
             )
-            moves = photo.format not in LAYERED and getattr(photo, "is_animated", False)
+            is_animation = photo.format not in LAYERED and getattr(photo, "is_animated", False)
         except DECODING_ERRORS:
             return ""
-    return "Only the first of the file's pictures was looked at." if moves else ""
+    return "Only the first of the file's pictures was looked at." if is_animation else ""
 
 
 def printable(name: str) -> str:
-    """Return a file's name as text: bytes of it that are no UTF-8 become `\\xe9` and the like."""
+    """Return a file's name as text; bytes that are not UTF-8 become `\\xe9` and the like."""
     try:
         return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
-    except UnicodeEncodeError:  # half a surrogate pair that no file system made
+    except UnicodeEncodeError:  # half a surrogate pair, not from a file system
         return name.encode(errors="backslashreplace").decode()
 
 
@@ -136,7 +139,7 @@ def _open(source: PhotoSource, *, reduce: bool) -> tuple[Image.Image, float]:
     if isinstance(source, np.ndarray):
         source = _from_array(source)
     if isinstance(source, Image.Image):
-        return _decoded(source, reduce=False)  # it is the caller's, and would stay reduced
+        return _decoded(source, reduce=False)  # the caller's image would stay reduced
     if isinstance(source, bytes):
         return _decode(io.BytesIO(source), reduce)
     try:
@@ -153,28 +156,26 @@ def _open(source: PhotoSource, *, reduce: bool) -> tuple[Image.Image, float]:
 
 
 def turned(photo: Image.Image, orientation: int | None) -> Image.Image:
-    """Return a photo as its EXIF orientation wants it to be shown; what is none changes nothing."""
+    """Return a photo turned upright by its EXIF orientation; unchanged if that is invalid."""
     turn = TURNS.get(orientation)
     return photo if turn is None else photo.transpose(turn)
 
 
 def crop_square(photo: Image.Image) -> Image.Image:
-    """Cut the largest centred square out of a photo; nothing is squeezed, so faces keep their
-    shape."""
+    """Crop the largest centred square of a photo, so that faces keep their shape."""
     side = min(photo.size)
     left, top = (photo.width - side) // 2, (photo.height - side) // 2
     return photo.crop((left, top, left + side, top + side))
 
 
 def resize_square(photo: Image.Image, size: int) -> Image.Image:
-    """Resize the centred square of a photo to `size` x `size` px, smoothing as it shrinks so that
-    nothing aliases."""
+    """Resize the centred square of a photo to `size` x `size` px, with antialiasing."""
     square = crop_square(photo)
     return square if square.width == size else square.resize((size, size), RESAMPLING)
 
 
 def model_input(photo: Image.Image, size: int) -> np.ndarray:
-    """Turn an RGB photo into what the model takes.
+    """Turn an RGB photo into the model's input.
 
     Returns:
         `float32` array `[size, size, 3]`, RGB, 0 to 255; the network scales it itself.
@@ -193,7 +194,7 @@ def _from_array(array: np.ndarray) -> Image.Image:
 
 def _decode(file: BinaryIO, reduce: bool) -> tuple[Image.Image, float]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # damaged EXIF warns; the pixels are what counts
+        warnings.simplefilter("ignore")  # damaged EXIF warns; only the pixels count
         try:
             photo = Image.open(file, formats=FORMATS)
         except Image.UnidentifiedImageError as error:
@@ -208,19 +209,20 @@ def _decode(file: BinaryIO, reduce: bool) -> tuple[Image.Image, float]:
             try:
                 return _decoded(photo, reduce)
             except PhotoError:
-                whole = _ended(photo, file)
-                if whole is None:
+                repaired = _ended(photo, file)
+                if repaired is None:
                     raise
-        with whole:
-            return _decoded(whole, reduce)
+        with repaired:
+            return _decoded(repaired, reduce)
 
 
 def _ended(photo: Image.Image, file: BinaryIO) -> Image.Image | None:
-    """Return a JPEG that lacks no more than its end, with an end; `None` for all others.
+    """Return a JPEG that lacks no more than its end, with an end; `None` for all other photos.
 
-    What is missing is grey once there is an end, and something else if noise stands before that: up
-    to where the two agree, the photo is all there. A progressive one must agree everywhere and have
-    come to its last bits, as what is missing there is not the last rows but the detail of them all.
+    The missing part is decoded as grey if an end marker is appended, and as something else if noise
+    comes before the marker: the photo is complete up to where the two differ. With a progressive
+    JPEG they must not differ at all, and its last scan must hold the lowest bits: what it lacks is
+    not the last rows but the detail of all rows.
     """
     if photo.format not in ("JPEG", "MPO") or photo.width * photo.height > MAX_PIXELS:
         return None
@@ -228,13 +230,13 @@ def _ended(photo: Image.Image, file: BinaryIO) -> Image.Image | None:
     content = file.read()
     try:
         plain, noisy = (
-            Image.open(io.BytesIO(content + rest), formats=("JPEG",))
-            for rest in (JPEG_END, JPEG_NOISE + JPEG_END)
+            Image.open(io.BytesIO(content + ending), formats=("JPEG",))
+            for ending in (JPEG_END, JPEG_NOISE + JPEG_END)
         )
-        differs = ImageChops.difference(plain, noisy).getbbox()
+        difference = ImageChops.difference(plain, noisy).getbbox()
     except DECODING_ERRORS:
         return None
-    lost = photo.height - differs[1] if differs else 0
+    lost = photo.height - difference[1] if difference else 0
     if photo.info.get("progressive"):
         scan = content[content.rfind(JPEG_SCAN) + 2 :]
         header = scan[: int.from_bytes(scan[:2])]
@@ -278,23 +280,23 @@ def _check_size(photo: Image.Image) -> None:
 
 
 def _upright_rgb(photo: Image.Image) -> Image.Image:
-    if photo.mode in ("F", "I"):  # 32 bits, of which nobody knows what is white
+    if photo.mode in ("F", "I"):  # 32 bits, with an unknown white level
         raise PhotoError("The photo has pixels without a known range: save it as PNG.")
     photo.load()
     photo = turned(photo, _orientation(photo))
-    if photo.mode.startswith("I;16"):  # of grey: convert("RGB") would clip them to white
+    if photo.mode.startswith("I;16"):  # grey: convert("RGB") would clip it to white
         photo = Image.fromarray((np.asarray(photo) // 256).astype(np.uint8))
     if photo.has_transparency_data:
         layer = photo.convert("RGBA")
         photo = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
     upright = photo.convert("RGB")
-    upright.info = {}  # parts of it would be turned again, and it may tell the place
+    upright.info = {}  # its EXIF would be applied again, and may reveal the place
     return upright
 
 
 def _orientation(photo: Image.Image) -> int | None:
-    """Return a photo's EXIF orientation; `None` where there is none, or none that can be read."""
+    """Return a photo's EXIF orientation; `None` if it is missing or unreadable."""
     try:
         return photo.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # whatever is wrong with its EXIF data, the pixels are what counts
+    except Exception:  # whatever is wrong with the EXIF data, only the pixels count
         return None

@@ -1,7 +1,6 @@
-"""Write pictures into HTML: data URLs, crops, and a photo with boxes and a heatmap over it.
+"""Write pictures as HTML: data URLs, crops, and a photo with boxes and a heatmap over it.
 
-Pictures are part of the HTML, so that nothing that was uploaded has to stay on the server to be
-shown.
+Pictures are embedded in the HTML, so that no upload has to stay on the server.
 """
 
 from __future__ import annotations
@@ -31,11 +30,11 @@ QUALITY = 85
 
 
 def data_url(picture: Image.Image, side: int | None = None) -> str:
-    """Return a picture as a URL that holds it.
+    """Return a picture as a data URL.
 
     Args:
-        picture: RGB, or RGBA for one that lets through what is below it.
-        side: longest that a side may be, in px.
+        picture: RGB, or RGBA for an overlay.
+        side: maximum of its longer side in px; any size by default.
     """
     if side and max(picture.size) > side:
         picture = picture.copy()
@@ -47,12 +46,12 @@ def data_url(picture: Image.Image, side: int | None = None) -> str:
 
 
 def has_heat(judgement: Judgement) -> bool:
-    """Tell whether a heatmap has something to say: no signs found, nothing to point at."""
+    """Return whether the heatmap means something: the face was judged, and not as real."""
     return judgement.prediction.verdict != "real" and judgement.reason is None
 
 
 def crop_picture(judgement: Judgement, name: str, side: int) -> str:
-    """Return a judged crop, with its heatmap over it where there is one to show."""
+    """Return a judged crop, with its heatmap over it if there is one to show."""
     heat = ""
     if has_heat(judgement):
         heat = f'<img class="heat" src="{_heat_url(judgement.prediction.heatmap)}" alt="">'
@@ -70,18 +69,21 @@ def photo_picture(photo: Image.Image, judgements: Sequence[Judgement], margin: f
         judgements: of its faces.
         margin: of the crops that were judged.
     """
-    heats = "".join(_heat(photo.size, one, margin) for one in judgements if has_heat(one))
-    heats = f'<g class="heat">{heats}</g>' if heats else ""
-    boxes = "".join(
-        _box(number, one, max(photo.size)) for number, one in enumerate(judgements, start=1)
+    heatmaps = "".join(
+        _heat(photo.size, judgement, margin) for judgement in judgements if has_heat(judgement)
     )
-    spoken = "The photo"
+    heatmaps = f'<g class="heat">{heatmaps}</g>' if heatmaps else ""
+    boxes = "".join(
+        _box(number, judgement, max(photo.size))
+        for number, judgement in enumerate(judgements, start=1)
+    )
+    description = "The photo"
     if judgements:
-        spoken += f", with a box around each of {len(judgements)} faces"
+        description += f", with a box around each of {len(judgements)} faces"
     return (
-        f'<figure class="photo"><img src="{data_url(photo, PHOTO_SIDE)}" alt="{spoken}">'
+        f'<figure class="photo"><img src="{data_url(photo, PHOTO_SIDE)}" alt="{description}">'
         f'<svg viewBox="0 0 {photo.width} {photo.height}" aria-hidden="true">'
-        f"{heats}{boxes}</svg></figure>"
+        f"{heatmaps}{boxes}</svg></figure>"
     )
 
 
@@ -90,7 +92,7 @@ def _heat_url(heatmap: np.ndarray) -> str:
 
 
 def _heat(size: tuple[int, int], judgement: Judgement, margin: float) -> str:
-    """Return a heatmap as a part of the photo's SVG, where its crop was cut out."""
+    """Return a heatmap as a part of the photo's SVG, in the place of its crop."""
     left, top, side = face_square(size, judgement.face, margin)
     return (
         f'<image href="{_heat_url(judgement.prediction.heatmap)}" x="-0.5" y="-0.5" width="1" '
@@ -102,8 +104,8 @@ def _heat(size: tuple[int, int], judgement: Judgement, margin: float) -> str:
 def _box(number: int, judgement: Judgement, longest: int) -> str:
     left, top, width, height = judgement.face.box
     verdict = judgement.prediction.verdict
-    size = max(0.14 * max(width, height), 0.04 * longest)  # to be read when the photo is small
-    # Above the box, or in it where the photo ends above.
+    size = max(0.14 * max(width, height), 0.04 * longest)  # legible when the photo is small
+    # Above the box, or inside it if the photo ends there.
     base = top - 0.3 * size if top > 1.3 * size else top + 1.1 * size
     return (
         f'<g class="{verdict}"><rect x="{left:.0f}" y="{top:.0f}" width="{width:.0f}" '

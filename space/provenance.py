@@ -1,8 +1,8 @@
 """Read what a photo or clip says of itself: `read("photo.jpg").summary`.
 
-Signed Content Credentials, a generator's notes, an editor's history, EXIF data: each is a finding
-with how far it can be trusted. Nothing of it enters the model's score, nothing is fetched, and a
-file that says nothing is no evidence of anything.
+Signed Content Credentials, a generator's notes, an editor's history, EXIF data: each becomes a
+finding that says how far to trust it. None of them enters the model's score, nothing is fetched,
+and a file that says nothing is not evidence of anything.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ else:
 
 MAX_BYTES = 100_000_000  # of a file
 MAX_FINDINGS = 40
-ORDER = list(Kind)  # in which findings are shown: what says most comes first
-# Lower is more credible. Whoever signs in a name that nobody checked is anybody.
+ORDER = list(Kind)  # in which findings are shown, the most informative first
+# Lower is more credible. A signer whose name nobody checked may be anybody.
 DOUBT = {Trust.SIGNED: 0, Trust.UNKNOWN_SIGNER: 1, Trust.ANYBODY: 1, Trust.INVALID: 2}
 CLAIMS = [Claim.AI, Claim.PARTLY_AI, Claim.EDITED, Claim.CAMERA]
 
@@ -52,50 +52,55 @@ class Provenance:
     """What a file says of itself.
 
     Attributes:
-        findings: the credentials first, or that there are none.
+        findings: first about the credentials, or that there are none.
     """
 
     findings: tuple[Finding, ...]
 
     @property
     def statement(self) -> Finding | None:
-        """What is said most credibly about how the picture was made; of equally credible findings
-        the one that says AI, or else that it was edited. `None` where nothing is said."""
-        said = [one for one in self.findings if one.claim]
-        return min(said, key=lambda one: (DOUBT[one.trust], CLAIMS.index(one.claim)), default=None)
+        """The most credible finding about how the picture was made; `None` if there is none.
+
+        Of equally credible findings it is the one that says AI, or else that it was edited.
+        """
+        claims = [finding for finding in self.findings if finding.claim]
+        return min(
+            claims,
+            key=lambda finding: (DOUBT[finding.trust], CLAIMS.index(finding.claim)),
+            default=None,
+        )
 
     @property
     def summary(self) -> str:
-        """The statement and how far to trust it in a few words, `"unknown"` without one."""
-        said = self.statement
-        return f"{said.claim} ({said.trust})" if said else str(Trust.UNKNOWN)
+        """The statement and how far to trust it in a few words; `"unknown"` if there is none."""
+        statement = self.statement
+        return f"{statement.claim} ({statement.trust})" if statement else str(Trust.UNKNOWN)
 
     def to_json(self) -> list[dict[str, str]]:
-        """Return the findings in the types that JSON has."""
+        """Return the findings in JSON types."""
         return [finding.as_dict() for finding in self.findings]
 
 
 def read(source: str | os.PathLike | bytes) -> Provenance:
     """Read what a photo or clip says of itself.
 
-    A JPEG file of 12 megapixels without credentials takes 2 ms, or 46 ms where it has a preview,
-    which is compared with the photo.
+    A JPEG file of 12 megapixels without credentials takes 2 ms, or 46 ms if it has a preview, which
+    is compared with the photo.
 
     Args:
         source: a path, or the bytes of a file, at most 100 MB.
 
     Returns:
-        At least one finding; the first is about the credentials where the file can be read. A file
-        that cannot be read, or a part of it that is damaged, is a finding as well: nothing is
-        raised.
+        At least one finding; the first is about the credentials if the file can be read. An
+        unreadable file or a damaged part of it is a finding as well: nothing is raised.
     """
     try:
         with _opened(source) as (content, file):
             findings = _read(content, file)
-    except (OSError, ValueError) as error:  # the latter of a path with a null byte
+    except (OSError, ValueError) as error:  # the latter also for a path with a null byte
         sentence = "The file cannot be read, so what it says of itself is unknown."
         findings = [Finding(Kind.UNREADABLE, sentence, clean(error), Trust.UNKNOWN)]
-    unique = sorted(dict.fromkeys(findings), key=lambda one: ORDER.index(one.kind))
+    unique = sorted(dict.fromkeys(findings), key=lambda finding: ORDER.index(finding.kind))
     return Provenance(tuple(unique[:MAX_FINDINGS]))
 
 
@@ -107,18 +112,18 @@ def _opened(
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is too large, or a path is none.
+        ValueError: it is too large or not a regular file, or the path is invalid.
     """
     if isinstance(source, bytes):
         _check_size(len(source))
         yield source, io.BytesIO(source)
         return
     if not stat.S_ISREG(os.stat(source).st_mode):
-        raise ValueError("it is no regular file")  # a pipe was read already by whoever judges it
+        raise ValueError("it is no regular file")  # judging a pipe has already read it
     with open(source, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         _check_size(size)
-        if not size:  # which cannot be mapped
+        if not size:  # an empty file cannot be mapped
             yield b"", file
             return
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
@@ -142,22 +147,24 @@ def _read(content: bytes | mmap.mmap, file: BinaryIO) -> list[Finding]:
             findings += _tried("The XMP packet", read_xmp, packet)
     else:
         findings += _tried("The photo", _read_photo, file)
-    if any(one.kind == Kind.CREDENTIALS and one is not NO_CREDENTIALS for one in findings):
-        findings = [one for one in findings if one is not NO_CREDENTIALS]
+    if any(
+        finding.kind == Kind.CREDENTIALS and finding is not NO_CREDENTIALS for finding in findings
+    ):
+        findings = [finding for finding in findings if finding is not NO_CREDENTIALS]
     return findings
 
 
 def _tried(what: str, reader: Callable[..., list[Finding]], *arguments: object) -> list[Finding]:
-    """Return what a reader finds, or that this part of the file cannot be read."""
+    """Return what a reader finds, or a finding that this part of the file cannot be read."""
     try:
         return reader(*arguments)
-    except ImportError as error:  # in a model repository, whoever runs it chooses the packages
+    except ImportError as error:  # users of a model repository choose the packages
         sentence = f"{what} cannot be read without the package {error.name}: install it."
         return [Finding(Kind.UNREADABLE, sentence, clean(error), Trust.UNKNOWN)]
-    except Exception as error:  # decoders raise anything for damaged files
-        said = f"{type(error).__name__}: {error}"
+    except Exception as error:  # decoders raise all kinds of errors for damaged files
+        cause = f"{type(error).__name__}: {error}"
         sentence = f"{what} cannot be read: damaged, or not what this program reads."
-        return [Finding(Kind.UNREADABLE, sentence, clean(said), Trust.UNKNOWN)]
+        return [Finding(Kind.UNREADABLE, sentence, clean(cause), Trust.UNKNOWN)]
 
 
 def _read_photo(file: BinaryIO) -> list[Finding]:
@@ -183,7 +190,7 @@ def _read_photo(file: BinaryIO) -> list[Finding]:
 
 
 def _read_extended(photo: JpegImagePlugin.JpegImageFile) -> list[Finding]:
-    """Return what stands in XMP that did not fit into one segment of a JPEG file."""
+    """Return what the XMP says that did not fit into one segment of a JPEG file."""
     segments = [content for name, content in photo.applist if name == "APP1"]
     packet = extended_packet(photo.info.get("xmp", b""), segments)
     return read_xmp(packet, MAX_EXTENDED) if packet else []

@@ -1,4 +1,4 @@
-"""Write what a file says of itself as HTML: a statement on top, and all findings to unfold."""
+"""Write what a file says of itself as HTML: a statement, and below it all findings, folded."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ HEADLINES = {
     Trust.ANYBODY: "Notes in the file say: {}. Anybody can write such notes.",
     Trust.INVALID: "The file says: {}. Its signature is not valid.",
 }
-NOTHING_SAID = "The file says nothing of how it was made. Most do not: that is no evidence."
-NOT_THE_MODEL = "This is no part of the model's answer."
+NOTHING_SAID = (
+    "The file does not say how it was made. Most files do not: that is no evidence either way."
+)
+NOT_THE_MODEL = "This is not part of the model's answer."
 AI_CLAIMS = (Claim.AI, Claim.PARTLY_AI)
 SIGNED = (Trust.SIGNED, Trust.UNKNOWN_SIGNER)
 
@@ -35,52 +37,53 @@ def provenance_html(found: Provenance, verdicts: Collection[str] = ()) -> str:
 
     Args:
         found: of a photo or clip.
-        verdicts: `"real"`, `"fake"` or `"inconclusive"` for each face or person, to show where they
-            contradict the file.
+        verdicts: `"real"`, `"fake"` or `"inconclusive"` for each face or person, to show whether
+            they contradict the file.
     """
     headline = _headline(found.statement)
     contradiction = conflict(found, verdicts)
-    alarm = f'<p class="conflict">{contradiction}</p>' if contradiction else ""
+    warning = f'<p class="conflict">{contradiction}</p>' if contradiction else ""
     items = "".join(map(_item, found.findings))
-    told = sum(finding != NO_CREDENTIALS for finding in found.findings)
-    count = f" ({told})" if told else ""
-    apart = f" {NOT_THE_MODEL}" if found.statement else ""
+    total = sum(finding != NO_CREDENTIALS for finding in found.findings)
+    count = f" ({total})" if total else ""
+    disclaimer = f" {NOT_THE_MODEL}" if found.statement else ""
     return (
         '<section class="answer provenance" aria-label="What the file says of itself">'
-        f'<p class="statement"><strong>{escape(headline)}</strong>{apart}</p>{alarm}'
+        f'<p class="statement"><strong>{escape(headline)}</strong>{disclaimer}</p>{warning}'
         f"<details><summary>Details of the file{count}</summary><ul>{items}</ul></details>"
         "</section>"
     )
 
 
 def framed(judged: str, found: Provenance, verdicts: Collection[str]) -> str:
-    """Return the model's answer with what the file says of itself: above it where the file says how
-    it was made, and below it where it is silent.
+    """Return the model's answer together with what the file says of itself.
+
+    The latter comes first if the file says how it was made, and else last.
 
     Args:
         judged: HTML of the answer.
         found, verdicts: see `provenance_html`.
     """
-    said = provenance_html(found, verdicts)
-    return said + judged if found.statement else judged + said
+    provenance = provenance_html(found, verdicts)
+    return provenance + judged if found.statement else judged + provenance
 
 
 def conflict(found: Provenance, verdicts: Collection[str]) -> str:
-    """Return a sentence if the file and the model contradict each other, else an empty text.
+    """Return a sentence if the file and the model contradict each other, else an empty string.
 
-    A note of a camera is no contradiction to a fake: most edited photos still carry it.
+    An unsigned note of a camera does not contradict a fake: most edited photos still carry one.
     """
-    said = found.statement
-    if said is None:
+    statement = found.statement
+    if statement is None:
         return ""
-    if said.claim in AI_CLAIMS and said.trust != Trust.INVALID and "real" in verdicts:
+    if statement.claim in AI_CLAIMS and statement.trust != Trust.INVALID and "real" in verdicts:
         verdict = "real"
-    elif said.claim == Claim.CAMERA and said.trust in SIGNED and "fake" in verdicts:
+    elif statement.claim == Claim.CAMERA and statement.trust in SIGNED and "fake" in verdicts:
         verdict = "fake"
     else:
         return ""
     return (
-        f"File and model contradict each other: the file says “{said.claim}”, the model says "
+        f"File and model contradict each other: the file says “{statement.claim}”, the model says "
         f"“{WORDS[verdict].lower()}”. Neither overrules the other here."
     )
 
@@ -88,17 +91,17 @@ def conflict(found: Provenance, verdicts: Collection[str]) -> str:
 def _headline(said: Finding | None) -> str:
     if said is None:
         return NOTHING_SAID
-    if said.kind == Kind.PREVIEW:  # which shows more than it says
+    if said.kind == Kind.PREVIEW:  # its sentence says more than its claim
         return said.sentence
     return HEADLINES[said.trust].format(said.claim)
 
 
 def _item(finding: Finding) -> str:
-    shown = finding.value and finding.value not in finding.sentence
+    has_more = finding.value and finding.value not in finding.sentence
     raw = (
         f"<details><summary>As it stands in the file</summary><pre>{escape(finding.value)}</pre>"
         "</details>"
-        if shown
+        if has_more
         else ""
     )
     pictures = "".join(
@@ -114,5 +117,5 @@ def _item(finding: Finding) -> str:
 
 
 def _sentence(sentence: str) -> str:
-    """Return a sentence as HTML in which quoted text keeps its own direction of writing."""
+    """Return a sentence as HTML in which quoted text keeps its own text direction."""
     return re.sub("“([^”]*)”", r"“<bdi>\1</bdi>”", escape(sentence))

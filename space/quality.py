@@ -12,34 +12,38 @@ else:
     from faces import Face
     from photos import RESAMPLING
 
-SIDE = 64  # px at which light and blur are measured: every face that is not too small has as many
+SIDE = 64  # px at which light and blur are measured; a face with fewer is too small anyway
 
-# All three were measured on 10 sets of photos, 50 to 250 of each, with YuNet, and what a fault does
-# on 40 real and 40 fake photos with the network of November 2026, AUC 0.83 on these as they are.
+# All three limits were measured with YuNet on 10 sets of photos, 50 to 250 of each. The effect of
+# each fault was measured on 40 real and 40 fake photos with the network of November 2026, whose AUC
+# on the unchanged photos is 0.83.
 
-# Share of a face's box that may lie outside of the picture. Of photos whose upper border was moved
-# down, it marks those that lost a tenth of the box; each further tenth moves the log-odds by 0.2 to
-# real. Of web photos it marks 1 %, of portraits by photographers 13 %, which do cut foreheads.
+# Share of a face's box that may lie outside the picture. If photos are cropped from the top, those
+# that lost a tenth of the box are marked; each further tenth moves the log-odds by 0.2 towards
+# real. This marks 1 % of web photos and 13 % of photographers' portraits, which do cut foreheads.
 # Pictures smaller than the box were cropped to the face, as most photos of DFDC, UTKFace and LFW
-# are. The network was trained on such, 16 to 33 % outside is usual there, and 0 to 2 % are marked.
+# are. The network was trained on such photos; 16 to 33 % outside is usual there, and 0 to 2 % of
+# them are marked.
 OUTSIDE, OUTSIDE_OF_CROP = 0.1, 0.6
 
-# Level, 0 to 255, that a fiftieth of the face has to reach in its brightest channel. The AUC is
-# 0.78 where that is 114, 0.70 at 57, 0.60 at 41 and a coin's at 27. In UTKFace, with faces of all
-# colours, the darkest reaches 134, on the web 115; of DFDC's clips 2 % are marked.
+# Level, 0 to 255, that a fiftieth of the face must reach in its brightest channel. The AUC is 0.78
+# at a level of 114, 0.70 at 57, 0.60 at 41 and no better than chance at 27. The darkest face of
+# UTKFace, with faces of all colours, reaches 134, and that of the web photos 115; 2 % of DFDC's
+# clips are marked.
 LIGHT = 50
 
-# See `_sharpness`. The AUC is 0.76 where that is 0.38, 0.67 at 0.31 (Gaussian blur with a sigma of
-# 1/64 of the face) and a coin's at 0.25. Marked are 0 to 2 % of the photos of the web, by
-# photographers, of DFDC, LFW and the dataset, 4 % of RMFD and 10 % of UTKFace (many are enlarged).
+# See `_sharpness`. The AUC is 0.76 at a sharpness of 0.38, 0.67 at 0.31 (Gaussian blur with a sigma
+# of 1/64 of the face) and no better than chance at 0.25. This marks 0 to 2 % of web photos,
+# photographers' portraits, DFDC, LFW and the dataset, 4 % of RMFD and 10 % of UTKFace (many are
+# enlarged).
 SHARPNESS = 0.36
 
 
 def find_reason(photo: Image.Image, face: Face) -> str | None:
-    """Return why a face is to get no verdict, as a key of `REASONS`; `None` where it may get one.
+    """Return why a face gets no verdict, as a key of `REASONS`; `None` if it may get one.
 
     Args:
-        photo: RGB, the one that the face was found in.
+        photo: the RGB photo that the face was found in.
         face: as `FaceFinder.find` returns it.
     """
     if _is_cut(photo.size, face):
@@ -75,19 +79,19 @@ def _pixels(photo: Image.Image, face: Face) -> np.ndarray:
 
 
 def _sharpness(pixels: np.ndarray) -> float:
-    """Return the detail that a face loses at half its size, in shares of what it loses at a quarter
-    after that: about 0.6 of a sharp one, 0.3 of one without detail at `SIDE` px.
+    """Return the detail lost by halving a face, relative to that lost by halving it again.
 
-    A share, so that it depends neither on the light nor on the skin.
+    It is about 0.6 for a sharp face and 0.3 for one without detail at `SIDE` px. As a ratio, it
+    depends neither on the light nor on the skin.
     """
     grey = Image.fromarray(pixels.mean(axis=2))
     fine, half = _detail(grey)
     coarse, _ = _detail(half)
-    return fine / (coarse + 0.5)  # half a level: of what has no detail at all, noise is none
+    return fine / (coarse + 0.5)  # half a level, so that noise is not taken for detail
 
 
 def _detail(picture: Image.Image) -> tuple[float, Image.Image]:
-    """Return the standard deviation of what a picture loses at half its size, and that half."""
+    """Return the standard deviation of what halving a picture loses, and the halved picture."""
     half = picture.resize((picture.width // 2, picture.height // 2), RESAMPLING)
     lost = np.asarray(picture) - np.asarray(half.resize(picture.size, RESAMPLING))
     return float(lost.std()), half

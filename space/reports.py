@@ -1,4 +1,4 @@
-"""Write reports: HTML files that stand for themselves, and print well."""
+"""Write reports: self-contained HTML files that print well."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ PACKAGES = ("ai-edge-litert", "av", "numpy", "opencv-python-headless", "pillow",
 def report(
     judged: str, files: Sequence[tuple[str, str]], detector: Detector, finder_name: str
 ) -> str:
-    """Return a document of one answer that can be handed on: one file, without scripts.
+    """Return an answer as an HTML document to hand on: one file, without scripts.
 
     Args:
         judged: the answer, as HTML.
         files: name and SHA-256 of each file that was judged; several may have the same name.
         detector: judged them.
-        finder_name: of what found the faces.
+        finder_name: name of the face finder.
     """
     facts = {
         "Date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -44,7 +44,7 @@ def report(
     rows = "".join(map(_row, facts, facts.values()))
     rows += "".join(_row(f"SHA-256 of {name}", digest) for name, digest in files)
     title = files[0][0] if len(files) == 1 else f"{len(files)} files"
-    # On paper nobody can click: what is folded on the page is open here.
+    # Nobody can click on paper: sections that are folded on the page are open here.
     judged = judged.replace("<details", "<details open")
     style = STYLE.read_text(encoding="utf-8")
     return (
@@ -65,7 +65,7 @@ def sha256_of(path: str | Path) -> str:
 
 
 def download_link(text: str, name: str, content: str, kind: str) -> str:
-    """Return a link that saves content which is part of the page.
+    """Return a link that saves content embedded in the page.
 
     Args:
         text: of the link.
@@ -82,7 +82,7 @@ def download_link(text: str, name: str, content: str, kind: str) -> str:
 
 def _versions() -> Iterator[str]:
     for name in PACKAGES:
-        with suppress(PackageNotFoundError):  # its modules come from a package of another name
+        with suppress(PackageNotFoundError):  # its modules are from a package of another name
             yield f"{name} {version(name)}"
 
 

@@ -16,16 +16,16 @@ if __package__:
 else:
     from contract import ScoreBin
 
-Z = 1.96  # standard deviations to either side that a 95 % interval takes
+Z = 1.96  # standard deviations from the middle to either end of a 95 % interval
 
 
 @dataclass(frozen=True)
 class ScoreMeaning:
-    """What scores like one meant on the validation photos.
+    """What a score meant on the validation photos.
 
     Attributes:
         photos: how many had such a score.
-        fake_share: share of fakes among them; it never falls where the score rises.
+        fake_share: share of fakes among them; it never falls as the score rises.
         low, high: its 95 % interval (Wilson 1927, "Probable inference").
         base_share: share of fakes among all validation photos.
     """
@@ -44,8 +44,8 @@ def pool(bins: Sequence[ScoreBin]) -> list[ScoreBin]:
         bins: in the order of their scores, without gaps.
     """
     pooled: list[ScoreBin] = []
-    for one in bins:
-        pooled.append(one)
+    for score_bin in bins:
+        pooled.append(score_bin)
         while len(pooled) > 1 and pooled[-2].fake_share >= pooled[-1].fake_share:
             last, before = pooled.pop(), pooled.pop()
             pooled.append(_merged(before, last))
@@ -53,23 +53,23 @@ def pool(bins: Sequence[ScoreBin]) -> list[ScoreBin]:
 
 
 def meaning_of(score: float, bins: Sequence[ScoreBin]) -> ScoreMeaning | None:
-    """Return what a score meant on the validation photos, as far as known.
+    """Return what a score meant on the validation photos; `None` if that is unknown.
 
     Args:
         score: probability of fake, 0 to 1.
         bins: of `detector.json`.
     """
-    total = sum(one.photos for one in bins)
-    like = next((one for one in reversed(pool(bins)) if score >= one.low), None)
-    if like is None or like.photos == 0:
+    total = sum(score_bin.photos for score_bin in bins)
+    pooled = next((merged for merged in reversed(pool(bins)) if score >= merged.low), None)
+    if pooled is None or pooled.photos == 0:
         return None
-    low, high = wilson_interval(like.fake_share, like.photos)
-    base = sum(one.photos * one.fake_share for one in bins) / total
-    return ScoreMeaning(like.photos, like.fake_share, low, high, base)
+    low, high = wilson_interval(pooled.fake_share, pooled.photos)
+    base_share = sum(score_bin.photos * score_bin.fake_share for score_bin in bins) / total
+    return ScoreMeaning(pooled.photos, pooled.fake_share, low, high, base_share)
 
 
 def wilson_interval(share: float, photos: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share that was seen among some photos."""
+    """Return the 95 % interval of a share that was observed among some photos."""
     spread = Z * math.sqrt(share * (1 - share) / photos + Z**2 / (4 * photos**2))
     middle, scale = share + Z**2 / (2 * photos), 1 + Z**2 / photos
     return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)

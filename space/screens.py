@@ -1,10 +1,10 @@
-"""What people see of the page: the events of its components.
+"""What people see of the page: the event handlers of its components.
 
-Each event yields screens until the answer is there: see `Screen`. What goes wrong with a file is
-said in the place of the answer.
+Each handler yields screens until the answer is there: see `Screen`. What is wrong with a file is
+shown in place of the answer.
 """
 
-# Annotations are evaluated here, as gradio reads them: no `from __future__ import annotations`.
+# Gradio reads the annotations, so they are evaluated: no `from __future__ import annotations`.
 import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -50,9 +50,9 @@ else:
     from video_views import video_answer
     from views import answer, problem, section, working
 
-REFRESH = 0.7  # s between two looks at a table that grows
+REFRESH = 0.7  # s between two updates of a growing table
 STOPPED = section("Stopped", "<p>Nothing was kept. Choose another file.</p>", caution=False)
-NOT_THERE = {  # why there is nothing to judge, or no answer, by the words of the page's script
+NOT_THERE = {  # why there is no file or no answer, by the keys that the page's script sends
     "camera": ("The camera cannot be used", "Allow it in the browser, or choose a file."),
     "clipboard": (
         "No picture from the clipboard",
@@ -64,7 +64,7 @@ NOT_THERE = {  # why there is nothing to judge, or no answer, by the words of th
     ),
 }
 
-# Updates of: the way in (drop area and examples), the button back to it, the answer, and one more
+# Updates of the input (drop area and examples), the button back to it, the answer, and an extra
 # button that only some answers need.
 Screen = tuple[dict, dict, object, dict]
 Result = TypeVar("Result")
@@ -72,26 +72,26 @@ log = logging.getLogger(__name__)
 
 
 def screen(shown: str, *, back: bool = True, extra: bool = False) -> Screen:
-    """Return the screen of an answer; `back` is false on one that others will follow."""
+    """Return the screen of an answer; `back` is false if other screens will follow."""
     return gr.update(visible="hidden"), gr.update(visible=back), shown, gr.update(visible=extra)
 
 
 def waiting() -> Screen:
-    """Return the screen of a file that waits for those of others; the way back is open."""
+    """Return the screen of a file that is queued; its visitor can go back."""
     return screen(working("Waiting for its turn"))
 
 
 def first_screen() -> Screen:
-    """Return the screen that a visitor is met with."""
+    """Return the screen that a visitor sees first."""
     return gr.update(visible=True), gr.update(visible=False), "", gr.update(visible=False)
 
 
 class Screens:
-    """The events of the page. Safe to use from several threads."""
+    """The event handlers of the page. Safe to use from several threads."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        self._stopped: dict[str, Event] = {}  # by session, of what is being judged
+        self._stopped: dict[str, Event] = {}  # by session, for the judging in progress
 
     def photo(self, photo: dict | None) -> Iterator[Screen]:
         """Judge the faces of a photo; the extra button offers to judge the whole picture."""
@@ -125,7 +125,7 @@ class Screens:
             )
 
     def example_clip(self, path: str, request: gr.Request) -> Iterator[Screen]:
-        """Judge a clip of the page's own."""
+        """Judge one of the page's example clips."""
         with self._running(request) as stopped:
             yield screen(working("Opening the clip"), back=False, extra=True)
             yield from _errors_shown(
@@ -133,13 +133,12 @@ class Screens:
             )
 
     def refused(self, tab: str, wrong: object) -> Screen:
-        """Say why a file was not even sent (it is too large, or not what the tab is for), or what
-        else went wrong in the browser.
+        """Return the screen that says why the browser sent no file, or what else went wrong there.
 
         Args:
             tab: `"photo"`, `"video"` or `"photos"`.
-            wrong: name and size in bytes of the file, or a key of `NOT_THERE`, as the page's script
-                says.
+            wrong: name and size in bytes of a file that is too large or not what the tab is for, or
+                a key of `NOT_THERE`, as the page's script sends it.
         """
         if isinstance(wrong, str) and wrong in NOT_THERE:
             return screen(problem(*NOT_THERE[wrong]))
@@ -153,20 +152,20 @@ class Screens:
         return screen(problem("This file cannot be judged", f"{printable(str(name))} {text}"))
 
     def stop(self, request: gr.Request) -> None:
-        """End what is being judged for a session: it wants to, or went away."""
+        """Stop the judging for a session, whose visitor asked for that or left."""
         stopped = self._stopped.get(request.session_hash)
         if stopped:
             stopped.set()
 
     @contextmanager
     def _running(self, request: gr.Request) -> Iterator[Event]:
-        """Let `stop` reach what is being judged for a session."""
+        """Let `stop` reach the judging for a session while it runs."""
         session, event = request.session_hash, Event()
         self._stopped[session] = event
         try:
             yield event
         finally:
-            if self._stopped.get(session) is event:  # no other was started meanwhile
+            if self._stopped.get(session) is event:  # no other has started since
                 del self._stopped[session]
 
     def _photo(self, photo: dict | None, *, whole_picture: bool) -> Iterator[Screen]:
@@ -183,39 +182,39 @@ class Screens:
         content = Path(path := uploaded_path(photo, "photo")).read_bytes()
         judgements = self.service.judge(content, whole_picture)
         opened = open_photo(content)
-        shown = answer(opened, judgements, self.service.detector, animation_note(content))
-        verdicts = [one.prediction.verdict for one in judgements]
-        shown = framed(shown, read_provenance(content), verdicts)
+        html = answer(opened, judgements, self.service.detector, animation_note(content))
+        verdicts = [judgement.prediction.verdict for judgement in judgements]
+        html = framed(html, read_provenance(content), verdicts)
         if judgements:
-            report_link = self._save_report(shown, [(file_name(photo), sha256_of(path))])
-            shown += f'<div class="answer">{report_link}</div>'
-        yield screen(shown, extra=not judgements)
+            report_link = self._save_report(html, [(file_name(photo), sha256_of(path))])
+            html += f'<div class="answer">{report_link}</div>'
+        yield screen(html, extra=not judgements)
 
     def _photos(self, photos: list[dict], stopped: Event) -> Iterator[Screen]:
         check_list(photos)
         rows, lines, files, shown_at = [], [], [], monotonic()
         model = self.service.detector.name
-        for number, (judged, judgements, found) in enumerate(
+        for number, (photo_answer, judgements, provenance) in enumerate(
             self.service.judge_each(photos, False), 1
         ):
-            rows += _rows(judged, judgements, found)
-            lines += _lines(judged, found)
+            rows += _rows(photo_answer, judgements, provenance)
+            lines += _lines(photo_answer, provenance)
             if judgements:
-                files.append((judged["file"], sha256_of(photos[number - 1]["path"])))
+                files.append((photo_answer["file"], sha256_of(photos[number - 1]["path"])))
             if stopped.is_set():
                 break
             if monotonic() - shown_at > REFRESH and number < len(photos):
-                shown = batch_answer(rows, number, len(photos), model)
-                yield screen(shown, back=False, extra=True)
+                html = batch_answer(rows, number, len(photos), model)
+                yield screen(html, back=False, extra=True)
                 shown_at = monotonic()
-        shown = batch_answer(rows, number, number, model)
+        html = batch_answer(rows, number, number, model)
         csv = download_link("Save as CSV", "judgements.csv", as_csv(lines), "text/csv")
-        yield screen(f'{shown}<div class="answer">{csv} {self._save_report(shown, files)}</div>')
+        yield screen(f'{html}<div class="answer">{csv} {self._save_report(html, files)}</div>')
 
     def _clip(self, path: str, name: str, stopped: Event) -> Iterator[Screen]:
         service = self.service
         try:
-            judged = yield from _told(
+            judgement = yield from _told(
                 lambda tell: judge_video(
                     path, service.detector, service.finder, progress=tell, cancelled=stopped.is_set
                 ),
@@ -224,10 +223,10 @@ class Screens:
         except VideoCancelled:
             yield screen(STOPPED)
             return
-        verdicts = [person.verdict for person in judged.people]
-        shown = framed(video_answer(judged, service.detector), read_provenance(path), verdicts)
-        report_link = self._save_report(shown, [(name, sha256_of(path))])
-        yield screen(f'{shown}<div class="answer">{report_link}</div>')
+        verdicts = [person.verdict for person in judgement.people]
+        html = framed(video_answer(judgement, service.detector), read_provenance(path), verdicts)
+        report_link = self._save_report(html, [(name, sha256_of(path))])
+        yield screen(f'{html}<div class="answer">{report_link}</div>')
 
     def _save_report(self, shown: str, files: Sequence[tuple[str, str]]) -> str:
         """Return a link that saves an answer as a report."""
@@ -236,7 +235,7 @@ class Screens:
 
 
 def _errors_shown(title: str, judge: Callable[[], Iterator[Screen]]) -> Iterator[Screen]:
-    """Yield the screens of a judgement; what goes wrong is the last of them."""
+    """Yield the screens of a judgement; an error becomes the last of them."""
     try:
         yield from judge()
     except (PhotoError, VideoError) as error:
@@ -249,18 +248,18 @@ def _errors_shown(title: str, judge: Callable[[], Iterator[Screen]]) -> Iterator
 def _told(
     work: Callable[[Callable[[float, str], None]], Result], stopped: Event
 ) -> Generator[Screen, None, Result]:
-    """Work in a thread, and yield screens of its progress; return what it returns.
+    """Run work in a thread, yield screens of its progress, and return its result.
 
     Args:
-        work: is given what it tells its progress: the share that is done, and what it does.
-        stopped: is set where the visitor goes away.
+        work: is given a function to call with the share that is done, and what is being done.
+        stopped: is set if the visitor leaves.
     """
-    told: SimpleQueue[tuple[float, str] | None] = SimpleQueue()
+    updates: SimpleQueue[tuple[float, str] | None] = SimpleQueue()
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(work, lambda share, text: told.put((share, text)))
-        future.add_done_callback(lambda _: told.put(None))
+        future = pool.submit(work, lambda share, text: updates.put((share, text)))
+        future.add_done_callback(lambda _: updates.put(None))
         try:
-            while (latest := told.get()) is not None:
+            while (latest := updates.get()) is not None:
                 share, text = latest
                 yield screen(working(text, share), back=False, extra=True)
         except GeneratorExit:
@@ -270,23 +269,25 @@ def _told(
 
 
 def _rows(judged: PhotoAnswer, judgements: list[Judgement], found: Provenance | None) -> list[Row]:
-    """Return what the table shows of a photo."""
+    """Return a photo's rows of the table."""
     name, total = judged["file"], len(judgements)
-    about = {"note": judged["note"], "says": found.summary if found else ""}
+    shared = {"note": judged["note"], "says": found.summary if found else ""}
     if not judgements:
-        return [Row(name, 0, problem=judged["error"] or "No face found.", **about)]
+        return [Row(name, 0, problem=judged["error"] or "No face found.", **shared)]
     ranked = by_urgency(judgements)
-    return [Row(name, total, number, one, **about) for number, one in enumerate(ranked, start=1)]
+    return [
+        Row(name, total, number, judgement, **shared)
+        for number, judgement in enumerate(ranked, start=1)
+    ]
 
 
 def _lines(judged: PhotoAnswer, found: Provenance | None) -> list[dict[str, object]]:
-    """Return what the CSV file says of a photo: a row for each face, or one that says why there
-    is none."""
-    nothing = {"box": None, "verdict": "", "probability": None, "reason": None}
-    faces = judged["faces"] or [nothing]
+    """Return a photo's rows of the CSV file: one per face, or one that says why there is none."""
+    no_face = {"box": None, "verdict": "", "probability": None, "reason": None}
+    faces = judged["faces"] or [no_face]
     if len(faces) > 1:  # numbered as in the table
         faces = sorted(
-            faces, key=lambda one: urgency(one["verdict"], one["reason"], one["probability"])
+            faces, key=lambda face: urgency(face["verdict"], face["reason"], face["probability"])
         )
     missing = "" if judged["faces"] else judged["error"] or "No face found."
     lines = []
@@ -298,7 +299,7 @@ def _lines(judged: PhotoAnswer, found: Provenance | None) -> list[dict[str, obje
                 "file": judged["file"],
                 "faces": len(judged["faces"]),
                 "face": number if judged["faces"] else "",
-                "box (left top width height)": " ".join(f"{v:.0f}" for v in face["box"] or ()),
+                "box (left top width height)": " ".join(f"{px:.0f}" for px in face["box"] or ()),
                 "verdict": face["verdict"],
                 "probability of fake": "" if probability is None else f"{probability:.3f}",
                 "reason": " ".join(part for part in (reason, judged["note"]) if part),

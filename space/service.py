@@ -1,6 +1,6 @@
-"""What programs may ask the page: its endpoints. What people see of it is in `screens.py`."""
+"""The page's endpoints for programs. What people see of the page is in `screens.py`."""
 
-# Annotations are evaluated here, as gradio reads them: no `from __future__ import annotations`.
+# Gradio reads the annotations, so they are evaluated: no `from __future__ import annotations`.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -107,12 +107,12 @@ class VideoAnswer(TypedDict):
 
 
 class Service:
-    """A model and a face detector, as programs are offered them. Safe to use from several threads.
+    """A model and a face finder, as programs may use them. Safe to use from several threads.
 
     Attributes:
         detector: the model.
         finder: finds the faces.
-        notice: why another model than the one that was asked for is in use; empty where it is not.
+        notice: why another model than the requested one is in use; empty if it is not.
     """
 
     def __init__(self, detector: Detector, finder: FaceFinder, notice: str = "") -> None:
@@ -121,14 +121,14 @@ class Service:
         self.notice = notice
 
     def describe_models(self) -> str:
-        """Return one paragraph that says what judges here."""
+        """Return one paragraph about the model and the face finder in use."""
         notice = f" {self.notice}" if self.notice else ""
         return (
             f"Model in use: {self.detector.name}.{notice} Format: {self.detector.config.variant}. "
             f"{self.finder.notice}"
         )
 
-    # Endpoints: their docstrings and types are what programs are told.
+    # Endpoints: their docstrings and types are published to programs.
 
     def judge_photo(self, photo: gr.FileData, whole_picture: bool = False) -> PhotoAnswer:
         """Judge every face of a photo.
@@ -142,8 +142,8 @@ class Service:
             _check_flag(whole_picture)
             path = uploaded_path(photo, "photo")
             judgements = self.judge(path, whole_picture)
-        note, found = animation_note(path), read_provenance(path)
-        return self._photo_answer(photo, judgements, note=note, found=found)
+        note, provenance = animation_note(path), read_provenance(path)
+        return self._photo_answer(photo, judgements, note=note, found=provenance)
 
     def judge_photos(
         self, photos: list[gr.FileData], whole_picture: bool = False
@@ -167,11 +167,11 @@ class Service:
         """
         with _errors_shown("This clip cannot be judged"):
             path = uploaded_path(clip, "clip")
-            judged = judge_video(path, self.detector, self.finder)
+            judgement = judge_video(path, self.detector, self.finder)
         provenance = read_provenance(path).to_json()
         return {
             "file": file_name(clip),
-            **judged.as_dict(),
+            **judgement.as_dict(),
             "provenance": provenance,
             **self._names(),
         }
@@ -189,18 +189,20 @@ class Service:
     def judge_each(
         self, photos: list[dict], whole_picture: bool
     ) -> Iterator[tuple[PhotoAnswer, list[Judgement], Provenance | None]]:
-        """Yield each photo's answer, the judgements that it is made of, and what its file says of
-        itself, unless it cannot be judged."""
-        for number, photo in enumerate(photos):
+        """Yield each photo's answer, its judgements, and what its file says of itself.
+
+        A photo that cannot be judged has no judgements, and `None` for the last.
+        """
+        for index, photo in enumerate(photos):
             try:
-                path = uploaded_path(photo, f"photos[{number}]")
+                path = uploaded_path(photo, f"photos[{index}]")
                 judgements = self.judge(path, whole_picture)
             except PhotoError as error:
                 yield self._photo_answer(photo, [], error=str(error)), [], None
             else:
-                note, found = animation_note(path), read_provenance(path)
-                answer = self._photo_answer(photo, judgements, note=note, found=found)
-                yield answer, judgements, found
+                note, provenance = animation_note(path), read_provenance(path)
+                answer = self._photo_answer(photo, judgements, note=note, found=provenance)
+                yield answer, judgements, provenance
 
     def _photo_answer(
         self,
@@ -233,7 +235,7 @@ def _check_flag(whole_picture: object) -> None:
 
 
 def check_list(photos: object) -> None:
-    """Raise `PhotoError` unless this is a list of files that is not too long."""
+    """Raise `PhotoError` unless this is a list of 1 to `MAX_PHOTOS` photos."""
     if not isinstance(photos, list):
         raise PhotoError(f"`photos` is {json_type(photos)} and no list: send a list of files.")
     if not photos:
@@ -243,7 +245,7 @@ def check_list(photos: object) -> None:
 
 
 def file_name(file: object) -> str:
-    """Return what the caller calls a file; empty for what is none."""
+    """Return the caller's name for a file; empty for what is not a file."""
     if not isinstance(file, dict):
         return ""
     return printable(Path(str(file.get("orig_name") or file.get("path") or "")).name)
@@ -251,7 +253,7 @@ def file_name(file: object) -> str:
 
 @contextmanager
 def _errors_shown(title: str) -> Iterator[None]:
-    """Turn what is wrong with a file into a message of the page."""
+    """Turn an error about a file into a message of the page."""
     try:
         yield
     except (PhotoError, VideoError) as error:

@@ -1,4 +1,4 @@
-"""What `python space/detector.py` does: judge photos, clips and folders of them."""
+"""The command line of `python space/detector.py`: judge photos, clips and folders of them."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ else:
     from faces import FaceFinder, FaceFinderError, load_face_finder
     from photos import ENDINGS, PhotoError, animation_note, printable
 
-MATROSKA = (".mkv",)  # which `mimetypes` does not know everywhere
-# Kinds of characters that a terminal obeys, or nobody sees.
+MATROSKA = (".mkv",)  # unknown to `mimetypes` on some systems
+# Unicode categories of control and invisible characters.
 UNSEEN = ("Cc", "Cf", "Zl", "Zp")
-SOUND = (".aac", ".flac", ".m4a", ".mp3", ".ogg", ".opus", ".wav")  # some have a cover
+SOUND = (".aac", ".flac", ".m4a", ".mp3", ".ogg", ".opus", ".wav")  # some contain a cover picture
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Print a verdict for every face of photos and every person of clips.
 
     Returns:
-        0, 1 if a file could not be judged, or 2 if there is no model.
+        The exit code: 0, 1 if a file could not be judged, or 2 if there is no model.
     """
     options = _parse(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     try:
         return _judge_all(options, detector, finder)
-    except BrokenPipeError:  # whoever reads the answers has read enough
+    except BrokenPipeError:  # the reader of the answers has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing to flush at exit
         return 0
 
@@ -82,8 +82,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "files",
         nargs="+",
         metavar="FILE",
-        help="JPEG, PNG, WebP or HEIC photo, MP4, MOV or WebM clip, or a folder of these (without "
-        "what is hidden there)",
+        help="JPEG, PNG, WebP or HEIC photo, MP4, MOV or WebM clip, or a folder of these (hidden "
+        "files are left out)",
     )
     parser.add_argument(
         "--model",
@@ -94,28 +94,28 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--whole-picture",
         action="store_true",
-        help="look for no face: judge the centred square of each photo",
+        help="do not look for faces: judge the centred square of each photo",
     )
     parser.add_argument(
         "--provenance",
         action="store_true",
-        help="also say what each file says of itself: Content Credentials, XMP, EXIF, notes",
+        help="also report what each file says about itself: Content Credentials, XMP, EXIF, notes",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object a file")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per file")
     options = parser.parse_args(arguments)
     if options.revision and (not options.model or os.path.isdir(options.model)):
-        parser.error("--revision needs --model, of the Hub")
+        parser.error("--revision needs a --model on the Hub")
     return options
 
 
 def _files(names: list[str]) -> Iterator[str]:
-    """Yield files as they are named, and of folders the photos and clips below them, sorted."""
+    """Yield the named files, and the photos and clips below the named folders, sorted."""
     for name in names:
         if not os.path.isdir(name):
             yield name
             continue
-        below = list(_below(name))
-        yield from below or [name]  # an empty folder is refused in words as well
+        members = list(_below(name))
+        yield from members or [name]  # an empty folder gets an error message as well
 
 
 def _below(root: str) -> Iterator[str]:
@@ -133,26 +133,29 @@ def _is_clip(name: str) -> bool:
 
 
 def _judge_file(detector: Detector, finder: FaceFinder | None, file: str) -> dict[str, object]:
-    """Return the answer about a file, in JSON types; without a finder whole pictures are judged."""
+    """Return the answer about a file in JSON types; without a finder, judge whole pictures."""
     is_clip = _is_clip(file) or file.lower().endswith(SOUND)
     judge = _judge_clip if is_clip and os.path.isfile(file) else _judge_photo
-    named = {"file": printable(file), "model": detector.name}
+    source = {"file": printable(file), "model": detector.name}
     try:
-        return named | judge(detector, finder, file)
+        return source | judge(detector, finder, file)
     except ValueError as error:  # `PhotoError`, `VideoError`
-        return named | {"error": str(error)}
+        return source | {"error": str(error)}
 
 
 def _judge_photo(detector: Detector, finder: FaceFinder | None, file: str) -> dict[str, object]:
     if os.path.isdir(file):
         raise PhotoError("The folder holds no photos and no clips: name another one.")
-    judged = [detector.judge_whole(file)] if finder is None else detector.judge(file, finder)
-    return {"faces": [one.as_dict() for one in judged], "note": animation_note(file)}
+    judgements = [detector.judge_whole(file)] if finder is None else detector.judge(file, finder)
+    return {
+        "faces": [judgement.as_dict() for judgement in judgements],
+        "note": animation_note(file),
+    }
 
 
 def _judge_clip(detector: Detector, finder: FaceFinder | None, file: str) -> dict[str, object]:
     if finder is None:
-        raise PhotoError("The file is a clip, which has no whole picture: leave --whole-picture.")
+        raise PhotoError("A clip has no whole picture: leave out --whole-picture.")
     try:
         if __package__:
             from .video import judge_video
@@ -172,29 +175,30 @@ def _provenance(file: str) -> list[dict[str, str]]:
 
 
 def _lines(answer: dict) -> list[str]:
-    """Return an answer for people: a line for each face or person, or one that says there is
-    none."""
+    """Return an answer for people: a line per face or person, or one that says there is none."""
     file = _one_line(answer["file"])
-    judged = answer.get("faces", answer.get("people"))
+    subjects = answer.get("faces", answer.get("people"))
     kind = "face" if "faces" in answer else "person"
     note = f" {answer['note']}" if answer["note"] else ""
-    if not judged:
+    if not subjects:
         hint = " (--whole-picture judges it anyway)" if kind == "face" else ""
         return [f"{file}: no face found{hint}{'.' if note else ''}{note}"]
     lines = []
-    for number, one in enumerate(judged, start=1):
-        which = f", {kind} {number}" if len(judged) > 1 or kind == "person" else ""
-        shown = f"{one['verdict']} (probability of fake {one['probability']:.2f})"
-        reason = f". {REASONS[one['reason']]}" if one["reason"] else ""
-        lines.append(f"{file}{which}: {shown}{reason}")
+    for number, subject in enumerate(subjects, start=1):
+        label = f", {kind} {number}" if len(subjects) > 1 or kind == "person" else ""
+        verdict = f"{subject['verdict']} (probability of fake {subject['probability']:.2f})"
+        reason = f". {REASONS[subject['reason']]}" if subject["reason"] else ""
+        lines.append(f"{file}{label}: {verdict}{reason}")
     if note:
         lines.append(f"{file}:{note}")
     return lines
 
 
 def _one_line(name: str) -> str:
-    """Return a name with what a terminal would obey written as `\\n`, `\\x1b` and the like."""
+    """Return a name with control and invisible characters as escapes: `\\n`, `\\x1b`."""
     return "".join(
-        one.encode("unicode_escape").decode() if unicodedata.category(one) in UNSEEN else one
-        for one in name
+        character.encode("unicode_escape").decode()
+        if unicodedata.category(character) in UNSEEN
+        else character
+        for character in name
     )

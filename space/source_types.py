@@ -1,5 +1,7 @@
-"""The words for how a picture came to be that C2PA and XMP share: the IPTC's digital source types
-(https://cv.iptc.org/newscodes/digitalsourcetype/)."""
+"""The IPTC's digital source types, with which C2PA and XMP say how a picture was made.
+
+See https://cv.iptc.org/newscodes/digitalsourcetype/.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +37,5 @@ SOURCE_TYPES = {
 
 
 def source_type(address: object) -> tuple[str, Claim] | None:
-    """Return what a digital source type says, in words and as a claim; `None` for one that is not
-    known."""
+    """Return what a digital source type says, in words and as a claim; `None` if it is unknown."""
     return SOURCE_TYPES.get(str(address).strip().rstrip("/").rsplit("/", 1)[-1].lower())

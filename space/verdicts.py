@@ -1,5 +1,7 @@
-"""Put verdicts into words, symbols and bars, for photos and clips alike. `contract.py` and
-`quality.py` decide which they are."""
+"""Put verdicts into words, symbols and bars, for photos and clips alike.
+
+`contract.py` and `quality.py` decide the verdicts.
+"""
 
 from __future__ import annotations
 
@@ -29,11 +31,11 @@ else:
     from people import Person
     from score_meaning import meaning_of
 
-# What programs are told in a sentence.
+# Words for programs.
 VERDICTS = {"fake": "Likely fake", "real": "Likely real", "inconclusive": "Inconclusive"}
-# What people read: it says what was found, not what the photo is.
+# Words for people: they say what was found, not what the photo is.
 WORDS = {"real": "No signs found", "inconclusive": "Cannot tell", "fake": "Signs of manipulation"}
-SYMBOLS = {"fake": "▲", "real": "●", "inconclusive": "◆"}  # colours alone do not reach everybody
+SYMBOLS = {"fake": "▲", "real": "●", "inconclusive": "◆"}  # colours alone are not enough
 URGENCY = ("fake", "inconclusive", "real")
 ADVICE = {  # by the keys of `REASONS`
     "cut": "Try a picture that shows the whole face.",
@@ -81,7 +83,7 @@ def headline(verdicts: Sequence[str], thing: str = "face") -> str:
 
 
 def urgency(verdict: str, reason: str | None, probability: float) -> tuple:
-    """Return a key that sorts the most suspicious first, and last those that nobody can judge."""
+    """Return a sort key: most suspicious first; within a verdict, those with a reason last."""
     return URGENCY.index(verdict), reason is not None, -probability
 
 
@@ -89,13 +91,17 @@ def by_urgency(judgements: Sequence[Judgement]) -> list[Judgement]:
     """Return judgements with the most suspicious first."""
     return sorted(
         judgements,
-        key=lambda one: urgency(one.prediction.verdict, one.reason, one.prediction.probability),
+        key=lambda judgement: urgency(
+            judgement.prediction.verdict, judgement.reason, judgement.prediction.probability
+        ),
     )
 
 
 def by_urgency_of_people(people: Sequence[Person]) -> list[Person]:
     """Return people with the most suspicious first."""
-    return sorted(people, key=lambda one: urgency(one.verdict, one.reason, one.probability))
+    return sorted(
+        people, key=lambda person: urgency(person.verdict, person.reason, person.probability)
+    )
 
 
 def badge(verdict: str) -> str:
@@ -107,7 +113,7 @@ def badge(verdict: str) -> str:
 
 
 def explain(verdict: str, reason: str | None, probability: float, config: DetectorConfig) -> str:
-    """Return bar and sentences that say what a verdict about a face of a photo rests on.
+    """Return the bar and the sentences that explain a verdict about a face of a photo.
 
     Args:
         verdict: about the face.
@@ -124,9 +130,9 @@ def explain(verdict: str, reason: str | None, probability: float, config: Detect
 
 
 def explain_person(person: Person, config: DetectorConfig) -> str:
-    """Return bar and sentences that say what a verdict about a person of a clip rests on.
+    """Return the bar and the sentences that explain a verdict about a person of a clip.
 
-    What scores meant was measured on photos, and says nothing about clips.
+    What scores meant was measured on photos, and does not apply to clips.
     """
     if person.reason:
         return explain_reason(person.reason)
@@ -140,20 +146,20 @@ def explain_reason(reason: str) -> str:
 
 
 def weight_of(probability: float, config: DetectorConfig) -> str:
-    """Return how much a score is worth as evidence, and in a sentence how to use it.
+    """Return a score's likelihood ratio, its strength in words, and how to use it.
 
     Args:
         probability: of fake.
         config: of the model.
     """
-    most, cost = config.max_likelihood_ratio, config.cost_of_unseen_kinds
-    ratio = likelihood_ratio(probability, most)
-    shown = f"{ratio:.3g}" if ratio >= 1 else f"1/{1 / ratio:.3g}"
-    if most is not None and max(ratio, 1 / ratio) >= most:
-        shown += ", the strongest that the validation photos support"
+    limit, cost = config.max_likelihood_ratio, config.cost_of_unseen_kinds
+    ratio = likelihood_ratio(probability, limit)
+    ratio_text = f"{ratio:.3g}" if ratio >= 1 else f"1/{1 / ratio:.3g}"
+    if limit is not None and max(ratio, 1 / ratio) >= limit:
+        ratio_text += ", the strongest that the validation photos support"
     text = (
-        f"{shown} ({strength_of_evidence(probability, most)}): multiply by it the odds of fake "
-        "that you would have given before."
+        f"{ratio_text} ({strength_of_evidence(probability, limit)}): multiply by it the odds of "
+        "fake that you would have given before."
     )
     if cost is not None and cost >= 1:
         text += " About kinds of fakes that the model never saw it is no evidence."
@@ -161,16 +167,18 @@ def weight_of(probability: float, config: DetectorConfig) -> str:
 
 
 def _meaning(verdict: str, probability: float, config: DetectorConfig) -> str:
-    """Return what such a score meant on the validation photos; nothing where that would speak
-    against the verdict, as it may where these are few."""
+    """Return what such a score meant on the validation photos.
+
+    It is empty if that would contradict the verdict, as it may if these photos are few.
+    """
     meaning = meaning_of(probability, config.score_bins)
     if meaning is None:
         return ""
-    against = {
+    contradicts = {
         "fake": meaning.fake_share <= meaning.base_share,
         "real": meaning.fake_share >= meaning.base_share,
     }
-    if against.get(verdict, False):
+    if contradicts.get(verdict, False):
         return ""
     return (
         f"Of the validation photos that scored like this, {meaning.fake_share:.0%} were fake (95% "
@@ -180,14 +188,14 @@ def _meaning(verdict: str, probability: float, config: DetectorConfig) -> str:
 
 
 def zone_bar(probability: float, thresholds: Mapping[str, float], *, small: bool = False) -> str:
-    """Return a bar of three zones as wide as each other, with the score marked in its own.
+    """Return a bar of three zones of equal width, with the score marked in its zone.
 
-    The thresholds may lie close to the ends, where a true scale would have no room for words.
+    On a true scale, thresholds close to an end would leave no room for words.
 
     Args:
         probability: of fake.
         thresholds: where the zones meet.
-        small: leave out the words, which then have to stand beside it.
+        small: leave out the words, which must then stand beside the bar.
     """
     place = _place(probability, thresholds["real"], thresholds["fake"])
     zone = verdict_at(probability, thresholds)
@@ -198,9 +206,9 @@ def zone_bar(probability: float, thresholds: Mapping[str, float], *, small: bool
         f'<span class="{name}{" here" if name == zone else ""}">{word.lower()}</span>'
         for name, word in WORDS.items()
     )
-    spoken = f"{WORDS[zone]}; probability of fake {probability:.2f}"
+    label = f"{WORDS[zone]}; probability of fake {probability:.2f}"
     return (
-        f'<div class="bar{" small" if small else ""}" role="img" aria-label="{escape(spoken)}">'
+        f'<div class="bar{" small" if small else ""}" role="img" aria-label="{escape(label)}">'
         f'<div class="zones">{spans}<i class="pin" style="left:{place:.1f}%"></i></div>'
         + ("" if small else f'<div class="zone-words">{words}</div>')
         + "</div>"

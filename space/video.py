@@ -1,10 +1,10 @@
 """Judge the faces of a clip: `judge_video("clip.mp4", detector, finder).sentence`.
 
-Frames are taken at even distances and right after scene cuts; every face in them is judged by the
-detector, faces of one person are put together, and the answers about a person become one. What
-stays on the screen for long counts for as long, however few frames it has. Memory holds one frame
-at a time as a picture, and of a face no more than the crop that may be shown and, until it is
-judged together with some others, what the network is shown.
+Frames are sampled at even intervals and right after scene cuts. The detector judges every face in
+them, faces are grouped by person, and the judgements of each person are combined. A picture counts
+for as long as it stays on screen, however few frames it has. Memory holds one decoded frame at a
+time and, of each face, only the crop that may be shown and, until its batch is judged, the
+network's input.
 """
 
 from __future__ import annotations
@@ -38,27 +38,27 @@ else:
     from packets import EARLY, Use
     from people import People, Person, in_words
 
-SLACK = 0.5  # s by which a file may end before its time without passing for cut off
+SLACK = 0.5  # s by which a file may end early without being reported as cut off
 
-# Where frames are looked at.
+# Which frames are looked at.
 LOOKS_A_SECOND = 2
 MIN_LOOKS, MAX_LOOKS = 8, 60
-MAX_CUT_LOOKS = 40  # looks right after cuts come on top
-PEEK_SECONDS = 0.2  # distance of the frames that are compared to find cuts, in short clips
+MAX_CUT_LOOKS = 40  # right after cuts, on top of the others
+PEEK_SECONDS = 0.2  # s between frames that are compared to find cuts, in short clips
 MAX_PEEKS = 300  # in a long clip they are farther apart
-STAYS = 1 / LOOKS_A_SECOND  # s after which a frame that is still there is looked at again
+STAYS = 1 / LOOKS_A_SECOND  # s after which a frame that is still on screen is looked at again
 
-# A cut: the pictures hardly correlate and most of their area changed. On the sample clips, neither
-# a camera in the hand nor another picture behind the speaker does both within a second, and 91 % of
-# random pairs of pictures do.
+# A cut: two pictures hardly correlate and much of their area changed. On the sample clips, neither
+# a hand-held camera nor a new picture behind the speaker does both within a second; 91 % of random
+# pairs of pictures do.
 CUT_GRID = (32, 18)
 CUT_CORRELATION = 0.5
 CUT_LEVELS, CUT_SHARE = 15, 0.4
 
-# Which faces of a frame.
-COARSE_PIXELS = 3_000_000  # up to here the finder's coarser copies show a face of 64 px with 20
+# Which faces of a frame are judged.
+COARSE_PIXELS = 3_000_000  # up to here, a face of 64 px has 20 in the finder's coarser copies
 FINEST_PIXELS = SIDES[0] ** 2 * 3 // 4  # of the finder's finest copy
-MAX_FACES = 10  # judged in a frame
+MAX_FACES = 10  # judged per frame
 VERDICTS = {"fake": "likely fake", "real": "likely real", "inconclusive": "inconclusive"}
 
 
@@ -68,13 +68,13 @@ class VideoJudgement:
 
     Attributes:
         seconds: length of the clip, as far as it could be read.
-        frames_looked_at: in how many frames faces were looked for.
-        people: at most 6, those that are seen most and largest, in the order of appearance. People
-            who are seen too little for a verdict, or whose faces are too small in every frame, are
-            among them only where there are no others.
-        others: how many more were told apart. Faces that were seen only once, and then small,
-            marked or hardly found, are not counted where there are others: most of them are none.
-        note: what else must be known, in sentences; empty where there is nothing.
+        frames_looked_at: number of frames in which faces were looked for.
+        people: at most 6, those seen most and largest, in the order of appearance. People who are
+            seen too little for a verdict, or too small in every frame, are among them only if there
+            are no others.
+        others: number of all others. Faces seen only once that are small, marked or of low
+            confidence are not counted if there are others: most are false detections.
+        note: what else the reader must know, in sentences; may be empty.
     """
 
     seconds: float
@@ -97,7 +97,7 @@ class VideoJudgement:
         return f"{len(words)} people: {parts}{more}."
 
     def as_dict(self) -> dict:
-        """Return it in the types that JSON has, without the pixels."""
+        """Return the judgement in JSON types, without the pixels."""
         return {
             "sentence": self.sentence,
             "seconds": round(self.seconds, 3),
@@ -122,17 +122,17 @@ def judge_video(
         path: of an MP4, MOV, WebM, Matroska or AVI file.
         detector: judges the faces.
         finder: finds them.
-        progress: is told the share that is done, which never falls and ends at 1, and a text, a few
-            times for each second of the clip.
-        cancelled: is asked before each frame whether to stop.
+        progress: is called a few times per second of the clip with the share that is done, which
+            never falls and ends at 1, and a text.
+        cancelled: is called before each frame; returns whether to stop.
 
     Returns:
         A judgement of at least one person.
 
     Raises:
-        VideoError: the file is no readable video, too large or too long, or shows no face.
-        VideoCancelled: `cancelled` said so. Whatever `progress` and `cancelled` raise comes out as
-            well; the file is closed in any case.
+        VideoError: the file is not a readable video, too large or too long, or shows no face.
+        VideoCancelled: `cancelled` returned true. Errors of `progress` and `cancelled` are passed
+            on; the file is closed in any case.
     """
     tell = progress or (lambda share, text: None)
     with open_clip(path, cancelled) as clip:
@@ -147,14 +147,14 @@ def judge_video(
 
 
 def _planned(clip: Clip, tell: Callable[[float, str], object]) -> tuple[_Plan, Sequence[Use]]:
-    """Return which frames to look at, and what to do with each packet for that."""
+    """Return which frames to look at, and what to do with each packet to get them."""
     plan = _Plan(clip.seconds or 0.0)
     if clip.seconds and plan.step <= 1 / LOOKS_A_SECOND:
         return plan, ()  # all frames are wanted, to find cuts
     outline = clip.outline(
-        lambda found: tell(0.0, f"Reading how long the video is: {clock(found)} so far")
+        lambda seconds: tell(0.0, f"Reading how long the video is: {clock(seconds)} so far")
     )
-    if not clip.seconds:  # browsers record without a length
+    if not clip.seconds:  # browsers record clips without a length
         plan = _Plan(outline.seconds)
     is_sparse = plan.step > 1 / LOOKS_A_SECOND
     return plan, outline.uses(plan.step, STAYS) if is_sparse else ()
@@ -178,18 +178,18 @@ class _Plan:
         self._looks = self._cut_looks = 0
 
     def wants_peek(self, seconds: float) -> bool:
-        """Whether to turn the frame at this time into a picture."""
+        """Return whether to turn the frame at this time into a picture."""
         if seconds < self._next_peek:
             return False
         self._next_peek = _next_multiple(seconds, self.peek)
         return True
 
     def wants_look(self, seconds: float, after_cut: bool) -> bool:
-        """Whether to look for faces in it."""
+        """Return whether to look for faces in the frame at this time."""
         if seconds >= self._next_look:
             self._count_look(seconds)
             return True
-        # Cuts early in the clip must not use up all looks that there are for cuts.
+        # Early cuts must not use up all looks that are reserved for cuts.
         allowed = 1 + MAX_CUT_LOOKS * min(1.0, seconds / self.seconds)
         if after_cut and self._cut_looks < allowed:
             self._cut_looks += 1
@@ -197,7 +197,7 @@ class _Plan:
         return False
 
     def looks_before(self, seconds: float) -> Iterator[float]:
-        """Yield the times of the looks that come due before the one that is due at a time."""
+        """Yield the times of the looks that are due up to a time, without the last one."""
         while self._next_look + self.step <= seconds:
             due = self._next_look + EARLY * self.step
             self._count_look(due)
@@ -211,24 +211,24 @@ class _Plan:
 
 
 def _next_multiple(seconds: float, step: float) -> float:
-    """Return the next multiple of a step, a little early, as times are rounded."""
+    """Return the next multiple of a step, slightly early, as times are rounded."""
     return (math.floor(seconds / step + EARLY) + 1 - EARLY) * step
 
 
 class _Cuts:
-    """Notices scene cuts."""
+    """Detects scene cuts."""
 
     def __init__(self) -> None:
         self._before: np.ndarray | None = None
 
     def follows(self, grey: np.ndarray) -> bool:
-        """Whether a cut lies between this thumbnail `[height, width]` and the one before it."""
+        """Return whether a cut lies between this thumbnail `[height, width]` and the last one."""
         small = grey.astype(np.float32)
-        before, self._before = self._before, small
-        if before is None:
+        previous, self._before = self._before, small
+        if previous is None:
             return False
-        changed = np.mean(np.abs(small - before) > CUT_LEVELS)
-        return bool(changed > CUT_SHARE and correlation(small, before) < CUT_CORRELATION)
+        changed = np.mean(np.abs(small - previous) > CUT_LEVELS)
+        return bool(changed > CUT_SHARE and correlation(small, previous) < CUT_CORRELATION)
 
 
 def _judged(
@@ -239,15 +239,15 @@ def _judged(
     finder: FaceFinder,
     tell: Callable[[float, str], object],
 ) -> VideoJudgement:
-    """Go through a video and judge the faces of the frames that the plan wants."""
+    """Go through a clip and judge the faces in the frames that the plan selects."""
     cuts, people = _Cuts(), People(detector.config)
     looks = _Looks(detector, _quick_finder(finder, clip.pixels), people)
     end = 0.0
-    shown: ClipFrame | None = None
+    last: ClipFrame | None = None
     for frame in clip.frames(uses):
-        if shown and frame.seconds - shown.seconds > STAYS:
-            looks.repeat(shown, plan.looks_before(frame.seconds))
-        shown, end = frame, frame.until
+        if last and frame.seconds - last.seconds > STAYS:
+            looks.repeat(last, plan.looks_before(frame.seconds))
+        last, end = frame, frame.until
         grey = frame.thumbnail(*CUT_GRID) if plan.wants_peek(frame.seconds) else None
         if grey is None:
             continue
@@ -257,30 +257,29 @@ def _judged(
             people.change_scene()
         if plan.wants_look(frame.seconds, after_cut):
             looks.repeat(frame, [frame.seconds])
-        at = f"{clock(frame.seconds)} of {clock(plan.seconds)}"
-        tell(min(frame.seconds / plan.seconds, 0.99), at)
-    if shown and end - shown.seconds > STAYS:
-        looks.repeat(shown, plan.looks_before(end))
+        position = f"{clock(frame.seconds)} of {clock(plan.seconds)}"
+        tell(min(frame.seconds / plan.seconds, 0.99), position)
+    if last and end - last.seconds > STAYS:
+        looks.repeat(last, plan.looks_before(end))
     looks.judge()
     if not looks.number:
         raise VideoError(
             "The video is damaged, as no frame of it can be decoded: send it again, or save it as "
             "MP4 with H.264."
         )
-    known, others = people.ranked()
-    if not known:
+    ranked, others = people.ranked()
+    if not ranked:
         frames = f"the {looks.number} frames that were looked at"
         raise VideoError(
             f"No face was found in {'the only frame' if looks.number == 1 else frames}: send a "
             "video in which a face is seen larger, or for longer."
         )
     note = " ".join(filter(None, [_several(clip), _cut_off(clip, end), _crowded(looks.most)]))
-    return VideoJudgement(end, looks.number, known, others, note)
+    return VideoJudgement(end, looks.number, ranked, others, note)
 
 
 class _Looks:
-    """Looks for faces in frames, and has those of several frames go through the network together,
-    which takes it less time.
+    """Looks for faces in frames, and judges those of several frames as a batch, which saves time.
 
     Attributes:
         number: of looks so far.
@@ -290,12 +289,12 @@ class _Looks:
     def __init__(self, detector: Detector, finder: FaceFinder, people: People) -> None:
         self._detector, self._finder, self._people = detector, finder, people
         self._frame: ClipFrame | None = None
-        self._crops: list[FaceCrop] | None = None  # of it; `None` where it cannot be converted
+        self._crops: list[FaceCrop] | None = None  # of `_frame`; `None` if it cannot be converted
         self._waiting: list[tuple[float, list[FaceCrop]]] = []
         self.number = self.most = 0
 
     def repeat(self, frame: ClipFrame, times: Iterable[float]) -> None:
-        """Look at a frame at these times."""
+        """Look at a frame once for each of these times."""
         for seconds in times:
             if frame is not self._frame:
                 self._frame, self._crops = frame, self._find(frame)
@@ -311,30 +310,33 @@ class _Looks:
         if pixels is None:
             return None
         photo = Image.fromarray(pixels)
-        found = self._finder.find(photo)
-        self.most = max(self.most, len(found))
-        faces, factor = found[:MAX_FACES], math.sqrt(frame.pixels / math.prod(photo.size))
-        whole = [face.scaled(factor) for face in faces]
+        detected = self._finder.find(photo)
+        self.most = max(self.most, len(detected))
+        faces, factor = detected[:MAX_FACES], math.sqrt(frame.pixels / math.prod(photo.size))
+        full_size = [face.scaled(factor) for face in faces]
         if factor > 1 and not self._detector.is_fine_enough(faces):
-            pixels, faces = frame.picture(), whole
+            pixels, faces = frame.picture(), full_size
             if pixels is None:
                 return None
             photo = Image.fromarray(pixels)
         crops = self._detector.crop_faces(photo, faces)
-        return [replace(crop, face=face) for crop, face in zip(crops, whole, strict=True)]
+        return [replace(crop, face=face) for crop, face in zip(crops, full_size, strict=True)]
 
     def judge(self) -> None:
-        """Judge what waits, and tell the people, frame by frame."""
-        crops = [crop for _, crops in self._waiting for crop in crops]
-        judgements = iter(self._detector.judge_crops(crops, second_look=False))
-        for seconds, of_frame in self._waiting:
-            self._people.add(seconds, list(islice(judgements, len(of_frame))))
+        """Judge the waiting crops, and add the judgements to the people, frame by frame."""
+        batch = [crop for _, crops in self._waiting for crop in crops]
+        judgements = iter(self._detector.judge_crops(batch, second_look=False))
+        for seconds, crops in self._waiting:
+            self._people.add(seconds, list(islice(judgements, len(crops))))
         self._waiting.clear()
 
 
 def _quick_finder(finder: FaceFinder, pixels: int) -> FaceFinder:
-    """Return the finder without its finest copy of a frame, where the coarser ones show all faces
-    that are large enough to trust: on a frame of 1280x720 it takes a fifth of the time."""
+    """Return the finder without its finest copy of a frame, if the coarser ones suffice.
+
+    They do if they show all faces that are large enough to trust. On a frame of 1280x720 that
+    takes a fifth of the time.
+    """
     quick = copy.copy(finder)  # the same network, with a setting of its own
     if pixels <= COARSE_PIXELS:
         quick.sides = finder.coarse_sides
@@ -342,18 +344,18 @@ def _quick_finder(finder: FaceFinder, pixels: int) -> FaceFinder:
 
 
 def _several(clip: Clip) -> str:
-    """Return a sentence if the file shows more than one picture."""
+    """Return a sentence if the file has more than one picture track."""
     if clip.tracks == 1:
         return ""
     return f"The file has {clip.tracks} picture tracks, of which the first was judged."
 
 
 def _cut_off(clip: Clip, end: float) -> str:
-    """Return a sentence if less was read from a file than it says it has."""
+    """Return a sentence if less could be read from a file than its stated length."""
     if clip.seconds is None or clip.is_complete:
         return ""
     if max(end, clip.read_until) >= clip.seconds - max(SLACK, clip.seconds / 20):
-        return ""  # where there is sound to the end, the last picture stays for long
+        return ""  # the sound goes on to the end, with the last picture on screen
     return (
         f"The picture ends after {end:.1f} of {clip.seconds:.1f} seconds, so the file is probably "
         "cut off: what could be read was judged."

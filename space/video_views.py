@@ -19,7 +19,7 @@ else:
     from video import VideoJudgement
     from views import heat_controls, numbers, section
 
-WIDTH, HEIGHT = 640, 200  # of the plot, in units of its own
+WIDTH, HEIGHT = 640, 200  # of the plot, in SVG units
 CROP_SIDE, MOMENT_SIDE = 320, 160  # px
 LEFT, RIGHT, TOP, BOTTOM = 50, 10, 10, 30  # margins for the labels
 
@@ -31,14 +31,16 @@ def video_answer(judged: VideoJudgement, detector: Detector) -> str:
     cards = "".join(_person_card(person, judged.seconds, detector) for person in people)
     more = ""
     if judged.others:
-        them = "person was" if judged.others == 1 else "people were"
-        more = f"<p>{judged.others} more {them} seen too little or too small.</p>"
+        people_were = "person was" if judged.others == 1 else "people were"
+        more = f"<p>{judged.others} more {people_were} seen too little or too small.</p>"
     looked = (
         f"<p>{judged.frames_looked_at} pictures were looked at; the clip is "
         f"{_clock(judged.seconds)} long.</p>"
     )
-    hot = any(has_heat(one.judgement) for person in people for one in person.suspicious)
-    controls = heat_controls() if hot else ""
+    has_heatmap = any(
+        has_heat(moment.judgement) for person in people for moment in person.suspicious
+    )
+    controls = heat_controls() if has_heatmap else ""
     verdicts = [person.verdict for person in people]
     body = f'{looked}{note}{controls}<div class="people">{cards}</div>{more}'
     return section(headline(verdicts, "person"), body, verdict=verdicts[0])
@@ -67,8 +69,8 @@ def _person_card(person: Person, seconds: float, detector: Detector) -> str:
 
 
 def _moment_item(moment: Moment, name: str) -> str:
-    at = f"{_clock(moment.seconds)}: {moment.judgement.prediction.probability:.2f}"
-    return f"<li>{crop_picture(moment.judgement, f'{name} at {at}', MOMENT_SIDE)}{at}</li>"
+    label = f"{_clock(moment.seconds)}: {moment.judgement.prediction.probability:.2f}"
+    return f"<li>{crop_picture(moment.judgement, f'{name} at {label}', MOMENT_SIDE)}{label}</li>"
 
 
 def _plot(person: Person, seconds: float, thresholds: dict[str, float]) -> str:
@@ -78,26 +80,28 @@ def _plot(person: Person, seconds: float, thresholds: dict[str, float]) -> str:
         x = LEFT + (WIDTH - LEFT - RIGHT) * moment_seconds / max(seconds, 1e-3)
         return x, TOP + (HEIGHT - TOP - BOTTOM) * (1 - probability)
 
-    scores = [(one.seconds, one.judgement.prediction) for one in person.moments]
-    line = " ".join("{:.1f},{:.1f}".format(*place(at, of.probability)) for at, of in scores)
+    scores = [(moment.seconds, moment.judgement.prediction) for moment in person.moments]
+    line = " ".join(
+        "{:.1f},{:.1f}".format(*place(time, prediction.probability)) for time, prediction in scores
+    )
     dots = "".join(
         '<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="4"/>'.format(
-            of.verdict, *place(at, of.probability)
+            prediction.verdict, *place(time, prediction.probability)
         )
-        for at, of in scores
+        for time, prediction in scores
     )
     rules = "".join(
         _rule(place(0, value)[1], f"{value:.2f}", dashed=True) for value in thresholds.values()
     )
     floor = place(0, 0)[1]
     ticks = "".join(
-        f'<text x="{place(at, 0)[0]:.1f}" y="{floor + 20:.1f}" text-anchor="{anchor}">'
-        f"{_clock(at)}</text>"
-        for at, anchor in ((0, "start"), (seconds / 2, "middle"), (seconds, "end"))
+        f'<text x="{place(time, 0)[0]:.1f}" y="{floor + 20:.1f}" text-anchor="{anchor}">'
+        f"{_clock(time)}</text>"
+        for time, anchor in ((0, "start"), (seconds / 2, "middle"), (seconds, "end"))
     )
-    spoken = f"Probability of fake of person {person.number} over time"
+    label = f"Probability of fake of person {person.number} over time"
     return (
-        f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{spoken}" '
+        f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}" '
         f'font-size="13" fill="currentColor">{rules}{_rule(floor, "0")}{_rule(TOP, "1")}{ticks}'
         f'<polyline points="{line}" fill="none" stroke="currentColor" opacity="0.5"/>{dots}</svg>'
     )
@@ -114,4 +118,5 @@ def _rule(y: float, label: str, *, dashed: bool = False) -> str:
 
 def _clock(seconds: float) -> str:
     """Return a time as minutes and seconds."""
-    return f"{int(seconds // 60)}:{seconds % 60:04.1f}"
+    minutes, tenths = divmod(round(10 * seconds), 600)
+    return f"{minutes}:{tenths / 10:04.1f}"

@@ -1,6 +1,6 @@
-"""Write the answer about a photo as HTML: for the page, and for the report that can be handed on.
+"""Write the answer about a photo as HTML, for the page and for the report that can be handed on.
 
-Nothing here knows of gradio.
+Nothing here depends on Gradio.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ else:
         zone_bar,
     )
 
-MANY = 6  # faces; more are shown as a grid, each with what is known of it behind a click
+MANY = 6  # faces; more are shown as a grid, each with its details behind a click
 CROP_SIDE, THUMB_SIDE = 320, 128  # px
 NO_FACE = (
     "Is there one? Try a larger or sharper picture of it. You can also let the model judge the "
@@ -55,7 +55,7 @@ def summary(judgements: Sequence[Judgement]) -> str:
     """Return the answer about a photo in one sentence, for programs."""
     if not judgements:
         return "No face found."
-    words = [VERDICTS[one.prediction.verdict].lower() for one in judgements]
+    words = [VERDICTS[judgement.prediction.verdict].lower() for judgement in judgements]
     if len(words) == 1:
         about = "The whole picture" if judgements[0].face is None else "One face"
         return f"{about}: {words[0]}."
@@ -73,33 +73,34 @@ def answer(
     Args:
         photo: RGB, as `open_photo` returns it.
         judgements: of its faces.
-        detector: made them.
-        note: what else is to be said, in a sentence.
+        detector: made the judgements.
+        note: a further sentence to show.
     """
     config = detector.config
     ranked = by_urgency(judgements)
-    said = f"<p>{escape(note)}</p>" if note else ""
+    note_html = f"<p>{escape(note)}</p>" if note else ""
     if not ranked:
         picture = photo_picture(photo, [], config.crop_margin)
-        return section("No face found", f"<p>{NO_FACE}</p>{said}{picture}", caution=False)
-    verdicts = [one.prediction.verdict for one in ranked]
+        return section("No face found", f"<p>{NO_FACE}</p>{note_html}{picture}", caution=False)
+    verdicts = [judgement.prediction.verdict for judgement in ranked]
     cards = "".join(
-        _face(number, one, config, len(ranked)) for number, one in enumerate(ranked, start=1)
+        _face(number, judgement, config, len(ranked))
+        for number, judgement in enumerate(ranked, start=1)
     )
-    whole = ranked[0].face is None
-    picture = "" if whole else photo_picture(photo, ranked, config.crop_margin)
+    is_whole = ranked[0].face is None
+    picture = "" if is_whole else photo_picture(photo, ranked, config.crop_margin)
     controls = heat_controls() if any(map(has_heat, ranked)) else ""
-    layout = "many" if len(ranked) > MANY else "whole" if whole else "few"
+    layout = "many" if len(ranked) > MANY else "whole" if is_whole else "few"
     body = (
-        f'{said}<div class="layout {layout}"><div class="stage">{picture}{controls}</div>'
+        f'{note_html}<div class="layout {layout}"><div class="stage">{picture}{controls}</div>'
         f'<div class="faces">{cards}</div></div>'
     )
-    title = headline(verdicts, "picture" if whole else "face")
+    title = headline(verdicts, "picture" if is_whole else "face")
     return section(title, body, verdict=verdicts[0])
 
 
 def section(title: str, body: str, *, verdict: str = "", caution: bool = True) -> str:
-    """Return an answer: its headline, the one line of caution, and what else there is to say."""
+    """Return an answer: a headline, a line of caution and the body."""
     line = f'<p class="caution">{NO_PROOF}</p>' if caution else ""
     return (
         f'<section class="answer"><h2 class="headline {verdict}" tabindex="-1">{escape(title)}'
@@ -112,7 +113,7 @@ def working(text: str, share: float | None = None) -> str:
 
     Args:
         text: what is being done.
-        share: of the work that is done, 0 to 1, where that is known.
+        share: of the work that is done, 0 to 1; `None` if unknown.
     """
     value = "" if share is None else f' value="{share:.3f}"'
     return (
@@ -122,7 +123,7 @@ def working(text: str, share: float | None = None) -> str:
 
 
 def problem(title: str, text: str) -> str:
-    """Return an error, in the place of the answer."""
+    """Return an error that is shown in place of the answer."""
     return (
         f'<section class="answer problem"><h2 class="headline" tabindex="-1">{escape(title)}</h2>'
         f"<p>{escape(text)}</p></section>"
@@ -142,7 +143,7 @@ def heat_controls() -> str:
 
 
 def numbers(facts: dict[str, str]) -> str:
-    """Return names and values, folded."""
+    """Return names and values as a folded list."""
     rows = "".join(
         f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts.items()
     )
@@ -150,7 +151,7 @@ def numbers(facts: dict[str, str]) -> str:
 
 
 def where_heat_lies(judgement: Judgement) -> str:
-    """Say in a sentence what the heatmap of a crop shows, if it shows anything."""
+    """Return a sentence that says where the heat of a crop lies; empty if there is none to show."""
     if not has_heat(judgement):
         return ""
     return describe_parts(heat_by_part(judgement.prediction.heatmap, judgement.landmarks))

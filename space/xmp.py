@@ -1,4 +1,4 @@
-"""What the XMP packet of a photo or clip says (ISO 16684-1): its origin, and what edited it."""
+"""Read the XMP packet of a photo or clip (ISO 16684-1): its origin, and what edited it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ else:
 
 SOURCE = "XMP"
 MAX_BYTES = 1_000_000  # of a packet
-MAX_EXTENDED = 8_000_000  # bytes of what did not fit into a packet of a JPEG file
+MAX_EXTENDED = 8_000_000  # bytes of the extension of a JPEG file's packet
 MAX_DEPTH = 64  # of its elements
-MAX_STEPS = 200  # of a history that are looked at
-SHOWN_STEPS = 6  # of a history in a sentence
+MAX_STEPS = 200  # read of a history
+SHOWN_STEPS = 6  # of a history, in a sentence
 PROPERTIES = {
     f"{{{namespace}}}{name}": name
     for namespace, names in {
@@ -41,14 +41,15 @@ PROPERTIES = {
     for name in names
 }
 # XMP specification, part 3 (2020), 1.1.3.1: how a packet of a JPEG file names its extension, and
-# how each part of that begins; MD5 sum, length of all, place of this one and its content follow.
+# how each part of the extension begins; MD5 sum, total length, the part's offset and its content
+# follow.
 EXTENSION = re.compile(rb"HasExtendedXMP(?:\s*=\s*[\"']|>)\s*([0-9A-F]{32})")
 EXTENSION_START = b"http://ns.adobe.com/xmp/extension/\0"
 LIST_ITEM = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}li"
 
 
 class XmpError(ValueError):
-    """A packet that is not read; the text says why."""
+    """A packet that cannot be read; the text says why."""
 
 
 @dataclass
@@ -67,7 +68,7 @@ class _Packet:
     _text: list[str] = field(default_factory=list)
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
-        """Take note of an element that begins, and of its attributes."""
+        """Record the start of an element, and its attributes."""
         if len(self._open) >= MAX_DEPTH:
             raise XmpError(f"its elements are nested deeper than {MAX_DEPTH}")
         self._open.append(tag)
@@ -78,22 +79,22 @@ class _Packet:
             self._add(name, value)
 
     def data(self, text: str) -> None:
-        """Take note of text."""
+        """Record text."""
         self._text.append(text)
 
     def end(self, tag: str) -> None:
-        """Take note of an element that ends."""
+        """Record the end of an element."""
         self._open.pop()
         text = "".join(self._text).strip()
         self._text.clear()
         if not text:
             return
         # The items of a list are values of the property that the list belongs to.
-        owner = next((one for one in reversed(self._open) if one in PROPERTIES), "")
+        owner = next((parent for parent in reversed(self._open) if parent in PROPERTIES), "")
         self._add(owner if tag == LIST_ITEM else tag, text)
 
     def close(self) -> _Packet:
-        """Return itself; the parser asks for it at the end."""
+        """Return the packet itself, as the parser's result."""
         return self
 
     def _add(self, tag: str, value: str) -> None:
@@ -107,29 +108,31 @@ class _Packet:
 
 
 def extended_packet(packet: bytes, segments: Iterable[bytes]) -> bytes | None:
-    """Return the packet that goes on where one in a JPEG file reached its 64 KB; `None` where the
-    file has no other.
+    """Return the extension of a packet that exceeds the 64 KB of a JPEG segment.
 
     Args:
-        packet: the first one.
+        packet: the main packet.
         segments: the file's APP1 segments.
 
+    Returns:
+        The extended packet; `None` if the file has none.
+
     Raises:
-        XmpError: the other one is too large, or parts of it are missing.
+        XmpError: the extension is too large, or parts of it are missing.
     """
-    name = EXTENSION.search(packet)
-    if name is None:
+    digest = EXTENSION.search(packet)
+    if digest is None:
         return None
-    start = EXTENSION_START + name[1]
+    start = EXTENSION_START + digest[1]
     parts = sorted(
         (int.from_bytes(part[4:8]), int.from_bytes(part[:4]), part[8:])
-        for part in (one[len(start) :] for one in segments if one.startswith(start))
+        for part in (segment[len(start) :] for segment in segments if segment.startswith(start))
     )
     extended = b""
-    for place, _, content in parts:
+    for offset, _, content in parts:
         if len(extended) + len(content) > MAX_EXTENDED:
             raise XmpError(f"it has more than {MAX_EXTENDED // 10**6} MB")
-        if place == len(extended):
+        if offset == len(extended):
             extended += content
     if not parts or len(extended) != parts[0][1]:
         raise XmpError("parts of it are missing")
@@ -141,22 +144,22 @@ def read_xmp(packet: bytes | str, limit: int = MAX_BYTES) -> list[Finding]:
 
     Args:
         packet: the XML, as it stands in the file.
-        limit: bytes that it may have.
+        limit: its maximum size in bytes.
 
     Raises:
-        XmpError: it is too large, nested too deep, no XML, or declares entities.
+        XmpError: it is too large, nested too deeply, not XML, or declares entities.
     """
     parsed = _parse(packet.encode() if isinstance(packet, str) else packet, limit)
     values = parsed.values
     steps = parsed.steps
-    findings = [remote_finding(one) for one in values.get("provenance", [])[:1]]
+    findings = [remote_finding(address) for address in values.get("provenance", [])[:1]]
     findings += _origins(values.get("DigitalSourceType", []))
     for name in ("AISystemUsed", "AIPromptInformation"):
-        findings += [_ai_field(name, one) for one in values.get(name, [])[:1]]
-    named = values.get("CreatorTool", []) + values.get("Software", [])
-    named += [one for one in values.get("Credit", []) if tool_kind(one)]
-    named += [f"Adobe Camera Raw {one}" for one in values.get("Version", [])[:1]]
-    findings += [tool_finding(one, SOURCE) for one in dict.fromkeys(named)]
+        findings += [_ai_field(name, value) for value in values.get(name, [])[:1]]
+    tools = values.get("CreatorTool", []) + values.get("Software", [])
+    tools += [credit for credit in values.get("Credit", []) if tool_kind(credit)]
+    tools += [f"Adobe Camera Raw {version}" for version in values.get("Version", [])[:1]]
+    findings += [tool_finding(tool, SOURCE) for tool in dict.fromkeys(tools)]
     if steps:
         findings.append(_history(steps))
     if layers := values.get("LayerName"):
@@ -167,7 +170,7 @@ def read_xmp(packet: bytes | str, limit: int = MAX_BYTES) -> list[Finding]:
 
 
 def _parse(packet: bytes, limit: int) -> _Packet:
-    # Loaded with the first packet; most photos on the web have lost theirs.
+    # Imported for the first packet only: most photos on the web have lost theirs.
     from defusedxml import DefusedXmlException
     from defusedxml.ElementTree import DefusedXMLParser, ParseError
 
@@ -182,7 +185,7 @@ def _parse(packet: bytes, limit: int) -> _Packet:
         raise
     except DefusedXmlException as error:
         raise XmpError("it declares entities, which no such packet needs") from error
-    except (ParseError, ValueError, LookupError) as error:  # the latter of an unknown encoding
+    except (ParseError, ValueError, LookupError) as error:  # the latter for an unknown encoding
         raise XmpError(f"it is no XML ({error})") from error
 
 
@@ -190,13 +193,13 @@ def _origins(addresses: list[str]) -> list[Finding]:
     return [
         Finding(
             Kind.ORIGIN,
-            f"{SOURCE} states: {known[0]}.",
+            f"{SOURCE} states: {origin[0]}.",
             clean(address),
             source=SOURCE,
-            claim=known[1],
+            claim=origin[1],
         )
         for address in dict.fromkeys(addresses)
-        if (known := source_type(address))
+        if (origin := source_type(address))
     ]
 
 
@@ -258,5 +261,5 @@ def _dates(values: dict[str, list[str]]) -> list[Finding]:
     if not made and not changed:
         return []
     parts = [f"made {made}"] * bool(made) + [f"changed {changed}"] * bool(changed)
-    said = " and ".join(parts)
-    return [Finding(Kind.TIME, f"{SOURCE} says that it was {said}.", said, source=SOURCE)]
+    dates = " and ".join(parts)
+    return [Finding(Kind.TIME, f"{SOURCE} says that it was {dates}.", dates, source=SOURCE)]

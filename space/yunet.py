@@ -33,28 +33,28 @@ else:
     from photos import RESAMPLING
     from yunet_networks import Networks
 
-# YuNet's at the second look. The faces of all 1,741 photos of the dataset pass it, and something in
-# 7 of 248 pictures without faces (29 photos; these turned, enlarged and cut; scrambled ones and
-# noise). At 0.7 it would be 15 pictures; at 0.85 none, but 13 % fewer of the faces behind
-# sunglasses and a mask.
+# YuNet's threshold at the second look. The faces of all 1,741 photos of the dataset pass it, and so
+# does something in 7 of 248 pictures without faces (29 photos; these turned, enlarged and cropped;
+# scrambled ones and noise). At 0.7, that would be 15 pictures; at 0.85 none, but 13 % fewer of the
+# faces behind sunglasses and a mask would pass.
 FACE_SCORE = 0.8
 
-# The second look: an upright square around the face, scaled so that the face has the size on which
-# YuNet's landmarks follow a tilted head: of 15 degrees they show 3 on faces of 100 px, 11 on 200.
+# The second look: an upright square around the face, scaled so that the face has a size at which
+# YuNet's landmarks follow a tilted head: of 15 degrees they show 3 at 100 px, and 11 at 200 px.
 LOOK_FACE = 240  # px, longer side of the face's box
 LOOK_SIDE = 384  # px
 TURN_GAIN = 0.03  # by which a turned look must beat the upright one
-GLANCE = 0.5  # scale of the picture that tells whether it may
-LOOK_TILT = 10.0  # degrees: a head that is tilted by more is looked at again, levelled,
-LOOKS = 3  # times, as the landmarks follow a tilt by less than it is
+GLANCE = 0.5  # scale of the picture that tells whether it might
+LOOK_TILT = 10.0  # degrees: a head that is tilted by more is levelled and looked at again,
+LOOKS = 3  # times at most, as the landmarks show less than the whole tilt
 
 
 class YuNet(FaceFinder):
     """Finds faces with the network YuNet, in two looks.
 
     The first is at copies of the whole photo, with a low threshold. The second is at each candidate
-    alone, with the face always at the same size and turned until it is upright: YuNet finds turned
-    faces as well but puts upright landmarks on them, so that its score alone tells what is up.
+    alone, with the face always at the same size and turned until it is upright: YuNet also finds
+    turned faces, but gives them upright landmarks, so only its score tells which way is up.
     """
 
     name = "YuNet"
@@ -65,7 +65,7 @@ class YuNet(FaceFinder):
         Args:
             path: the ONNX file, which OpenCV runs, or a `.tflite` file, which LiteRT runs.
             notice: see `FaceFinder`.
-            threads: that LiteRT may use; by default one a core, at most 4.
+            threads: that LiteRT may use; by default one per core, at most 4.
 
         Raises:
             FaceFinderError: the file is missing or holds no YuNet network.
@@ -85,18 +85,20 @@ class YuNet(FaceFinder):
         ]
 
     def _confirm(self, photo: Image.Image, candidates: list[Face], brighten: bool) -> list[Face]:
-        looks = [
-            self._second_look(_View(photo, one, brighten)) if one.landmarks is None else one
-            for one in candidates
+        faces = [
+            self._second_look(_View(photo, candidate, brighten))
+            if candidate.landmarks is None
+            else candidate
+            for candidate in candidates
         ]
-        return distinct([one for one in looks if one and one.confidence >= FACE_SCORE])
+        return distinct([face for face in faces if face and face.confidence >= FACE_SCORE])
 
     def _second_look(self, view: _View) -> Face | None:
-        """Return the face in the middle of a view, looked at with the head upright."""
+        """Return the face in the middle of a view, looked at with its head upright."""
         angle, face = 0.0, self._look(view, 0.0)
         if face is None or face.confidence < SURE_SCORE:
             for turn in (90.0, 180.0, 270.0):
-                # Mostly in vain: a small picture, in a quarter of the time, tells whether to look.
+                # Mostly in vain: a small picture tells in a quarter of the time whether to look.
                 small = self._look(view, turn, GLANCE)
                 if small is None or (face and small.confidence < face.confidence):
                     continue
@@ -113,15 +115,17 @@ class YuNet(FaceFinder):
         return face
 
     def _look(self, view: _View, angle: float, scale: float = 1.0) -> Face | None:
-        """Return the surest face in the middle of a view turned counterclockwise by `angle`
-        degrees and scaled."""
+        """Return the face with the highest score in the middle of a view.
+
+        The view is scaled, and turned counterclockwise by `angle` degrees.
+        """
         picture, to_photo = view.turned(angle, scale)
         rows = self._rows(picture)
         rows[:, :14] /= scale
         centres = rows[:, :2] + rows[:, 2:4] / 2
-        away = np.linalg.norm(centres - LOOK_SIDE / 2, axis=1) / LOOK_FACE
-        grown = rows[:, 2:4].max(axis=1, initial=0) / LOOK_FACE
-        rows = rows[(away < 0.4) & (grown > 0.5) & (grown < 2)]
+        distances = np.linalg.norm(centres - LOOK_SIDE / 2, axis=1) / LOOK_FACE
+        sizes = rows[:, 2:4].max(axis=1, initial=0) / LOOK_FACE
+        rows = rows[(distances < 0.4) & (sizes > 0.5) & (sizes < 2)]
         if not len(rows):
             return None
         row = rows[rows[:, 14].argmax()]
@@ -132,15 +136,15 @@ class YuNet(FaceFinder):
         across, down = np.abs(landmarks[1] - landmarks[0])
         if down > across:  # the head lies on its side
             width, height = height, width
-        box = tuple(float(v) for v in (x - width / 2, y - height / 2, width, height))
+        box = tuple(float(value) for value in (x - width / 2, y - height / 2, width, height))
         return Face(box, landmarks, float(row[14]))
 
 
 class _View:
-    """What lies around a face in a photo, to be shown turned and at any size.
+    """The surroundings of a face in a photo, to be turned and scaled.
 
     Attributes:
-        scale: px in one px of the photo, of pictures in which the face is `LOOK_FACE` px long.
+        scale: px per px of the photo, for pictures in which the face is `LOOK_FACE` px long.
     """
 
     def __init__(self, photo: Image.Image, face: Face, brighten: bool) -> None:
@@ -154,11 +158,11 @@ class _View:
             min(photo.height, math.ceil(y + reach)),
         )
         part = photo.crop(box)
-        if self.scale < 0.5:  # what is shrunk by more would alias
+        if self.scale < 0.5:  # shrinking it further would alias
             size = tuple(max(1, round(side * 2 * self.scale)) for side in part.size)
             part = part.resize(size, RESAMPLING, reducing_gap=SEARCH_GAP)
         self._picture = np.asarray(part)
-        # From the photo's px to the picture's.
+        # From px of the photo to px of the picture.
         self._ratio = np.array([part.width / (box[2] - box[0]), part.height / (box[3] - box[1])])
         self._corner = np.array(box[:2])
         self._middle = (np.array([x, y]) - self._corner) * self._ratio
@@ -166,15 +170,15 @@ class _View:
             self._picture = brightened(self._picture, blur=4 * self._ratio[0] / self.scale)
 
     def turned(self, angle: float, scale: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the view turned counterclockwise by some degrees, and how to get back.
+        """Return the view turned counterclockwise, and the way back to the photo.
 
         Args:
             angle: in degrees.
             scale: of the picture, 1 for `LOOK_SIDE`.
 
         Returns:
-            RGB `[side, side, 3]`, and the `[2, 3]` matrix to the photo's px from those of the
-            picture at scale 1.
+            RGB `[side, side, 3]`, and the `[2, 3]` matrix from px of the picture at scale 1 to px
+            of the photo.
         """
         import cv2
 

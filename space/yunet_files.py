@@ -1,4 +1,4 @@
-"""Where YuNet's file comes from: beside a model, or from the Hugging Face Hub."""
+"""Get YuNet's file: from a model folder, or from the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ else:
     from contract import FINDER_CONFIG_FILE, FINDER_FILE
     from finder import FaceFinderError
 
-# The one file of the Hub that is fetched, and the contents that are taken for it: the network as
-# published in March 2023, and the same network exported anew by OpenCV in May 2026.
+# The only file that is fetched from the Hub, and the contents that are accepted: the network as
+# published in March 2023, and the same network as OpenCV exported it again in May 2026.
 YUNET_REPOSITORY = "opencv/face_detection_yunet"
 YUNET_REVISION = "3cc26e7f1014a5ee5d74a42acee58bafc9d0a310"
 YUNET_FILE = "face_detection_yunet_2023mar.onnx"
@@ -26,27 +26,27 @@ HUB_TIMEOUT = 5  # s to wait for the Hub before the cascade takes over
 
 
 def converted_yunet(folder: Path) -> Path | None:
-    """Return the LiteRT file of YuNet that a model folder holds, `None` where it holds none.
+    """Return the LiteRT file of YuNet in a model folder; `None` if there is none.
 
     Raises:
-        FaceFinderError: it is not what its description says, or was made from another network.
+        FaceFinderError: it does not match its description, or was made from another network.
     """
     path = folder / FINDER_FILE
     if not path.is_file():
         return None
-    again = "fetch the model folder again, or delete this file."
+    advice = "fetch the model folder again, or delete this file."
     try:
         description = json.loads((folder / FINDER_CONFIG_FILE).read_bytes())
         made_from, sha256 = description["made_from"], description["sha256"]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise FaceFinderError(
-            f"{path} comes without a {FINDER_CONFIG_FILE} that can be read: {again}"
+            f"{path} comes without a {FINDER_CONFIG_FILE} that can be read: {advice}"
         ) from error
     if made_from not in YUNET_SHA256:
-        raise FaceFinderError(f"{path} was not made from YuNet's published file: {again}")
+        raise FaceFinderError(f"{path} was not made from YuNet's published file: {advice}")
     if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
         raise FaceFinderError(
-            f"{path} is not the file that {FINDER_CONFIG_FILE} describes (sha256 differs): {again}"
+            f"{path} is not the file that {FINDER_CONFIG_FILE} describes (sha256 differs): {advice}"
         )
     return path
 
@@ -55,20 +55,20 @@ def fetch_yunet() -> Path:
     """Return the YuNet file of the Hub, from its cache or after a download.
 
     Raises:
-        FaceFinderError: it cannot be had, or is another file than expected.
+        FaceFinderError: it cannot be fetched, or is not the expected file.
     """
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    name = {"filename": YUNET_FILE, "revision": YUNET_REVISION}
+    file = {"filename": YUNET_FILE, "revision": YUNET_REVISION}
     try:
+        from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+        from huggingface_hub.errors import LocalEntryNotFoundError
+
         try:
-            path = hf_hub_download(YUNET_REPOSITORY, **name, local_files_only=True)
+            path = hf_hub_download(YUNET_REPOSITORY, **file, local_files_only=True)
         except LocalEntryNotFoundError:
-            # Without an answer to this, the download would wait and retry for half a minute.
-            get_hf_file_metadata(hf_hub_url(YUNET_REPOSITORY, **name), timeout=HUB_TIMEOUT)
-            path = hf_hub_download(YUNET_REPOSITORY, **name)
-    except Exception as error:  # HTTP errors share no class, and whatever it was, the cascade works
+            # Ask first: if the Hub does not answer, the download would retry for half a minute.
+            get_hf_file_metadata(hf_hub_url(YUNET_REPOSITORY, **file), timeout=HUB_TIMEOUT)
+            path = hf_hub_download(YUNET_REPOSITORY, **file)
+    except Exception as error:  # errors of HTTP share no class, and the package may be missing
         raise FaceFinderError(
             f"YuNet could not be fetched from the Hugging Face Hub ({type(error).__name__}): check "
             "the network, or set FACE_DETECTOR to a copy of its ONNX file."

@@ -1,6 +1,6 @@
 """The network YuNet in either of its two files: ONNX, run by OpenCV, or LiteRT, which is faster.
 
-Both give what OpenCV's `FaceDetectorYN` gives, row for row.
+Both return the same rows as OpenCV's `FaceDetectorYN`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ else:
 LITERT_SUFFIX = ".tflite"
 STRIDES = (8, 16, 32)
 OUTPUTS = tuple(f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in STRIDES)
-CANDIDATE_SCORE = 0.3  # YuNet's, to be given at all
-OVERLAP = 0.3  # intersection over union: the weaker of two such boxes is dropped
-SIZE_STEP = 64  # px: pictures are filled up with black to multiples of that, so that fewer differ
+CANDIDATE_SCORE = 0.3  # YuNet's score from which a face is a row at all
+OVERLAP = 0.3  # intersection over union from which the weaker of two boxes is dropped
+SIZE_STEP = 64  # px: pictures are padded with black to multiples of that, so that fewer sizes occur
 KEPT_SIDE, KEPT_NETWORKS = 640, 12  # px; see `Networks._for_size`
 
 # A network for one size: from BGR `uint8` `[height, width, 3]` to `float32` `[faces, 15]`.
@@ -36,7 +36,7 @@ class Networks:
 
         Args:
             path: the ONNX file, or a `.tflite` file.
-            threads: that LiteRT may use; by default one a core, at most 4.
+            threads: that LiteRT may use; by default one per core, at most 4.
 
         Raises:
             FaceFinderError: the file is missing or holds no YuNet network.
@@ -65,35 +65,35 @@ class Networks:
             raise FaceFinderError(f"The face finder {path} cannot be run: {advice}") from error
 
     def rows(self, picture: np.ndarray) -> np.ndarray:
-        """Look for faces in a picture.
+        """Return the faces in a picture.
 
         Args:
             picture: RGB, `uint8` `[height, width, 3]`.
 
         Returns:
-            `float32` `[faces, 15]`, surest first: left, top, width and height of the box, x and y
-            of the five landmarks, score; in px of the picture.
+            `float32` `[faces, 15]`, highest score first: left, top, width and height of the box,
+            x and y of the five landmarks, score; in px of the picture.
         """
         import cv2
 
         bgr = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2BGR)
-        below, beside = (-side % SIZE_STEP for side in picture.shape[:2])
-        if below or beside:
-            bgr = cv2.copyMakeBorder(bgr, 0, below, 0, beside, cv2.BORDER_CONSTANT)
+        bottom, right = (-side % SIZE_STEP for side in picture.shape[:2])
+        if bottom or right:
+            bgr = cv2.copyMakeBorder(bgr, 0, bottom, 0, right, cv2.BORDER_CONSTANT)
         return self._for_size(bgr.shape[1], bgr.shape[0])(bgr)
 
     def _for_size(self, width: int, height: int) -> Network:
         """Return the network for pictures of a size.
 
-        Those for small pictures are kept, as setting a network up for another size takes longer
-        than looking for faces; of the others, one is.
+        Networks for small pictures are kept, as setting one up for another size takes longer than
+        looking for faces. Of the networks for larger pictures, only the last is kept.
         """
         size = (width, height)
         key = size if max(size) <= KEPT_SIDE else None
-        its_size, network = self._kept.pop(key, (None, None))
-        if network is None or its_size != size:
+        kept_size, network = self._kept.pop(key, (None, None))
+        if network is None or kept_size != size:
             network = self._set_up(size)
-        self._kept[key] = size, network  # at the end, as the one used last
+        self._kept[key] = size, network  # at the end, as the most recently used
         if len(self._kept) > KEPT_NETWORKS:
             del self._kept[next(iter(self._kept))]
         return network
@@ -105,10 +105,10 @@ class Networks:
 
 
 def decoded(outputs: Mapping[str, np.ndarray], width: int) -> np.ndarray:
-    """Return what OpenCV's `FaceDetectorYN` makes of YuNet's outputs.
+    """Return the rows that OpenCV's `FaceDetectorYN` decodes from YuNet's outputs.
 
     Args:
-        outputs: of each stride s, for the places of a grid of s px, row by row: `cls_s` and `obj_s`
+        outputs: for each stride s, at the places of a grid of s px, row by row: `cls_s` and `obj_s`
             `[1, places, 1]`, `bbox_s` `[1, places, 4]` and `kps_s` `[1, places, 10]`.
         width: of the picture in px, a multiple of the largest stride.
 
@@ -118,8 +118,8 @@ def decoded(outputs: Mapping[str, np.ndarray], width: int) -> np.ndarray:
     import cv2
 
     rows = np.concatenate([_candidates(outputs, stride, width) for stride in STRIDES])
-    whole = rows[:, :4].astype(int)  # as OpenCV compares them
-    kept = cv2.dnn.NMSBoxes(whole.tolist(), rows[:, 14].tolist(), 0.0, OVERLAP)
+    boxes = rows[:, :4].astype(int)  # as OpenCV compares them
+    kept = cv2.dnn.NMSBoxes(boxes.tolist(), rows[:, 14].tolist(), 0.0, OVERLAP)
     return rows[np.asarray(kept, int)]
 
 
@@ -142,7 +142,7 @@ def _candidates(outputs: Mapping[str, np.ndarray], stride: int, width: int) -> n
 
 
 def _onnx_outputs(content: bytes) -> set[str] | None:
-    """Return the names of an ONNX network's outputs, `None` where the file holds none."""
+    """Return the names of an ONNX network's outputs; `None` if it is not an ONNX file."""
     import cv2
 
     try:
@@ -155,12 +155,12 @@ def _onnx_outputs(content: bytes) -> set[str] | None:
 def _with_opencv(content: bytes, size: tuple[int, int]) -> Network:
     import cv2
 
-    buffer, nothing = np.frombuffer(content, np.uint8), np.zeros(0, np.uint8)
-    network = cv2.FaceDetectorYN.create("onnx", buffer, nothing, size, CANDIDATE_SCORE)
+    buffer, no_config = np.frombuffer(content, np.uint8), np.zeros(0, np.uint8)
+    network = cv2.FaceDetectorYN.create("onnx", buffer, no_config, size, CANDIDATE_SCORE)
 
     def rows(bgr: np.ndarray) -> np.ndarray:
-        found = network.detect(bgr)[1]
-        return np.zeros((0, 15), np.float32) if found is None else found
+        faces = network.detect(bgr)[1]
+        return np.zeros((0, 15), np.float32) if faces is None else faces
 
     return rows
 
@@ -169,20 +169,20 @@ def _with_opencv(content: bytes, size: tuple[int, int]) -> Network:
 
 
 def _litert_outputs(content: bytes) -> set[str] | None:
-    """Return the names of a LiteRT graph's outputs, `None` where the file holds none."""
+    """Return the names of a LiteRT graph's outputs; `None` if it is not a LiteRT file."""
     from ai_edge_litert.interpreter import Interpreter
 
     try:
         signatures = Interpreter(model_content=content).get_signature_list()
     except (ValueError, RuntimeError):
         return None
-    return {name for one in signatures.values() for name in one["outputs"]}
+    return {name for signature in signatures.values() for name in signature["outputs"]}
 
 
 def _with_litert(content: bytes, threads: int) -> Network:
     from ai_edge_litert.interpreter import Interpreter
 
-    # An interpreter for each size, as it sets itself up for the size of its input.
+    # One interpreter per size, as it sets itself up for the size of its input.
     run = Interpreter(model_content=content, num_threads=threads).get_signature_runner()
 
     def rows(bgr: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""Programs that ask a server on loopback, run in the process of the tests.
+"""Run programs that talk to a server on loopback in the process of the tests.
 
-A process of its own takes seconds to import what such a program needs. `call` gives a program the
-variables and the output of such a process without one; what it cannot show is that the program
-starts at all, so that each has a test that starts it.
+A separate process spends seconds on imports. `call` gives a program its own environment variables
+and captures its output without one. It cannot show that the program starts at all, so each program
+also has a test that starts it.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ import pytest
 from huggingface_hub import close_session, constants
 
 CLIENT = ssl.PROTOCOL_TLS_CLIENT
-LOGGERS = ("", "huggingface_hub", "kagglehub")  # the last two pass nothing on to the first
+LOGGERS = ("", "huggingface_hub", "kagglehub")  # the last two do not propagate to the first
 
 
 def call(
     program: Callable[[], object], environment: Mapping[str, str | None]
 ) -> subprocess.CompletedProcess:
-    """Run a program in this process; return its exit code and all that it printed and logged.
+    """Run a program in this process; return its exit code and everything it printed and logged.
 
-    `huggingface_hub`, which reads its variables when it is imported, reads them anew. Waits take a
+    `huggingface_hub` reads its variables on import; here it reads them again. Sleeps take a
     hundredth of their time: the client waits 1 + 2 + 4 + 8 + 8 s for a server that does not answer.
 
     Args:
         program: returns an exit code or nothing, or ends with `sys.exit`.
-        environment: variables by name; `None` for those that are not to be set.
+        environment: values of variables by name; `None` unsets a variable.
     """
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
@@ -42,7 +42,7 @@ def call(
         _read_variables_anew(patch)
         sleep = time.sleep
         patch.setattr(time, "sleep", lambda seconds: sleep(seconds / 100))
-        # The servers speak http: no certificates are read, which takes longest of all.
+        # The servers speak http, so this skips reading certificates, the slowest step of all.
         patch.setattr(ssl, "create_default_context", lambda *_, **__: ssl.SSLContext(CLIENT))
         close_session()
         try:
@@ -59,7 +59,7 @@ def call(
 
 
 def _read_variables_anew(patch: pytest.MonkeyPatch) -> None:
-    """Give the constants of `huggingface_hub` the values that they get in this environment."""
+    """Set the constants of `huggingface_hub` to their values in this environment."""
     for name, value in runpy.run_path(constants.__file__).items():
         if isinstance(value, str | bool | int | float) and not name.startswith("__"):
             patch.setattr(constants, name, value)
@@ -67,7 +67,7 @@ def _read_variables_anew(patch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def _logs_in(stream: io.StringIO) -> Iterator[None]:
-    """Write into a stream what is logged, as much of it as `python -m training` shows."""
+    """Write log records to a stream, at the levels that `python -m training` shows."""
     handler = logging.StreamHandler(stream)
     levels = {name: logging.getLogger(name).level for name in (*LOGGERS, "training")}
     logging.getLogger("training").setLevel(logging.INFO)

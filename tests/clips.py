@@ -10,8 +10,8 @@ from av.container import OutputContainer
 from av.stream import Disposition
 
 RATE = 25
-SOUND_RATE, SOUND_FRAME = 8000, 1024  # samples a second, and in a frame
-TICK = Fraction(1, 1000)  # s, unit of the frames' times
+SOUND_RATE, SOUND_FRAME = 8000, 1024  # samples per second, samples per frame
+TICK = Fraction(1, 1000)  # s, time base of the frames
 FINE = {"flags": "+qscale", "global_quality": "354"}  # a quantiser of 3, whatever the rate
 
 
@@ -30,20 +30,20 @@ def write_clip(
     sound: float = 0.0,
     **settings,
 ) -> Path:
-    """Write a clip; return it.
+    """Write a clip; return its path.
 
     Args:
-        path: its ending tells the container.
+        path: its suffix selects the container.
         frames: `uint8` `[height, width, 3]` in RGB order.
-        stamps: their times in s; by default 25 a second.
-        codec: FFmpeg's name of the encoder.
-        pix_fmt: how it stores pixels.
-        options: of the encoder.
+        stamps: times of the frames in s; 25 frames per second by default.
+        codec: FFmpeg's name for the encoder.
+        pix_fmt: pixel format of the encoder.
+        options: options of the encoder.
         muxer: options of the container.
-        tracks: how many picture tracks to write, all with the same frames.
-        rotation: what `set_display_rotation` takes.
-        start: s by which the times are shifted; those below 0 are cut away by an edit list.
-        sound: s of silence that are added.
+        tracks: number of video tracks to write, all with the same frames.
+        rotation: arguments of `set_display_rotation`.
+        start: shift of the times in s; an edit list cuts off those below 0.
+        sound: length of an added silent audio track in s; 0 adds none.
         settings: attributes of the encoder.
     """
     frames = list(frames)
@@ -56,12 +56,12 @@ def write_clip(
         for stream in streams:
             stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
             _set_up(stream, rotation, settings)
-        voice = container.add_stream("aac", rate=SOUND_RATE, layout="mono") if sound else None
+        audio = container.add_stream("aac", rate=SOUND_RATE, layout="mono") if sound else None
         for frame in _stamped(frames, stamps):
             for stream in streams:
                 container.mux(_shifted(stream.encode(frame), start))
-        if voice:
-            _write_silence(container, voice, sound)
+        if audio:
+            _write_silence(container, audio, sound)
     return path
 
 
@@ -76,7 +76,7 @@ def _set_up(stream: av.VideoStream, rotation: tuple | None, settings: dict) -> N
 def _stamped(
     frames: Iterable[np.ndarray], stamps: Iterable[float]
 ) -> Iterator[av.VideoFrame | None]:
-    """Yield what an encoder takes, at the end `None` for the packets that it holds back."""
+    """Yield frames for an encoder, then `None`, which flushes the packets that it holds back."""
     for pixels, stamp in zip(frames, stamps, strict=True):
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), "rgb24")
         frame.pts, frame.time_base = round(stamp / TICK), TICK
@@ -92,16 +92,16 @@ def _shifted(packets: list[av.Packet], seconds: float) -> list[av.Packet]:
 
 
 def write_cover(path: Path, cover: np.ndarray, seconds: float = 1.0) -> Path:
-    """Write a sound file with a cover `[height, width, 3]`; return it."""
+    """Write an audio file with cover art `[height, width, 3]`; return its path."""
     with av.open(str(path), "w", format="mp4") as container:
-        voice = container.add_stream("aac", rate=SOUND_RATE, layout="mono")
+        audio = container.add_stream("aac", rate=SOUND_RATE, layout="mono")
         picture = container.add_stream("mjpeg", rate=1)
         picture.height, picture.width = cover.shape[:2]
         picture.pix_fmt = "yuvj420p"
         picture.disposition = Disposition.attached_pic
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(cover), "rgb24")
         container.mux(picture.encode(frame))
-        _write_silence(container, voice, seconds)
+        _write_silence(container, audio, seconds)
     return path
 
 

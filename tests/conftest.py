@@ -1,4 +1,4 @@
-"""What several tests share: a small prepared folder and a small finished run, made once."""
+"""Fixtures that several tests share: a small prepared folder and finished run, made once."""
 
 from __future__ import annotations
 
@@ -36,15 +36,17 @@ TINY = {
     "hidden_units": 16,
     "batch_size": 8,
     "learning_rate": 1e-3,
-    **dict.fromkeys(("rotation", "shift", "zoom"), 0.0),  # what takes longest to compile
+    **dict.fromkeys(("rotation", "shift", "zoom"), 0.0),  # slowest to compile
 }
 FACES = np.stack([model_input(draw_face(n, 64, tinted=bool(n % 2)), 64) for n in range(12)])
 
 
-@pytest.hookimpl(tryfirst=True)  # before what is not wanted is deselected
+@pytest.hookimpl(tryfirst=True)  # before tests are deselected
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what starts pages, or clients of a Hub, in processes of their own. Let files
-    with slow tests come first, so that no worker waits for another at the end."""
+    """Mark as slow the tests that start pages or clients of a Hub in processes of their own.
+
+    Files with slow tests run first, so that no worker waits for another at the end.
+    """
     for item in items:
         if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
@@ -53,15 +55,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
-    """Return a folder that the first worker to ask for it makes. No test may change it."""
+    """Return a folder, which the first worker that needs it makes. No test may change it."""
     root = factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
-        root = root.parent  # of all workers
-    folder, made = root / name, root / f"{name}.made"
+        root = root.parent  # shared by all workers
+    folder, marker = root / name, root / f"{name}.made"
     with FileLock(root / f"{name}.lock"):
-        if not made.exists():
+        if not marker.exists():
             make(folder)
-            made.touch()
+            marker.touch()
     return folder
 
 
@@ -76,7 +78,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Drawn faces in the layout of the Kaggle archive."""
-    # So many that the smallest split holds 20.
+    # Enough for 20 photos in the smallest split.
     return made_once(tmp_path_factory, "archive", partial(write_source, per_label=72))
 
 
@@ -93,7 +95,7 @@ def data(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def _quick_search() -> Iterator[None]:
-    """Look for nothing that drawings do not have."""
+    """Skip searches that find nothing in drawings."""
     with quick_search():
         yield
 
@@ -114,7 +116,7 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def spread(run: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run, with a network that gives different faces different answers, and its export."""
+    """The run with a network whose answers differ between faces, and its export."""
 
     def make(folder: Path) -> None:
         from training.ship.export import export
@@ -122,8 +124,7 @@ def spread(run: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         shutil.copytree(run, folder)
         _spread_answers(folder)
         with pytest.MonkeyPatch.context() as patch:
-            # On twenty photos the AUC of so rough a network is a lottery; the gate has its own
-            # test.
+            # The AUC of so rough a network on 20 photos is noise; the gate has its own test.
             patch.setattr("training.ship.export.choose_variant", lambda variants, auc: variants[0])
             export(folder, data, folder / "export", samples=20)
 
@@ -147,7 +148,7 @@ def _spread_answers(run: Path) -> None:
 
 @pytest.fixture(scope="session")
 def exported(spread: Path) -> Path:
-    """That run's export, in its folder."""
+    """The export of the `spread` run."""
     return spread / "export"
 
 
@@ -159,8 +160,10 @@ def space_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What npm installs for the browser's page, also for types, lint and accessibility: once for
-    all workers."""
+    """The browser page's npm packages, with its tools for types, lint and accessibility.
+
+    They are installed once for all workers.
+    """
     from training.ship.web import install_packages
 
     if shutil.which("npm") is None:
@@ -180,7 +183,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def uploaded() -> Iterator[Callable[[Path], dict]]:
-    """Put files where the page puts uploads, and take them away again."""
+    """Copy files to where the page puts uploads; remove them afterwards."""
     from gradio.utils import get_upload_folder
 
     folder = Path(get_upload_folder()) / uuid.uuid4().hex
@@ -200,7 +203,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_portrait_clip(path: Path, seconds: int) -> Path:
-    """Write a clip in which a portrait moves to and fro over a wall; return it."""
+    """Write a clip in which a portrait moves to and fro over a wall; return its path."""
     import cv2
 
     portrait = cv2.imread(str(SPACE / "examples/portrait.jpg"))

@@ -1,4 +1,4 @@
-"""Small images that the tests make themselves: drawn faces, and folders of them."""
+"""Small images for tests: drawn faces, and folders of them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from training.data.rows import METADATA
 
-# Of the faces that `draw_face` draws, roughly, as shares of the side: the box, and the landmarks as
-# `space.faces.Face` orders them.
+# Approximate bounding box and landmarks of the faces that `draw_face` draws, as shares of the side.
+# The landmarks are in the order of `space.faces.Face`.
 FACE_BOX = (0.2, 0.15, 0.6, 0.8)
 FACE_LANDMARKS = ((0.365, 0.47), (0.635, 0.47), (0.5, 0.63), (0.42, 0.75), (0.58, 0.75))
 
@@ -27,7 +27,7 @@ def draw_face(seed: int, size: int = 96, *, tinted: bool = False) -> Image.Image
     Args:
         seed: decides colours and proportions.
         size: side in px.
-        tinted: colour the eyes green, a difference that a network learns in few steps.
+        tinted: colour the eyes green, a difference that a network learns in a few steps.
     """
     return _drawn(seed, size, tinted).copy()
 
@@ -57,7 +57,7 @@ def _drawn(seed: int, size: int, tinted: bool) -> Image.Image:
     draw.line([side * v for v in (0.5, 0.50, 0.475, 0.63, 0.52, 0.63)], dark, scale * 2)
     draw.chord(box(0.5, 0.75, 0.2, rng.uniform(0.05, 0.1)), 0, 180, (170, 70, 70))
     face = face.filter(ImageFilter.GaussianBlur(scale)).resize((size, size))
-    # Skin and light of its own, or all drawings would pass for versions of one photo.
+    # Each drawing has its own skin and light, or all would pass for versions of one photo.
     spots = Image.fromarray(rng.normal(0, 24, (16, 16)).astype(np.float32))
     texture = np.asarray(spots.resize((size, size), Image.Resampling.BICUBIC))[..., None]
     noise = rng.normal(0, 4, (size, size, 3))
@@ -65,7 +65,7 @@ def _drawn(seed: int, size: int, tinted: bool) -> Image.Image:
 
 
 def write_source(folder: Path, per_label: int = 24, size: int = 96) -> Path:
-    """Write a folder in the layout and with the file names of the Kaggle archive; return it."""
+    """Write a folder with the layout and file names of the Kaggle archive; return it."""
     real, fake = folder / "training_real", folder / "training_fake"
     for label_folder in (real, fake):
         label_folder.mkdir(parents=True)
@@ -78,7 +78,7 @@ def write_source(folder: Path, per_label: int = 24, size: int = 96) -> Path:
 
 
 def edit_rows(folder: Path, split: str, edit: Callable[[list[dict]], Iterable[dict]]) -> None:
-    """Replace the rows of a split of a prepared folder by what `edit` makes of them."""
+    """Replace the rows of a prepared folder's split with what `edit` returns for them."""
     path = folder / split / METADATA
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -90,12 +90,14 @@ def edit_rows(folder: Path, split: str, edit: Callable[[list[dict]], Iterable[di
 
 @contextmanager
 def quick_search() -> Iterator[None]:
-    """Look in this context for no faces and no sources in common, which drawings do not have: that
-    is most of the time that `prepare` and `audit` take."""
-    nobody = SimpleNamespace(name="none", find=lambda photo: [])
+    """Find no faces and no shared sources in this context.
+
+    Drawings have neither, and the searches take most of the time of `prepare` and `audit`.
+    """
+    finder = SimpleNamespace(name="none", find=lambda photo: [])
     with pytest.MonkeyPatch.context() as patch:
         for module in ("data.prepare", "measure.audit.traces"):
-            patch.setattr(f"training.{module}.load_finder", lambda: nobody)
+            patch.setattr(f"training.{module}.load_finder", lambda: finder)
         for module in ("data.splits", "measure.audit.traces"):
             patch.setattr(f"training.{module}.find_source_pairs", lambda paths, hashes: [])
         yield

@@ -1,9 +1,9 @@
-"""A Hugging Face Hub on loopback, as far as the project's tests ask one: create, fill, tag,
-describe, list and download repositories, and set the variables of a Space.
+"""A Hugging Face Hub on loopback, with the parts that the project's tests use.
 
-It keeps its repositories in memory. The client is the real one, `huggingface_hub` 2.4, with the
-variables of `Hub.environment`: in `tests.clients.call`, or in a process of its own, because it
-reads them when it is imported:
+Clients can create, fill, tag, describe, list and download repositories, and set the variables of a
+Space. The server keeps its repositories in memory. The client is the real one, `huggingface_hub`
+2.4. It reads the variables of `Hub.environment` on import, so it runs in `tests.clients.call` or in
+a process of its own:
 
     with serve_hub(Hub({"hf_owner": "someone"})) as hub:
         subprocess.run(command, env=os.environ | hub.environment("hf_owner", tmp_path), check=True)
@@ -31,18 +31,18 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import yaml
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-SIGNATURE = "SECRET-SIGNATURE"  # of upload links: whoever sees one may write, so it is a secret
+SIGNATURE = "SECRET-SIGNATURE"  # of upload links; a secret, as anyone who has a link may write
 LFS_SUFFIXES = {".h5", ".jpeg", ".jpg", ".keras", ".onnx", ".parquet", ".png", ".tflite", ".zip"}
 DATE = "2026-01-01T00:00:00.000Z"
 KINDS = {"models": "model", "datasets": "dataset", "spaces": "space"}
 PREFIXES = {"model": "", "dataset": "datasets/", "space": "spaces/"}  # in links to pages and files
 FRONT_MATTER = re.compile(r"^\s*---[\r\n]+([\S\s]*?)[\r\n]+---[ \t]*(?:\r?\n|$)")
-LICENSES = ("gpl-3.0", "mit", "apache-2.0", "unknown", "other")  # some of those that the Hub knows
+LICENSES = ("gpl-3.0", "mit", "apache-2.0", "unknown", "other")  # some that the Hub knows
 
 
 @dataclass(frozen=True)
 class Commit:
-    """A state of all files of a repository."""
+    """A state of all files in a repository."""
 
     sha: str
     message: str
@@ -57,11 +57,11 @@ class Repository:
     name: str
     private: bool = False
     sdk: str | None = None
-    gated: bool = False  # everybody sees what it holds, nobody else has it
+    gated: bool = False  # all see the list of files, only the owner downloads them
     variables: dict[str, str] = field(default_factory=dict)
     commits: list[Commit] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
-    objects: dict[str, bytes] = field(default_factory=dict)  # of LFS by sha256, committed or not
+    objects: dict[str, bytes] = field(default_factory=dict)  # LFS by sha256, committed or not
 
     @property
     def head(self) -> Commit:
@@ -70,11 +70,11 @@ class Repository:
 
     @property
     def files(self) -> dict[str, bytes]:
-        """Return what `main` holds."""
+        """Return the files of `main` by path."""
         return self.head.files
 
     def find(self, revision: str) -> Commit:
-        """Return the commit that `main`, a tag or a full sha stands for."""
+        """Return the commit that `main`, a tag or a full sha names."""
         if revision in ("main", "refs/heads/main"):
             return self.head
         sha = self.tags.get(revision.removeprefix("refs/tags/"), revision)
@@ -84,44 +84,44 @@ class Repository:
         raise HubError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
 
     def commit(self, message: str, files: Mapping[str, bytes], sha: str | None = None) -> Commit:
-        """Append a commit of these files, of all of them and no others."""
-        history = [self.kind, self.name, len(self.commits), message, sorted(files)]
-        named = json.dumps(history + [git_oid(files[path]) for path in sorted(files)])
+        """Append a commit that holds exactly these files; return it."""
+        details = [self.kind, self.name, len(self.commits), message, sorted(files)]
+        identity = json.dumps(details + [git_oid(files[path]) for path in sorted(files)])
         self.commits.append(
-            Commit(sha or hashlib.sha1(named.encode()).hexdigest(), message, dict(files))
+            Commit(sha or hashlib.sha1(identity.encode()).hexdigest(), message, dict(files))
         )
         return self.head
 
 
 def git_oid(content: bytes) -> str:
-    """Return the name of a content in git."""
+    """Return the git object ID of some content."""
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 def is_large(path: str, size: int) -> bool:
-    """Return whether a file is stored in LFS; the client never sends empty ones there."""
+    """Return whether a file is stored in LFS; the client never sends empty files there."""
     return size > 0 and PurePosixPath(path).suffix.lower() in LFS_SUFFIXES
 
 
 def oid(path: str, content: bytes) -> str:
-    """Return the name under which the client compares a file to its own."""
+    """Return the ID by which the client compares a file with its own."""
     large = is_large(path, len(content))
     return hashlib.sha256(content).hexdigest() if large else git_oid(content)
 
 
 class Hub:
-    """The repositories of a Hub, who may write to them, and what is to go wrong.
+    """The repositories of a Hub, who may write to them, and which faults to inject.
 
     Attributes:
-        users: user name by token. Without users, nobody looks at tokens.
+        users: user names by token. Without users, tokens are not checked.
         repositories: by kind ("model", "dataset" or "space") and "namespace/name".
-        requests: "METHOD /path" of every request that was answered, in order, without queries.
-        uploads: sha256 of what was put into LFS, in order.
-        errors: tracebacks of requests that made the server itself fail, which a test wants empty.
-        stop_after_uploads: the server dies with the n-th upload answered: open connections are
-            cut, new ones refused, and uploads on their way are lost.
-        failures: status to answer instead of serving, by "METHOD /path".
-        corrupt: what a download of a path gives in place of its content.
+        requests: "METHOD /path" of every answered request, in order, without queries.
+        uploads: sha256 of every LFS upload, in order.
+        errors: tracebacks of requests that made the server itself fail; tests expect none.
+        stop_after_uploads: the server dies after it answers the n-th upload: it cuts open
+            connections, refuses new ones and loses unfinished uploads.
+        failures: status to answer with instead of content, by "METHOD /path".
+        corrupt: content to send instead of the stored one, by path.
     """
 
     def __init__(self, users: Mapping[str, str] | None = None) -> None:
@@ -134,9 +134,9 @@ class Hub:
         self.failures: dict[str, int] = {}
         self.corrupt: dict[str, bytes] = {}
         self.lock = threading.RLock()  # the client uploads in several threads at once
-        self.doomed = False  # dies as soon as the answer under way is sent
+        self.doomed = False  # dies once the current answer is sent
         self._server: _Server | None = None
-        self._port = 0  # any free one at first, the same one later
+        self._port = 0  # any free port at first, the same port later
 
     def add_repository(
         self,
@@ -147,14 +147,14 @@ class Hub:
         sha: str | None = None,
         **options: bool | str,
     ) -> str:
-        """Add a repository of one commit, from contents by path or a folder; return its sha.
+        """Add a repository with one commit; return the commit's sha.
 
         Args:
             name: "namespace/name".
             files: contents by path, or a folder.
             kind: "model", "dataset" or "space".
-            sha: name of the commit, in place of one made from its contents.
-            options: `private`, `gated` and `sdk`, as of `Repository`.
+            sha: name of the commit; by default made from its contents.
+            options: `private`, `gated` and `sdk`, as in `Repository`.
         """
         contents = read_folder(files) if isinstance(files, Path) else files
         repository = Repository(kind, name, **options)
@@ -165,14 +165,14 @@ class Hub:
 
     @property
     def endpoint(self) -> str:
-        """Return the address, which stays the same when the server is started again."""
+        """Return the address, which stays the same after a restart."""
         return f"http://127.0.0.1:{self._port}"
 
     def environment(self, token: str | None, home: Path) -> dict[str, str]:
-        """Return the variables under which a client talks to this server, and only to it.
+        """Return the environment variables that make a client talk to this server only.
 
         Args:
-            token: who asks; nobody when None, whatever the machine is logged in with.
+            token: the client's token; None for an anonymous client, even on a machine with a login.
             home: folder for everything that the client keeps.
         """
         return {
@@ -193,21 +193,21 @@ class Hub:
         }
 
     def start(self) -> None:
-        """Serve, on the port of the time before if there was one."""
+        """Serve, on the previous port if there was one."""
         self.doomed = False
         self._server = _Server(("127.0.0.1", self._port), _handler(self))
         self._port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self) -> None:
-        """Stop at once, as a server that dies: connections are cut and refused from here on."""
+        """Stop at once, like a server that dies: cut connections and refuse new ones."""
         with self.lock:
             server, self._server = self._server, None
         if server is not None:
             server.die()
 
     def restart(self) -> None:
-        """Serve the same repositories at the same address; what was to go wrong is repaired."""
+        """Serve the same repositories at the same address, without the injected faults."""
         self.stop()
         self.stop_after_uploads = None
         self.failures.clear()
@@ -215,7 +215,7 @@ class Hub:
         self.start()
 
     def serves(self, server: object) -> bool:
-        """Return whether requests to this server still count: a dead one may be reading some."""
+        """Return whether this server is alive; a dead one may still be reading requests."""
         return server is not None and server is self._server and not self.doomed
 
 
@@ -227,7 +227,7 @@ def read_folder(folder: Path) -> dict[str, bytes]:
 
 @contextmanager
 def serve_hub(hub: Hub) -> Iterator[Hub]:
-    """Serve a Hub as long as the context lasts."""
+    """Serve a Hub for as long as the context lasts."""
     hub.start()
     try:
         yield hub
@@ -240,7 +240,7 @@ def serve_hub(hub: Hub) -> Iterator[Hub]:
 
 @dataclass(frozen=True)
 class Answer:
-    """What is sent back."""
+    """What the server sends back."""
 
     status: int
     body: bytes
@@ -249,7 +249,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked, and by whom: a user's name, or None."""
+    """What a visitor asks for; the visitor is a user's name, or None if anonymous."""
 
     hub: Hub
     method: str
@@ -260,27 +260,27 @@ class Request:
     visitor: str | None
 
     def json(self) -> dict:
-        """Return the body."""
+        """Return the parsed body."""
         return json.loads(self.body)
 
     def read(self, kind: str, name: str) -> Repository:
-        """Return a repository that whoever asks may know of."""
+        """Return a repository that the visitor may see."""
         repository = self.hub.repositories.get((KINDS.get(kind, kind), name))
         owner = name.split("/")[0]
         if repository is not None and (not repository.private or self.visitor == owner):
             return repository
-        # Without the code the client takes a 401 for a missing repository only over https.
+        # Without the code, the client takes a 401 for a missing repository only over https.
         status = 404 if self.visitor else 401
         raise HubError(status, "Repository not found", "RepoNotFound")
 
     def write(self, kind: str, name: str) -> Repository:
-        """Return a repository that whoever asks may change."""
+        """Return a repository that the visitor may change."""
         repository = self.read(kind, name)
         self.check_owner(name.split("/")[0])
         return repository
 
     def check_owner(self, namespace: str) -> None:
-        """Refuse whoever may not write into a namespace."""
+        """Refuse a visitor who may not write to a namespace."""
         if self.visitor is None:
             raise HubError(401, "Invalid username or password.")
         if self.visitor != namespace:
@@ -288,7 +288,7 @@ class Request:
 
 
 class HubError(Exception):
-    """An answer that says why not, as the Hub words it."""
+    """A refusal, in the Hub's words."""
 
     def __init__(self, status: int, message: str, code: str = "", **more: object) -> None:
         super().__init__(message)
@@ -299,13 +299,13 @@ class HubError(Exception):
 
 
 def answer(data: object, status: int = 200) -> Answer:
-    """Answer JSON."""
-    kind = {"Content-Type": "application/json; charset=utf-8"}
-    return Answer(status, json.dumps(data, default=str).encode(), kind)
+    """Return an answer of JSON."""
+    headers = {"Content-Type": "application/json; charset=utf-8"}
+    return Answer(status, json.dumps(data, default=str).encode(), headers)
 
 
 def identify(hub: Hub, headers: Mapping[str, str]) -> str | None:
-    """Return who sent the token of a request; an unknown one is refused wherever it is sent."""
+    """Return the user whose token a request carries; an unknown token is refused everywhere."""
     token = headers.get("Authorization", "").removeprefix("Bearer ").strip()
     if not token or not hub.users:
         return None
@@ -319,7 +319,7 @@ ROUTES: list[tuple[str, re.Pattern[str], Route]] = []
 
 
 def route(method: str, path: str) -> Callable[[Route], Route]:
-    """Register what serves a path, in which {names} stand for parts, {path} for any number."""
+    """Register a function for a path, in which {names} stand for parts, {path} for any number."""
     parts = {
         "kind": "models|datasets|spaces",
         "prefix": "|datasets/|spaces/",
@@ -338,11 +338,11 @@ def route(method: str, path: str) -> Callable[[Route], Route]:
 
 
 def serve(request: Request) -> Answer:
-    """Find what serves a request and let it."""
+    """Answer a request with the function that is registered for its path."""
     method = "GET" if request.method == "HEAD" else request.method
-    for served, pattern, function in ROUTES:
+    for route_method, pattern, function in ROUTES:
         match = pattern.fullmatch(request.path)
-        if served == method and match:
+        if route_method == method and match:
             return function(request, **{k: unquote(v) for k, v in match.groupdict().items()})
     raise HubError(404, "Sorry, we can't find the page you are looking for.")
 
@@ -352,14 +352,14 @@ def serve(request: Request) -> Answer:
 
 @route("GET", "/api/whoami-v2")
 def whoami(request: Request) -> Answer:
-    """Say whose token it is."""
+    """Name the owner of the token."""
     request.check_owner(request.visitor or "")
     return answer({"type": "user", "name": request.visitor, "orgs": []})
 
 
 @route("POST", "/api/repos/create")
 def create_repository(request: Request) -> Answer:
-    """Create a repository of one commit."""
+    """Create a repository with one commit."""
     data = request.json()
     kind, namespace = data.get("type") or "model", data.get("organization") or request.visitor
     request.check_owner(namespace)
@@ -452,29 +452,29 @@ def describe_tree(commit: Commit) -> dict[str, dict]:
 
 @route("GET", "/api/{kind}/{name}/tree/{revision}")
 def list_root(request: Request, kind: str, name: str, revision: str) -> Answer:
-    """List what a repository holds."""
+    """List the root folder of a repository."""
     return list_folder(request, kind, name, revision, "")
 
 
 @route("GET", "/api/{kind}/{name}/tree/{revision}/{path}")
 def list_folder(request: Request, kind: str, name: str, revision: str, path: str) -> Answer:
-    """List what a folder holds, all the way down when that is asked for, in one answer."""
+    """List a folder, recursively on request, in one answer."""
     commit = request.read(kind, name).find(revision)
-    inside = f"{path}/" if path else ""
+    prefix = f"{path}/" if path else ""
     deep = request.query.get("recursive", "").lower() in ("true", "1")
-    found = [
+    entries = [
         entry
         for entry in describe_tree(commit).values()
-        if entry["path"].startswith(inside) and (deep or "/" not in entry["path"][len(inside) :])
+        if entry["path"].startswith(prefix) and (deep or "/" not in entry["path"][len(prefix) :])
     ]
-    if path and not found:
+    if path and not entries:
         raise HubError(404, f"{path} does not exist on {revision}", "EntryNotFound")
-    return answer(found)
+    return answer(entries)
 
 
 @route("POST", "/api/{kind}/{name}/paths-info/{revision}")
 def list_paths(request: Request, kind: str, name: str, revision: str) -> Answer:
-    """Describe the paths of a form that exist; the others are left out."""
+    """Describe those paths of a form that exist."""
     entries = describe_tree(request.read(kind, name).find(revision))
     paths = parse_qs(request.body.decode()).get("paths", [])
     return answer([entries[path] for path in paths if path in entries])
@@ -482,7 +482,7 @@ def list_paths(request: Request, kind: str, name: str, revision: str) -> Answer:
 
 @route("GET", "/{prefix}{name}/resolve/{revision}/{path}")
 def download(request: Request, prefix: str, name: str, revision: str, path: str) -> Answer:
-    """Send a file, or the part of it that is asked for, without the Hub's redirect for LFS."""
+    """Send a file, or the requested part of it, without the Hub's redirect for LFS."""
     repository = request.read(prefix.strip("/") or "models", name)
     commit = repository.find(revision)
     if repository.gated and request.visitor != name.split("/")[0]:
@@ -494,12 +494,12 @@ def download(request: Request, prefix: str, name: str, revision: str, path: str)
     stored = commit.files[path]
     content = request.hub.corrupt.get(path, stored)
     headers = {"X-Repo-Commit": commit.sha, "ETag": f'"{oid(path, stored)}"'}
-    wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range") or "")
-    if wanted is None:
+    byte_range = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range") or "")
+    if byte_range is None:
         return Answer(200, content, headers)
-    part = content[int(wanted[1]) : int(wanted[2] or len(content)) + 1]
-    end = int(wanted[1]) + len(part) - 1
-    headers["Content-Range"] = f"bytes {wanted[1]}-{end}/{len(content)}"
+    part = content[int(byte_range[1]) : int(byte_range[2] or len(content)) + 1]
+    end = int(byte_range[1]) + len(part) - 1
+    headers["Content-Range"] = f"bytes {byte_range[1]}-{end}/{len(content)}"
     return Answer(206, part, headers)
 
 
@@ -508,7 +508,7 @@ def download(request: Request, prefix: str, name: str, revision: str, path: str)
 
 @route("POST", "/api/{kind}/{name}/preupload/{revision}")
 def choose_upload(request: Request, kind: str, name: str, revision: str) -> Answer:
-    """Say how to send each file, and what is stored under its path now."""
+    """Answer how to send each file, and what is stored under its path now."""
     stored = request.write(kind, name).find(revision).files
     files = []
     for file in request.json()["files"]:
@@ -527,10 +527,10 @@ def link_uploads(request: Request, prefix: str, name: str) -> Answer:
     kind = prefix.strip("/") or "models"
     repository = request.write(kind, name)
     objects = []
-    for wanted in request.json()["objects"]:
-        entry = {"oid": wanted["oid"], "size": wanted["size"], "authenticated": True}
-        if wanted["oid"] not in repository.objects:
-            path = f"/storage/{kind}/{name}/{wanted['oid']}"
+    for item in request.json()["objects"]:
+        entry = {"oid": item["oid"], "size": item["size"], "authenticated": True}
+        if item["oid"] not in repository.objects:
+            path = f"/storage/{kind}/{name}/{item['oid']}"
             link = f"{request.hub.endpoint}{path}?X-Amz-Signature={SIGNATURE}"
             entry["actions"] = {"upload": {"href": link}}
         objects.append(entry)
@@ -539,7 +539,7 @@ def link_uploads(request: Request, prefix: str, name: str) -> Answer:
 
 @route("PUT", "/storage/{kind}/{name}/{sha256}")
 def store_upload(request: Request, kind: str, name: str, sha256: str) -> Answer:
-    """Store an LFS object; the signature stands for the token, as in links to S3."""
+    """Store an LFS object; the signature replaces the token, as in links to S3."""
     hub = request.hub
     if request.query.get("X-Amz-Signature") != SIGNATURE:
         raise HubError(403, "SignatureDoesNotMatch")
@@ -553,7 +553,7 @@ def store_upload(request: Request, kind: str, name: str, sha256: str) -> Answer:
 
 @route("POST", "/api/{kind}/{name}/commit/{revision}")
 def commit_changes(request: Request, kind: str, name: str, revision: str) -> Answer:
-    """Apply the operations of a commit, one a line after its header."""
+    """Apply the operations of a commit, one per line after its header."""
     repository = request.write(kind, name)
     header, *operations = [json.loads(line) for line in request.body.splitlines() if line]
     files = dict(repository.files)
@@ -584,7 +584,7 @@ def apply(repository: Repository, files: dict[str, bytes], key: str, value: dict
 
 @route("POST", "/api/validate-yaml")
 def validate_card(request: Request) -> Answer:
-    """Check the front matter of a README; the client asks this without a token, too."""
+    """Check the front matter of a README; the client also asks this without a token."""
     problems = check_card(request.json()["content"])
     if not problems:
         return answer({"errors": [], "warnings": []})
@@ -617,7 +617,7 @@ def check_card(content: str) -> list[str]:
 
 
 class _Server(ThreadingHTTPServer):
-    """A server that can die: it knows the connections that are open."""
+    """A server that can die, as it keeps track of open connections."""
 
     daemon_threads = True
 
@@ -634,10 +634,10 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: socket.socket, client_address: tuple) -> None:
-        """Say nothing of connections that break: clients end, and so does the server."""
+        """Ignore broken connections: clients end, and so does the server."""
 
     def die(self) -> None:
-        """Take no more connections and cut those that are open."""
+        """Refuse new connections and cut the open ones."""
         self.shutdown()
         self.server_close()
         for connection in list(self.connections):
@@ -646,21 +646,21 @@ class _Server(ThreadingHTTPServer):
 
 
 def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
-    """Return what reads the requests to a Hub and writes its answers."""
+    """Return the class that reads the requests to a Hub and writes its answers."""
 
     class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"  # connections are kept: every answer says how long it is
+        protocol_version = "HTTP/1.1"  # keep-alive: every answer states its length
         disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
-            body = self._read()  # first of all, or its rest would pass for the next request
+            body = self._read()  # first, or unread bytes would pass for the next request
             with hub.lock:
                 if not hub.serves(self.server):
                     self.close_connection = True
                     return
-                found = _answer(hub, self.command, self.path, self.headers, body)
+                response = _answer(hub, self.command, self.path, self.headers, body)
                 dies = hub.doomed
-            self._send(found)
+            self._send(response)
             if dies:
                 hub.stop()
 

@@ -1,8 +1,8 @@
-"""A loopback server that answers what `kagglehub` asks when it downloads a dataset.
+"""A loopback server that answers the requests of `kagglehub` for a dataset.
 
-The client reaches it as a proxy, through its environment alone. Kaggle's own test address,
-`KAGGLE_API_ENVIRONMENT=TEST`, will not do: it is one fixed port, and with it the client prints
-every request, its token included, and reads an answer whole before it writes any of it.
+The client reaches it as a proxy, which environment variables alone set up. Kaggle's own test
+address, `KAGGLE_API_ENVIRONMENT=TEST`, will not do: it has one fixed port, and with it the client
+prints every request, token included, and reads a whole answer before it writes any of it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ASKED = {
 
 def proxy_environment(port: int) -> dict[str, str]:
     """Return the environment in which `kagglehub` sends every call to a port of this machine."""
-    # `no_proxy` must not spare localhost, which is where this API environment has its address.
+    # `no_proxy` must not exclude localhost, the address of this API environment.
     bypass = {"no_proxy": "", "NO_PROXY": ""}
     return {
         "KAGGLE_API_ENVIRONMENT": "LOCALHOST",
@@ -40,17 +40,17 @@ def proxy_environment(port: int) -> dict[str, str]:
 
 @dataclass
 class KaggleServer:
-    """What the server answers, which a test may change between two runs, and what it was asked.
+    """What the server answers and what it was asked; tests may change the answers between runs.
 
     Attributes:
         archive: the dataset's archive.
-        asked: the only dataset that there is, as a request for its archive names it.
-        accepted: value of the only `Authorization` header that is let in; `None` lets all in.
-        status: of the API's answer; 200 leads to the archive.
-        cut: close the connection after so many bytes of the archive.
-        checked: content whose MD5 sum the storage names; `None` names none.
+        asked: the only dataset that exists, as a request for its archive names it.
+        accepted: the only accepted `Authorization` header; `None` accepts all.
+        status: status of the API's answer; 200 leads to the archive.
+        cut: number of bytes of the archive after which the connection is closed.
+        checked: content whose MD5 sum the storage sends; `None` sends none.
         ranges: the `Range` header of every request for the archive.
-        environment: leads `kagglehub` here.
+        environment: variables that send `kagglehub` to this server.
     """
 
     archive: bytes = b""
@@ -71,36 +71,36 @@ class Handler(BaseHTTPRequestHandler):
         super().__init__(*arguments)
 
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         status = self._kaggle.status
         if self._kaggle.accepted not in (None, self.headers["Authorization"]):
             status = 401
-        elif status == 200 and self._asks_version(asked):
+        elif status == 200 and self._asks_version(request):
             version = {"currentVersionNumber": self._kaggle.asked["datasetVersionNumber"]}
             return self._send_json(200, version)
-        elif (self.path, asked) != (API, self._kaggle.asked):
+        elif (self.path, request) != (API, self._kaggle.asked):
             status = 404
         if status == 200:
             return self._send(302, b"", {"Location": STORAGE})
-        # Kaggle's own words may name what it was sent: none of them may get through.
+        # Kaggle's message may repeat what it was sent, so none of it may get through.
         problem = f"Refused {self.headers['Authorization']}"
         return self._send_json(status, {"code": status, "message": problem})
 
     def do_GET(self) -> None:
         if self.path != STORAGE or "Authorization" in self.headers:
             return self._send(400, b"", {})
-        wanted = self.headers["Range"]
-        self._kaggle.ranges.append(wanted)
-        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
+        byte_range = self.headers["Range"]
+        self._kaggle.ranges.append(byte_range)
+        start = int(byte_range.removeprefix("bytes=").removesuffix("-")) if byte_range else 0
         headers = {"Accept-Ranges": "bytes", "Content-Type": "application/zip"}
         if self._kaggle.checked is not None:
             digest = hashlib.md5(self._kaggle.checked, usedforsecurity=False).digest()
             headers["X-Goog-Hash"] = f"md5={base64.b64encode(digest).decode()}"
-        return self._send(206 if wanted else 200, self._kaggle.archive[start:], headers)
+        return self._send(206 if byte_range else 200, self._kaggle.archive[start:], headers)
 
     def _asks_version(self, asked: dict[str, object]) -> bool:
-        named = {k: v for k, v in self._kaggle.asked.items() if k != "datasetVersionNumber"}
-        return (self.path, asked) == (f"{SERVICE}/GetDataset", named)
+        dataset = {k: v for k, v in self._kaggle.asked.items() if k != "datasetVersionNumber"}
+        return (self.path, asked) == (f"{SERVICE}/GetDataset", dataset)
 
     def _send_json(self, status: int, answer: dict[str, object]) -> None:
         self._send(status, json.dumps(answer).encode(), {"Content-Type": "application/json"})
@@ -119,7 +119,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serve_kaggle() -> Iterator[KaggleServer]:
-    """Run a server on a free port; yield what it answers."""
+    """Run a server on a free port; yield its state."""
     kaggle = KaggleServer()
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, kaggle))
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()

@@ -15,8 +15,7 @@ from training.fit.network import FINE_LAYER
 def small_backbone(weights: str, input_size: int) -> keras.Model:
     """Return a backbone with random weights in place of `training.fit.network._load_backbone`.
 
-    Layers that the project's code names have the names and strides that they have in
-    EfficientNetB0.
+    Layers that the project's code names keep their names and strides from EfficientNetB0.
     """
     layers = keras.layers
 
@@ -39,21 +38,22 @@ def small_backbone(weights: str, input_size: int) -> keras.Model:
 
 @contextmanager
 def small_networks() -> Iterator[None]:
-    """Let every network that is built in this context have the small backbone."""
+    """Build every network in this context on the small backbone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("training.fit.network._load_backbone", small_backbone)
         yield
 
 
 def spread_answers(model: keras.Model, faces: np.ndarray) -> keras.Model:
-    """Give a network with random weights answers that differ by face, and return it: two epochs
-    leave all of them near one half, where a wrong graph would not show.
+    """Give a network with random weights answers that differ by face; return the network.
+
+    Two epochs leave all answers near one half, where a wrong graph would not show.
 
     Args:
-        model: with the head `pooled`.
+        model: a network with the head `pooled`.
         faces: `float32` `[photos, size, size, 3]`.
     """
-    for layer in model.layers:  # statistics of these faces, where random weights have none
+    for layer in model.layers:  # statistics of these faces, which random weights lack
         layer.trainable = True
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.5

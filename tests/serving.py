@@ -1,5 +1,4 @@
-"""What it takes to start a page as a Space does: an environment with its packages only, and a
-process of its own."""
+"""Start a page as a Space does: in its own process, with only the Space's packages."""
 
 from __future__ import annotations
 
@@ -21,13 +20,15 @@ SPACE = Path(__file__).parents[1] / "space"
 
 
 def make_environment(folder: Path) -> Path:
-    """Make a virtual environment with what `space/requirements.txt` names out of what is installed
-    here, without network; return its interpreter."""
+    """Make a virtual environment with the Space's requirements; return its interpreter.
+
+    It links to packages that are installed here, so it needs no network.
+    """
     venv.create(folder, with_pip=False, symlinks=True)
     packages = next(folder.glob("lib/python*/site-packages"))
     lines = (SPACE / "requirements.txt").read_text().splitlines()
-    wanted = _required_distributions([line for line in lines if line and line[0] != "#"])
-    for dist in wanted.values():
+    distributions = _required_distributions([line for line in lines if line and line[0] != "#"])
+    for dist in distributions.values():
         root = Path(dist.locate_file(""))
         for top in {file.parts[0] for file in dist.files or [] if file.parts[0] != ".."}:
             if not (packages / top).exists() and (root / top).exists():
@@ -43,13 +44,13 @@ def serve_page(
 
     Args:
         python: interpreter to start it with.
-        log: file for what it prints.
+        log: file for its output.
         space: folder of the Space.
         environment: variables to set.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     settings = {"GRADIO_SERVER_PORT": str(port), "PYTHONPATH": "", "PYTHONNOUSERSITE": "1"}
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -59,7 +60,7 @@ def serve_page(
             stderr=output,
         )
     try:
-        for _ in range(3000):  # five minutes, for a machine that does other things
+        for _ in range(3000):  # five minutes, for a busy machine
             with socket.socket() as attempt:
                 if attempt.connect_ex(("127.0.0.1", port)) == 0:
                     break
@@ -72,29 +73,33 @@ def serve_page(
 
 
 def ask_page(client: Client, photo: Path, *, whole_picture: bool = True) -> dict:
-    """Return what a page's endpoint answers about a photo; drawn faces are no faces to a finder, so
-    the whole picture is judged unless it is told otherwise."""
+    """Return a page's answer about a photo.
+
+    By default it judges the whole picture, as the finder finds no faces in drawings.
+    """
     return client.predict(handle_file(photo), whole_picture, api_name="/judge_photo")
 
 
 def shown_text(client: Client) -> str:
-    """Return the text that a page shows when it is opened."""
+    """Return the text that a page shows when it opens."""
     values = [component["props"].get("value") for component in client.config["components"]]
     return "\n".join(value for value in values if isinstance(value, str))
 
 
 def _required_distributions(requirements: list[str]) -> dict[str, Distribution]:
-    """Return what pip would install for some requirements, out of what is installed here."""
-    found: dict[str, Distribution] = {}
-    todo = [(Requirement(line), "") for line in requirements]
+    """Return by name the distributions, installed here, that pip would install for requirements."""
+    distributions: dict[str, Distribution] = {}
+    pending = [(Requirement(line), "") for line in requirements]
     seen = set()
-    while todo:
-        requirement, extra = todo.pop()
+    while pending:
+        requirement, extra = pending.pop()
         name = canonicalize_name(requirement.name)
         if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
             continue
-        for wanted in {"", *requirement.extras} - {e for n, e in seen if n == name}:
-            seen.add((name, wanted))
-            found[name] = distribution(name)
-            todo += [(Requirement(line), wanted) for line in found[name].requires or []]
-    return found
+        for new_extra in {"", *requirement.extras} - {e for n, e in seen if n == name}:
+            seen.add((name, new_extra))
+            distributions[name] = distribution(name)
+            pending += [
+                (Requirement(line), new_extra) for line in distributions[name].requires or []
+            ]
+    return distributions

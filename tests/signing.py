@@ -26,7 +26,7 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Identity:
-    """Somebody who signs: a certificate, the authority that issued it, and the key."""
+    """A signer: a certificate, the authority that issued it, and the keys of both."""
 
     leaf: x509.Certificate
     root: x509.Certificate
@@ -35,7 +35,7 @@ class Identity:
 
     @property
     def anchors(self) -> bytes:
-        """The authority's certificate as a PEM file: whoever trusts it trusts the signer."""
+        """Return the authority's certificate as PEM; whoever trusts it trusts the signer."""
         return _pem(self.root)
 
 
@@ -52,12 +52,12 @@ def sign(content: bytes, kind: str, identity: Identity, manifest: dict, **extra:
     """Return a file with credentials.
 
     Args:
-        content: of the file.
+        content: bytes of the file.
         kind: its MIME type.
-        identity: signs it.
-        manifest: what is stated, as the C2PA library takes it.
-        extra: `parent`, the bytes of the file it was before; `remote`, an address that is named;
-            `trust`, PEM certificates that the signing program trusts.
+        identity: the signer.
+        manifest: the statements, in the format of the C2PA library.
+        extra: `parent`, the bytes of the original file; `remote`, the address of a remote
+            manifest; `trust`, PEM certificates that the signing program trusts.
     """
     secret = identity.key.private_bytes(
         serialization.Encoding.PEM,
@@ -70,32 +70,32 @@ def sign(content: bytes, kind: str, identity: Identity, manifest: dict, **extra:
 
 
 def sign_expired(content: bytes, kind: str, identity: Identity, manifest: dict) -> bytes:
-    """Return a file with credentials by a certificate that is valid no more.
+    """Return a file with credentials from an expired certificate.
 
-    The library signs with valid ones alone, so an old one of the same length takes its place, in
-    what is signed as well as in the file.
+    The library only signs with valid certificates, so an expired one of the same length replaces
+    the valid one in the signed data and in the file.
     """
-    new = identity.leaf.public_bytes(serialization.Encoding.DER)
-    old = b""
-    while len(old) != len(new):  # the length of its signature varies
-        old = _certificate(
+    valid = identity.leaf.public_bytes(serialization.Encoding.DER)
+    expired = b""
+    while len(expired) != len(valid):  # the signature's length varies
+        expired = _certificate(
             "Signer", "Authority", identity.key, identity.root_key, PAST
         ).public_bytes(serialization.Encoding.DER)
 
     def sign_old(data: bytes) -> bytes:
-        signature = identity.key.sign(data.replace(new, old), ec.ECDSA(hashes.SHA256()))
+        signature = identity.key.sign(data.replace(valid, expired), ec.ECDSA(hashes.SHA256()))
         return b"".join(part.to_bytes(32, "big") for part in decode_dss_signature(signature))
 
     signer = c2pa.Signer.from_callback(
         sign_old, c2pa.C2paSigningAlg.ES256, (_pem(identity.leaf) + identity.anchors).decode()
     )
-    return _build(content, kind, signer, manifest).replace(new, old)
+    return _build(content, kind, signer, manifest).replace(valid, expired)
 
 
 def statement(
     source_type: str = AI, action: str = "c2pa.created", generator: str = "Paint Machine"
 ) -> dict:
-    """Return a manifest that states how a picture came to be."""
+    """Return a manifest that states how a picture was made."""
     actions = [{"action": action, "digitalSourceType": source_type}]
     return {
         "claim_generator_info": [{"name": generator, "version": "3"}],
@@ -118,8 +118,8 @@ def _build(
     builder = c2pa.Builder(manifest, c2pa.Context.from_dict(settings))
     if parent:
         builder.set_intent(c2pa.C2paBuilderIntent.EDIT)
-        before = {"title": "before.jpg", "relationship": "parentOf"}
-        builder.add_ingredient(before, "image/jpeg", io.BytesIO(parent))
+        ingredient = {"title": "before.jpg", "relationship": "parentOf"}
+        builder.add_ingredient(ingredient, "image/jpeg", io.BytesIO(parent))
     if remote:
         builder.set_remote_url(remote)
     signed = io.BytesIO()

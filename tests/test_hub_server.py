@@ -1,4 +1,4 @@
-"""The real client against the server that stands for the Hub in other tests."""
+"""The server that stands in for the Hub in other tests, with the real client."""
 
 import json
 import os

@@ -17,7 +17,7 @@ PROJECT = Path(__file__).parents[1]
 
 @pytest.fixture
 def calls(monkeypatch) -> list:
-    """Put recorders in the place of the verbs' functions; return what they record."""
+    """Replace the verbs' functions with recorders; return what they record."""
     recorded = []
 
     def record(name: str, result=None):
@@ -60,18 +60,20 @@ def test_train_has_few_flags_and_shows_examples(capsys):
 
 def test_other_settings_are_set_by_name(calls, capsys):
     settings = ["flip=false", "trainable-layers=238", "dropout=0.5", "leave_out=dfdc"]
-    assert main(["train", *(f"--set={one}" for one in settings)]) == 0
+    assert main(["train", *(f"--set={setting}" for setting in settings)]) == 0
     ((_, (_, flags), _),) = calls
     expected = {"flip": False, "trainable_layers": 238, "dropout": 0.5, "leave_out": "dfdc"}
     assert flags == expected
-    for wrong, told in (
+    for wrong, problem in (
         ("droput=0.5", "there is no setting droput: did you mean dropout?"),
         ("magic", "there is no setting magic: see training/config.py."),
         ("dropout=much", "dropout takes a value of type float."),
         ("flip=no", "flip takes true or false."),
+        ("leave_out", "there is no value: give leave_out=VALUE."),
+        ("seed=3", "give --seed instead, which other steps read as well."),
     ):
         assert main(["train", "--set", wrong]) == 2
-        assert f"--set {wrong}: {told}" in capsys.readouterr().err
+        assert f"--set {wrong}: {problem}" in capsys.readouterr().err
 
 
 def test_run_does_all_in_turn_and_passes_the_flags_on(calls, capsys, caplog):
@@ -95,6 +97,12 @@ def test_a_report_is_of_all_that_was_asked_for(calls):
     ((name, where, options),) = calls
     assert (name, where) == ("evaluate", ("model", Path("d"), "test", None))
     assert options == {"full": True, "foreign": ["swaps=f"], "bona_fide": ["a=b", "c=d"]}
+
+
+def test_folds_and_a_report_exclude_each_other(calls, capsys):
+    assert main(["evaluate", "run", "--folds", "3", "--report", "--data", "d"]) == 2
+    assert "leave out --split, --report, --foreign and --bona-fide" in capsys.readouterr().err
+    assert calls == []
 
 
 def test_train_knows_which_flags_were_given(calls):

@@ -29,13 +29,16 @@ def run(tmp_path: Path) -> Path:
 def test_framing_follows_from_the_settings(run: Path):
     assert (Run.open(run).margin, Run.open(run).framing) == (1.2, "face")
     (run / CONFIG).write_text(json.dumps({"settings": {}, "data": {"fingerprint": "mine"}}))
-    older = Run.open(run)  # than the setting
+    older = Run.open(run)  # from before there was such a setting
     assert (older.margin, older.framing) == (0.0, "photo")
     assert older.settings["batch_size"] == TrainConfig.batch_size
 
 
 def test_what_is_no_finished_run_is_one_sentence(run: Path, tmp_path: Path):
     with pytest.raises(UserError, match="give the folder of a training run"):
+        Run.open(tmp_path)
+    (tmp_path / CONFIG).write_text('{"model_type": "bert"}')  # another program's file
+    with pytest.raises(UserError, match="was not written by `train`"):
         Run.open(tmp_path)
     with pytest.raises(UserError, match="finish its training first"):
         Run.open(run).network()
@@ -67,9 +70,9 @@ def test_data_is_found_where_it_lay_or_beside_the_usual_folder(run, tmp_path, mo
     (export / EXPORT_REPORT).write_text(json.dumps({"data_fingerprint": "mine"}))
     assert trained_on(export) == "mine"
     (export / CONFIG_FILE).write_text("{}")
-    (export / CONFIG).write_text('{"module": "keras"}')  # as in a model that was downloaded
+    (export / CONFIG).write_text('{"module": "keras"}')  # as in a downloaded model
     assert trained_on(export) == "mine"
     assert locate_data(export, None) == elsewhere
     (elsewhere / REPORT).write_text(json.dumps({"fingerprint": "prepared anew"}))
     assert locate_data(run, None) == beside
-    assert locate_data("someone/detector", None) == Path("data/faces")  # of which nobody knows
+    assert locate_data("someone/detector", None) == Path("data/faces")  # its data is unknown

@@ -1,7 +1,7 @@
 """Cases on which Python and the page in the browser must agree: `python -m tests.web_cases OUT`.
 
-Writes photos and raw pixels into `OUT`, and `cases.json` with what Python makes of them. Everything
-is made from the portrait that comes with the page; YuNet is the file that `FACE_DETECTOR` names.
+Writes photos and raw pixels to `OUT`, and Python's results for them to `cases.json`. All are made
+from the portrait that comes with the page. YuNet is the file that `FACE_DETECTOR` names.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ BICUBIC = Image.Resampling.BICUBIC
 # New width and height, and Pillow's `reducing_gap`.
 RESIZES = [(160, 160, None), (224, 224, None), (131, 77, None), (75, 64, 1.0), (97, 300, 1.0)]
 RESIZES += [(20, 31, 2.0), (448, 448, 2.0), (601, 599, None), (3, 200, None), (3700, 900, None)]
-ROLLS = (-170.0, -95.0, -31.0, 4.0, 22.5, 88.0, 133.0)  # degrees, of crops
+ROLLS = (-170.0, -95.0, -31.0, 4.0, 22.5, 88.0, 133.0)  # of cropped faces, in degrees
 ROW_SIZES = ((384, 384), (300, 300), (555, 420))  # width and height
 
 
@@ -66,7 +66,7 @@ def encoded_photos(photo: Image.Image) -> Iterator[tuple[str, bytes]]:
     alpha = photo.convert("RGBA")
     alpha.putalpha(Image.linear_gradient("L").resize(photo.size))
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned
+    exif[0x0112] = 6  # orientation: rotate by 90 degrees clockwise to display
     kinds = {
         "420.jpg": (photo, {"quality": 85, "subsampling": 2}),
         "422.jpg": (photo, {"quality": 70, "subsampling": 1}),
@@ -94,12 +94,12 @@ def encoded_photos(photo: Image.Image) -> Iterator[tuple[str, bytes]]:
 
 
 def scenes(portrait: Image.Image) -> Iterator[tuple[str, bytes]]:
-    """Yield photos whose faces are found in all the ways that there are."""
-    random = np.random.default_rng(7)
+    """Yield photos that together use every way of finding faces."""
+    rng = np.random.default_rng(7)
     wide = Image.new("RGB", (1500, 500), "#7a8790")
     for place, side in (((60, 90), 200), ((520, 40), 110), ((900, 200), 280), ((1300, 300), 80)):
         wide.paste(portrait.resize((side, side), BICUBIC), place)
-    dark = np.asarray(portrait, np.float32) * 0.08 + random.normal(0, 2, (300, 300, 3))
+    dark = np.asarray(portrait, np.float32) * 0.08 + rng.normal(0, 2, (300, 300, 3))
     pictures = {
         "plain": portrait,
         "large": portrait.resize((900, 900), BICUBIC),
@@ -114,12 +114,12 @@ def scenes(portrait: Image.Image) -> Iterator[tuple[str, bytes]]:
         "tiny": portrait.resize((70, 70), BICUBIC),
         "wide": wide,
         "crowd": crowd_of(portrait),
-        "nobody": Image.fromarray(random.integers(0, 255, (240, 320, 3), dtype=np.uint8)),
+        "nobody": Image.fromarray(rng.integers(0, 255, (240, 320, 3), dtype=np.uint8)),
     }
     for name, picture in pictures.items():
         yield f"{name}.png", saved(picture, "png")
     huge = portrait.crop((20, 0, 300, 280)).resize((3000, 3000), BICUBIC)
-    yield "huge.jpg", saved(huge, "jpeg")  # is looked at in half its size
+    yield "huge.jpg", saved(huge, "jpeg")  # is searched at half its size
     yield "changed.jpg", (SPACE / "examples/portrait-mouth-replaced.jpg").read_bytes()
 
 
@@ -141,11 +141,11 @@ def decoded(folder: Path, name: str, data: bytes) -> dict:
 
 
 def cropped(photo: Image.Image, roll: float) -> dict:
-    """Return how a face that is tilted by some degrees is cut out, and its landmarks."""
-    eyes = np.array([[-30, 0], [30, 0], [0, 25], [-20, 50], [20, 50]], np.float32)
-    turn = np.radians(roll)
-    rotation = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-    landmarks = (eyes @ rotation + [150, 110]).astype(np.float32)
+    """Return the crop of a face that is tilted by some degrees, and its landmarks."""
+    upright = np.array([[-30, 0], [30, 0], [0, 25], [-20, 50], [20, 50]], np.float32)
+    angle = np.radians(roll)
+    rotation = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    landmarks = (upright @ rotation + [150, 110]).astype(np.float32)
     face = Face((90.0, 70.0, 118.0, 131.0), landmarks, 0.9)
     crop = crop_face(photo, face, 1.2)
     return {
@@ -161,27 +161,30 @@ def rows(folder: Path, finder: FaceFinder, picture: Image.Image) -> dict:
     """Write a picture and return OpenCV's rows for it."""
     name = f"rows-{picture.width}x{picture.height}.rgb"
     write_pixels(folder / name, picture)
-    found = [
+    faces = [
         {"box": face.box, "landmarks": face.landmarks.tolist(), "score": face.confidence}
         for face in finder._detect(np.asarray(picture))
     ]
-    return {"file": name, "width": picture.width, "height": picture.height, "rows": found}
+    return {"file": name, "width": picture.width, "height": picture.height, "rows": faces}
 
 
 def judged(folder: Path, name: str, data: bytes, detector: Detector, finder: FaceFinder) -> dict:
-    """Write a photo and return Python's judgements; `at_edge` are those whose first score is so
-    near to the margin of second looks that the page's may lie on its other side."""
+    """Write a photo and return Python's judgements.
+
+    `at_edge` marks those whose first score is so close to the edge of the second-look margin that
+    the page's first score may lie on the other side.
+    """
     (folder / name).write_bytes(data)
     faces = [
         {
-            "box": one.face.box,
-            "probability": one.prediction.probability,
-            "verdict": one.prediction.verdict,
-            "reason": one.reason,
+            "box": judgement.face.box,
+            "probability": judgement.prediction.probability,
+            "verdict": judgement.prediction.verdict,
+            "reason": judgement.reason,
             "at_edge": bool(detector.config.second_look)
             and is_at_edge(detector.config, first.prediction.probability),
         }
-        for one, first in zip(
+        for judgement, first in zip(
             detector.judge(data, finder), looked_at_once(detector, data, finder), strict=True
         )
     ]
@@ -196,9 +199,11 @@ def looked_at_once(detector: Detector, data: bytes, finder: FaceFinder) -> list[
 
 
 def is_at_edge(config: DetectorConfig, probability: float) -> bool:
-    """Return whether a first score is near to the edge of the margin around a threshold."""
-    away = [abs(log_odds(probability) - log_odds(one)) for one in config.thresholds.values()]
-    return abs(min(away) - config.second_look.margin) < 0.1
+    """Return whether a first score is near the edge of the margin around a threshold."""
+    distances = [
+        abs(log_odds(probability) - log_odds(threshold)) for threshold in config.thresholds.values()
+    ]
+    return abs(min(distances) - config.second_look.margin) < 0.1
 
 
 def digest(picture: Image.Image) -> str:

@@ -1,4 +1,4 @@
-"""Serve a built page, and count what is asked of the server."""
+"""Serve a built page and record what is requested."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class StaticHost:
     """A static host on loopback.
 
     Attributes:
-        address: of the page.
-        requests: paths that were asked for.
+        address: address of the page.
+        requests: requested paths.
     """
 
     address: str

@@ -2,5 +2,5 @@
 
 `data/` finds, aligns and splits photos, `fit/` trains, `measure/` evaluates and calibrates, `ship/`
 exports and pushes, `score/` scores collections, `lab/` holds experiments and their tables.
-`config.py` has the settings of every verb and the recipes, `run.py` what a finished run holds.
+`config.py` holds the recipes and the settings of `prepare` and `train`; `run.py` reads runs.
 """

@@ -1,4 +1,4 @@
-"""From photos to a detector: `python -m training run`; the single steps are verbs as well."""
+"""Make a detector from photos: `python -m training run`; each step is also a verb of its own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger("training")
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; return the exit code."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's remarks on itself
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no start-up messages of TensorFlow
     logging.basicConfig(format="%(message)s")
     log.setLevel(logging.INFO)
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -35,20 +35,20 @@ def main(arguments: list[str] | None = None) -> int:
     except (UserError, PhotoError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except OSError as error:  # a full disk, a folder that may not be written
+    except OSError as error:  # a full disk, a folder without write permission
         print(f"error: {error}.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(
-            "Interrupted; `train`, `run` and `score` (but not on Ray) go on with --resume, `push` "
-            "when it is run again.",
+            "Interrupted; `train`, `run` and `score` (but not on Ray) continue with --resume, "
+            "`push` when it is run again.",
             file=sys.stderr,
         )
         return 130
 
 
 def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
-    """Return what reads the arguments, and the names of the verbs."""
+    """Return the argument parser and the names of the verbs."""
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
@@ -99,7 +99,7 @@ def _add_making_verbs(add: Callable) -> None:
             default=[],
             help="another setting of training/config.py, for experiments, any number of times",
         )
-        group.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+        group.add_argument("--resume", action="store_true", help="resume an interrupted run")
 
 
 def _add_measuring_verbs(add: Callable) -> None:
@@ -107,11 +107,11 @@ def _add_measuring_verbs(add: Callable) -> None:
     evaluate.add_argument("model", metavar="RUN_OR_MODEL", help="folder of a run or exported model")
     evaluate.add_argument("--split", choices=SPLITS, default="test")
     evaluate.add_argument(
-        "--report", action="store_true", help="of an exported model (of a run: its export) all"
+        "--report", action="store_true", help="write the full report, of the exported model"
     )
-    elsewhere = {"action": "append", "default": [], "metavar": "NAME=FOLDER"}
-    evaluate.add_argument("--foreign", help="real/ and fake/ of other kinds of fakes", **elsewhere)
-    evaluate.add_argument("--bona-fide", help="ordinary real photos", **elsewhere)
+    folders = {"action": "append", "default": [], "metavar": "NAME=FOLDER"}
+    evaluate.add_argument("--foreign", help="real/ and fake/ of other kinds of fakes", **folders)
+    evaluate.add_argument("--bona-fide", help="ordinary real photos", **folders)
     evaluate.add_argument("--output", type=Path, help="where figures go (default: RUN_OR_MODEL)")
     evaluate.add_argument(
         "--folds", type=int, help="train RUN anew for each of so many folds, pool their scores"
@@ -172,7 +172,7 @@ def _add_score(add: Callable) -> None:
         help="add columns with what each file says of how it was made",
     )
     score.add_argument("--workers", type=int, help="processes (default: one a core)")
-    score.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    score.add_argument("--resume", action="store_true", help="resume an interrupted run")
     score.add_argument(
         "--engine",
         choices=("local", "ray"),
@@ -194,13 +194,13 @@ def _add_benchmark(add: Callable) -> None:
 def _add_push(add: Callable) -> None:
     push = add(_push, "push a run to the Hugging Face Hub, with its page and its photos")
     push.add_argument("run", metavar="RUN", type=Path, help="folder of a run that was exported")
-    name = {"metavar": "NS/NAME"}
-    push.add_argument("--model-id", required=True, help="repository of the model", **name)
-    push.add_argument("--space-id", help="repository of the page", **name)
+    repository = {"metavar": "NS/NAME"}
+    push.add_argument("--model-id", required=True, help="repository of the model", **repository)
+    push.add_argument("--space-id", help="repository of the page", **repository)
     push.add_argument(
-        "--static-space-id", help="repository of a page that judges in the browser", **name
+        "--static-space-id", help="repository of a page that judges in the browser", **repository
     )
-    push.add_argument("--dataset-id", help="repository of the photos, private", **name)
+    push.add_argument("--dataset-id", help="repository of the photos, private", **repository)
     push.add_argument("--data", **DATA)
     push.add_argument("--private", action="store_true", help="make model and page private")
     push.add_argument(
@@ -211,7 +211,7 @@ def _add_push(add: Callable) -> None:
         "--examples", type=Path, metavar="FOLDER", help="photos that the page offers to try"
     )
     push.add_argument(
-        "--dry-run", action="store_true", help="print what would be pushed, without network"
+        "--dry-run", action="store_true", help="print what would be pushed, without asking the Hub"
     )
 
 
@@ -223,7 +223,7 @@ def _add_web(add: Callable) -> None:
     )
 
 
-# Imports wait until a verb needs them: Keras alone takes ten seconds.
+# Each verb imports what it needs: Keras alone takes ten seconds.
 
 
 def _data_of(model: str | Path, given: Path | None) -> Path:
@@ -241,7 +241,7 @@ def _prepare(**flags) -> None:
 
 
 def _train(resume: bool, recipe: str, settings: Sequence[str], **flags) -> None:
-    flags |= read_settings(settings)  # what is wrong there shows before Keras is loaded
+    flags |= read_settings(settings)  # mistakes are reported before Keras is loaded
     from training.fit.train import train_recipe
 
     train_recipe(recipe, flags, resume=resume)
@@ -265,6 +265,11 @@ def _evaluate(
         log_metrics,
     )
 
+    if folds is not None and (report or any(elsewhere.values()) or split != "test"):
+        raise UserError(
+            "--folds measures all photos in turn: leave out --split, --report, --foreign and "
+            "--bona-fide."
+        )
     data = _data_of(model, data)
     if folds is None:
         measured = exported(model) if report or any(elsewhere.values()) else model
@@ -293,7 +298,7 @@ def _run(resume: bool, recipe: str, settings: Sequence[str], **flags) -> None:
         prepare_flags["output"] = flags["data"]
     train_flags = {name: flags[name] for name in flags.keys() - (prepare_names - {"seed"})}
     config = TrainConfig(**{**RECIPES[recipe], **train_flags, **read_settings(settings)})
-    # Before the data is made anew; and a run that was interrupted earlier than that starts here.
+    # Before the data is prepared again. Where training has not started, --resume starts it.
     resume = is_started(config.run, resume)
     _prepare(**prepare_flags)
     _train(resume, recipe, settings, **train_flags)

@@ -1,8 +1,8 @@
 """The settings of `prepare` and `train`: a field's annotation is its help text.
 
-The fields of `TRAIN_FLAGS` are flags of `train`, the others are set by `--set KEY=VALUE`. The
-defaults of `TrainConfig` are the recipe `plain`; what the default recipe sets stands in `RECIPES`,
-at the end, and what no setting changes in `fit/pairs.py` and `fit/train_pairs.py`.
+The fields in `TRAIN_FLAGS` are flags of `train`; the others are set by `--set KEY=VALUE`. The
+defaults of `TrainConfig` are the recipe `plain`; `RECIPES`, at the end, holds what other recipes
+change. Constants that no setting changes are in `fit/pairs.py` and `fit/train_pairs.py`.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ class Within:
 
 
 SPLITS = ("train", "validation", "test")
-EVIDENCE_STEP = 16  # px of the input for a place of the map that the evidence head makes
+EVIDENCE_STEP = 16  # px of the input per cell of the evidence head's map
 CONFIG = "config.json"  # in a run's folder: its settings, data and versions
-FINAL = "deepfake_cnn.keras"  # there as well: the network of a finished run
-UNSTORED = ("data", "run")  # settings that are not in it: another machine has others
+FINAL = "deepfake_cnn.keras"  # in the same folder: the network of a finished run
+UNSTORED = ("data", "run")  # settings that are not in `CONFIG`: they differ between machines
 
-# Settings that are flags of `train`; the others are for experiments, by --set.
+# Settings that are flags of `train`; the others are for experiments and set by --set.
 TRAIN_FLAGS = ("data", "run", "backbone_weights", "input_size", "epochs", "epoch_photos")
 TRAIN_FLAGS += ("batch_size", "learning_rate", "composites", "seed")
 
-# Settings of older runs, at the values by which they were off.
+# Removed settings that older runs still have, with the values that switched them off.
 GONE = {
     "start_from": "",
     "teacher": [],
@@ -54,7 +54,7 @@ SHARE, SEED = Within(0, 1), Within(0, 2**32 - 1)
 
 
 def spell(name: str, value: object, *, flag: bool) -> str:
-    """Return how a user gives a setting: as a flag of its own or by `--set`."""
+    """Return a setting as the user writes it: as its own flag or with `--set`."""
     return f"--{name.replace('_', '-')} {value}" if flag else f"--set {name}={value}"
 
 
@@ -103,7 +103,7 @@ class PrepareConfig:
 class TrainConfig:
     """What `train` reads and writes, and how it trains in one stage.
 
-    The defaults are those of the recipe `plain`; `RECIPES` holds what others do differently.
+    The defaults are those of the recipe `plain`; `RECIPES` holds what the others change.
     """
 
     data: Annotated[Path, "folder that `prepare` wrote"] = Path("data/faces")
@@ -111,14 +111,14 @@ class TrainConfig:
     backbone_weights: Annotated[
         str,
         "`imagenet`, `none`, a weights file of EfficientNetB0 without top, or a `.keras` network "
-        "that `train` made, to go on from",
+        "that `train` made, to continue from",
     ] = "imagenet"
     trainable_layers: Annotated[
         int, "layers at the backbone's end that train (238 are all)", Within(0, 238)
     ] = 20
     leave_out: Annotated[
         str,
-        "sources, with commas between, whose photos are neither trained nor validated on, to be "
+        "sources, separated by commas, whose photos are neither trained nor validated on, to be "
         "tested as foreign",
     ] = ""
     train_share: Annotated[
@@ -211,8 +211,8 @@ class TrainConfig:
                 f"--set parts={self.parts} needs an --input-size that is a multiple of "
                 f"{2 * EVIDENCE_STEP}: four parts lie side by side."
             )
-        of_pairs = ("composites", "mask_weight", "epoch_photos", "weight_average", "parts")
-        for name in of_pairs:
+        pair_settings = ("composites", "mask_weight", "epoch_photos", "weight_average", "parts")
+        for name in pair_settings:
             value = getattr(self, name)
             if self.sampling == "photos" and value != getattr(TrainConfig, name):
                 raise UserError(
@@ -221,9 +221,9 @@ class TrainConfig:
                 )
 
 
-# What a recipe does differently from the defaults.
+# What the recipes change of the defaults.
 _PAIRS = {
-    # All but the first 37, up to the middle of block2b, which would cost a third of the time.
+    # All but the first 37, which end in the middle of block2b: they would cost a third of the time.
     "trainable_layers": 200,
     "crop_margin": 1.2,
     "head": "evidence",
@@ -242,14 +242,14 @@ RECIPES: dict[str, dict] = {
         "input_size": 160,
         "composites": 0.2,
         "epochs": 50,
-        # Short, as validation tells how far it is.
+        # Short epochs, so that validation shows the progress often.
         "epoch_photos": 8000,
         "learning_rate": 4e-4,
-        # The rate falls to 0 with the last epoch, and the best one is among the last.
+        # The learning rate falls to 0 in the last epoch, and the best epoch is among the last.
         "stop_patience": 50,
     },
-    # To compare ingredients and data, in fewer and smaller photos than the others. The ingredients
-    # are those of the first model of this kind, that figures stay comparable.
+    # For comparing ingredients and data, on fewer and smaller photos than the other recipes. The
+    # ingredients stay those of the first model of this kind, so that figures stay comparable.
     "short": _PAIRS
     | {"input_size": 128, "epochs": 4, "epoch_photos": 4000, "learning_rate": 4e-4}
     | {"weight_average": 0.98, "composites": 0.5, "stop_patience": 3}
@@ -259,8 +259,8 @@ DEFAULT_RECIPE = "one-stage"
 
 
 def complete_settings(stored: Mapping[str, object]) -> dict:
-    """Return a run's stored settings with the defaults of those that it is older than, and without
-    those whose code is gone, where they were off."""
+    """Return a run's stored settings, with defaults for settings that are newer than the run, and
+    without removed settings that were off."""
     known = {
         field.name: field.default for field in fields(TrainConfig) if field.name not in UNSTORED
     }
@@ -270,29 +270,32 @@ def complete_settings(stored: Mapping[str, object]) -> dict:
 
 
 def check_settings(settings: Mapping[str, object], run: Path) -> None:
-    """Check that a run's settings are ones that `train` still knows.
+    """Check that `train` still knows every setting of a run.
 
     Raises:
-        UserError: they are not.
+        UserError: it does not.
     """
     gone = sorted(settings.keys() - {field.name for field in fields(TrainConfig)})
     if gone:
         raise UserError(
-            f"{run} was started with {', '.join(gone)}, which is no setting any more: train anew "
-            "in another --run."
+            f"{run} was started with {', '.join(gone)}, which is not a setting any more: train "
+            "anew in another --run."
         )
 
 
 def read_config(run: Path) -> dict:
-    """Return what `train` noted in a run's folder.
+    """Return what `train` wrote into the `config.json` of a run's folder.
 
     Raises:
-        UserError: it is no run's folder.
+        UserError: the folder is not a run's, or the file is damaged.
     """
     path = Path(run) / CONFIG
     if not path.is_file():
         raise UserError(f"{run} holds no {CONFIG}: give the folder of a training run.")
     try:
-        return json.loads(path.read_text())
+        stored = json.loads(path.read_text())
     except ValueError as error:
         raise UserError(f"{path} is damaged ({error}): train anew in another --run.") from error
+    if not isinstance(stored, dict) or not {"settings", "data"} <= stored.keys():
+        raise UserError(f"{path} was not written by `train`: give the folder of a training run.")
+    return stored

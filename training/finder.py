@@ -1,4 +1,4 @@
-"""What finds faces for the verbs."""
+"""Load the face finder for the verbs."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ log = logging.getLogger(__name__)
 
 
 def load_finder(model: Path | None = None) -> FaceFinder:
-    """Load what finds faces, for a verb; log which it is.
+    """Return the face finder, and log which one it is.
 
     Args:
-        model: folder of the model that judges them, which may hold a finder.
+        model: folder of the model that judges the faces; it may hold its own finder.
 
     Raises:
-        UserError: it cannot be loaded.
+        UserError: the finder cannot be loaded.
     """
     try:
         finder = load_face_finder(model)

@@ -1,4 +1,4 @@
-"""Write folders and files all at once, so that a killed run leaves no half of one; hash files."""
+"""Write folders and files atomically, so that a killed run leaves none half-written; hash files."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from training.errors import UserError
 
 @contextmanager
 def replaced_folder(output: Path, marker: str) -> Iterator[Path]:
-    """Yield an empty folder that takes the place of `output` when the block ends without an error.
+    """Yield an empty folder that replaces `output` when the block ends without an error.
 
     Args:
-        output: the folder's final name; what is there is replaced if it holds the marker. A link is
-            followed, so that what it points to is replaced.
+        output: the folder's final name; a folder there is replaced if it holds the marker. Of a
+            link, the target is replaced.
         marker: name of a file that only the same verb writes.
 
     Raises:
@@ -28,7 +28,7 @@ def replaced_folder(output: Path, marker: str) -> Iterator[Path]:
     output = output.resolve()
     staging = output.with_name(f".{output.name}.partial")
     replaced = output.with_name(f".{output.name}.replaced")
-    _restore(output, replaced)  # of a run that was killed between the two renames below
+    _restore(output, replaced)  # if a run was killed between the two renames below
     for leftover in (staging, replaced):
         shutil.rmtree(leftover, ignore_errors=True)
     staging.mkdir(parents=True)
@@ -45,13 +45,13 @@ def replaced_folder(output: Path, marker: str) -> Iterator[Path]:
 
 @contextmanager
 def replaced_file(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path`, whose file takes its place when the block ends without an error.
+    """Yield a path beside `path`; its file replaces `path` when the block ends without an error.
 
     Args:
-        path: the file's final name; its folder is made where it is missing.
+        path: the file's final name; its folder is created if it is missing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{path.name}")  # savers go by the suffix
+    partial = path.with_name(f".partial-{path.name}")  # savers choose the format by the suffix
     try:
         yield partial
         partial.replace(path)
@@ -60,7 +60,7 @@ def replaced_file(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, value: object, *, indent: int = 2) -> None:
-    """Write a value as a JSON file, all at once."""
+    """Write a value as a JSON file, atomically."""
     with replaced_file(path) as partial:
         partial.write_text(json.dumps(value, indent=indent) + "\n", encoding="utf-8")
 

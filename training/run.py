@@ -16,8 +16,8 @@ from training.errors import UserError
 if TYPE_CHECKING:
     import keras
 
-FACE, PHOTO = "face", "photo"  # what is judged: the crop of a face, or all of a photo
-DATA_NOTE = "data.txt"  # in a run's folder, where its data lay; it is not pushed
+FACE, PHOTO = "face", "photo"  # what is judged: the crop of a face, or the whole photo
+DATA_NOTE = "data.txt"  # in a run's folder: where its data lay; not pushed
 EXPORT_REPORT = "export_report.json"  # in an exported model's folder
 METRICS = "metrics.json"  # in either
 
@@ -27,10 +27,10 @@ class Run:
     """One training.
 
     Attributes:
-        path: its folder.
-        settings: of `TrainConfig`, without those of this machine; settings that are newer than the
-            run have their default.
-        fingerprint: of the prepared folder that it was trained on.
+        path: the run's folder.
+        settings: fields of `TrainConfig`, except those that differ between machines; settings that
+            are newer than the run have their defaults.
+        fingerprint: fingerprint of the prepared folder that it was trained on.
     """
 
     path: Path
@@ -39,28 +39,28 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
-        """Read what `train` noted in a folder.
+        """Return the run that `train` wrote into a folder.
 
         Raises:
-            UserError: it is no run's folder.
+            UserError: the folder is not a run's.
         """
         stored = read_config(Path(path))
         return cls(Path(path), complete_settings(stored["settings"]), stored["data"]["fingerprint"])
 
     @property
     def margin(self) -> float:
-        """Side of the crop that it judges divided by the longer side of the face's box; 0 where it
-        judges whole photos."""
+        """Side of the crop divided by the longer side of the face's bounding box; 0 where the
+        network judges whole photos."""
         return self.settings["crop_margin"]
 
     @property
     def framing(self) -> str:
-        """What it judges, `"face"` or `"photo"`."""
+        """What the network judges, `"face"` or `"photo"`."""
         return FACE if self.margin else PHOTO
 
     @property
     def network_path(self) -> Path:
-        """The file of its network.
+        """The file of the run's network.
 
         Raises:
             UserError: the training is not finished.
@@ -71,7 +71,7 @@ class Run:
         return path
 
     def network(self) -> keras.Model:
-        """Load its network.
+        """Load the run's network.
 
         Raises:
             UserError: the training is not finished, or the file is damaged.
@@ -85,7 +85,7 @@ class Run:
             raise UserError(f"{path} cannot be loaded ({error}): train anew.") from error
 
     def check_data(self, data: Path) -> None:
-        """Raise `UserError` where a prepared folder is not what it was trained on."""
+        """Raise `UserError` if a prepared folder is not the one that the run was trained on."""
         check_data(self.path, self.fingerprint, data)
 
 
@@ -95,15 +95,15 @@ def is_run(folder: Path) -> bool:
 
 
 def check_data(model: Path, fingerprint: str, data: Path) -> None:
-    """Check that a prepared folder has a fingerprint.
+    """Check that a prepared folder is the one that a model was trained on.
 
     Args:
-        model: the run or exported model that was trained on such a folder.
-        fingerprint: of that folder.
-        data: a prepared folder.
+        model: the run or exported model.
+        fingerprint: fingerprint of the folder that it was trained on.
+        data: the prepared folder to check.
 
     Raises:
-        UserError: it has another one.
+        UserError: it has another fingerprint.
     """
     if read_report(data)["fingerprint"] != fingerprint:
         raise UserError(
@@ -112,7 +112,7 @@ def check_data(model: Path, fingerprint: str, data: Path) -> None:
 
 
 def remember_data(run: Path, data: Path) -> None:
-    """Note in a run's folder where its data lies on this machine."""
+    """Write into a run's folder where its data lies on this machine."""
     (run / DATA_NOTE).write_text(f"{data.resolve()}\n", encoding="utf-8")
 
 
@@ -121,8 +121,8 @@ def locate_data(model: str | Path, given: Path | None) -> Path:
 
     Args:
         model: folder of a run or of an exported model, or the name of one on the Hub.
-        given: the folder that was asked for. Without it, the one that the model was trained on is
-            taken: where it lay then, or a folder beside the usual one with the same fingerprint.
+        given: the folder that the user chose. `None` stands for the folder that the model was
+            trained on: where it lay then, or one beside the usual folder with the same fingerprint.
 
     Raises:
         UserError: it is in none of these places.
@@ -132,7 +132,7 @@ def locate_data(model: str | Path, given: Path | None) -> Path:
     usual = TrainConfig.data
     try:
         fingerprint = trained_on(Path(model))
-    except UserError:  # nobody knows: the figures will say what they are of
+    except UserError:  # unknown: the figures will name the data that they are of
         return usual
     for folder in _likely_places(Path(model), usual):
         report = folder / REPORT
@@ -145,11 +145,12 @@ def locate_data(model: str | Path, given: Path | None) -> Path:
 
 
 def trained_on(model: Path) -> str:
-    """Return the fingerprint of the data that a run or an exported model was trained on; of an
-    export from before that was noted, of the data that it was measured on last.
+    """Return the fingerprint of the data that a run or an exported model was trained on.
+
+    Older exports do not store it: theirs is that of the data that they were last measured on.
 
     Raises:
-        UserError: it is not known.
+        UserError: it is unknown.
     """
     if is_run(model):
         return Run.open(model).fingerprint

@@ -1,5 +1,5 @@
 /**
- * Shows what was judged: a headline, the photo with boxes, a card for each face or person.
+ * Shows an answer: a headline, the photo with boxes, a card for each face or person.
  *
  * @import {FaceAnswer, PersonAnswer, PhotoAnswer, ClipAnswer} from "./judge.js"
  * @import {DetectorConfig, Verdict} from "./detector.js"
@@ -33,7 +33,7 @@ export function summary(faces) {
     return `${about}: ${VERDICTS[faces[0].verdict].toLowerCase()}.`;
   }
   const counts = Object.entries(VERDICTS)
-    .map(([verdict, word]) => ({ word, count: faces.filter((one) => one.verdict === verdict).length }))
+    .map(([verdict, word]) => ({ word, count: faces.filter((face) => face.verdict === verdict).length }))
     .filter(({ count }) => count)
     .map(({ word, count }) => `${count} ${word.toLowerCase()}`);
   return `${faces.length} faces: ${counts.join(", ")}.`;
@@ -175,7 +175,7 @@ function meaningOf({ meaning }) {
   return [element("p", {}, sentence)];
 }
 
-/** Return how much a score is worth as evidence; its prior is one half.
+/** Return a sentence on how strong a score is as evidence. Scores assume even prior odds.
  * @param {number} probability @param {DetectorConfig} config */
 function weightOf(probability, { max_likelihood_ratio: most }) {
   const ratio = Math.exp(logOdds(probability));
@@ -195,8 +195,8 @@ async function personCard(person, seconds, config) {
   const name = `Person ${person.number}`;
   const [best] = person.moments;
   const moments = element("ul", { class: "moments" });
-  for (const { seconds: at, face } of person.moments) {
-    const text = `${clock(at)}: ${face.probability.toFixed(2)}`;
+  for (const { seconds: time, face } of person.moments) {
+    const text = `${clock(time)}: ${face.probability.toFixed(2)}`;
     moments.append(element("li", {}, await cropWithHeat(face, `${name} at ${text}`), text));
   }
   const seen =
@@ -271,16 +271,16 @@ function probabilityBar(probability, { real, fake }) {
  * @param {PersonAnswer} person @param {number} seconds @param {DetectorConfig["thresholds"]} thresholds */
 function plot(person, seconds, thresholds) {
   const { width, height, left, right, top, bottom } = PLOT;
-  const x = (/** @type {number} */ at) => left + ((width - left - right) * at) / Math.max(seconds, 1e-3);
+  const x = (/** @type {number} */ time) => left + ((width - left - right) * time) / Math.max(seconds, 1e-3);
   const y = (/** @type {number} */ value) => top + (height - top - bottom) * (1 - value);
   const rule = (/** @type {number} */ value, /** @type {string} */ label, dashes = "none") => [
     drawing("line", { x1: left, x2: width - right, y1: y(value), y2: y(value), stroke: "currentColor", "stroke-dasharray": dashes }),
     drawing("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, label),
   ];
-  const ticks = [[0, "start"], [seconds / 2, "middle"], [seconds, "end"]].map(([at, anchor]) =>
-    drawing("text", { x: x(Number(at)), y: y(0) + 20, "text-anchor": anchor }, clock(Number(at))),
+  const ticks = [[0, "start"], [seconds / 2, "middle"], [seconds, "end"]].map(([time, anchor]) =>
+    drawing("text", { x: x(Number(time)), y: y(0) + 20, "text-anchor": anchor }, clock(Number(time))),
   );
-  const points = person.scores.map((one) => [x(one.seconds), y(one.probability)]);
+  const points = person.scores.map((score) => [x(score.seconds), y(score.probability)]);
   return drawing(
     "svg",
     {

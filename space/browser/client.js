@@ -1,11 +1,11 @@
 /**
- * Asks the worker.
+ * Sends requests to the worker.
  *
  * @import {ClipAnswer, PhotoAnswer} from "./judge.js"
  * @import {DetectorConfig} from "./detector.js"
  */
 
-/** What the worker reports of an error; by its name it is known whether its message is for people. */
+/** An error in the worker. Its name tells whether its message is meant for visitors. */
 export class JudgeError extends Error {
   /** @param {{name: string, message: string}} error */
   constructor({ name, message }) {
@@ -65,7 +65,7 @@ export class Client {
     return this.#ask("startClip", [seconds]);
   }
 
-  /** Look at a frame, which is gone afterwards, where it is due or follows a cut.
+  /** Judge a frame if it is due or follows a cut. The frame is transferred.
    * @param {ImageBitmap | null} frame `null` for the one that was looked at last
    * @param {number} seconds @param {boolean} isDue @returns {Promise<void>} */
   frame(frame, seconds, isDue) {

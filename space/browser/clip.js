@@ -1,18 +1,18 @@
 /**
- * Goes through a clip by the browser's own player, which cannot run in a worker.
+ * Steps through a clip with the browser's own player, which cannot run in a worker.
  */
 
 const LOOKS_A_SECOND = 2;
 const MIN_LOOKS = 8;
 const MAX_LOOKS = 60;
-const PEEK_SECONDS = 0.2; // distance of the frames that are compared to find cuts, in short clips
+const PEEK_SECONDS = 0.2; // between the frames that are compared to find cuts, in short clips
 const MAX_PEEKS = 300; // in a long clip they are farther apart
-const STAYS = 1 / LOOKS_A_SECOND; // s after which a frame that is still there is looked at again
+const STAYS = 1 / LOOKS_A_SECOND; // s after which a frame that is still shown is counted again
 const MAX_SECONDS = 300;
 const MAX_WAIT = 20_000; // ms for the player to do one thing
-const FRAME_WAIT = 300; // ms for a frame to be shown after the player went to it
+const FRAME_WAIT = 300; // ms for a frame to be shown after seeking
 
-/** A clip that cannot be judged; the message says in one sentence what was found and what to do. */
+/** A clip that cannot be judged. The message is a sentence for the visitor. */
 export class ClipError extends Error {
   name = "ClipError";
 }
@@ -32,7 +32,7 @@ export class Clip {
   }
 
   /**
-   * Open a clip; it must be closed.
+   * Open a clip. The caller closes it.
    *
    * @param {Blob} file
    * @throws {ClipError} it is empty, cannot be played, has no picture, or is too long
@@ -65,8 +65,8 @@ export class Clip {
   }
 
   /**
-   * Go through frames: those at even distances, which are due to be looked at, and between them those
-   * that tell where cuts are. Without a frame, the one before is still shown and due once more.
+   * Yield frames: evenly spaced ones, which are due to be judged, and frames in between, which reveal
+   * cuts. `null` means that the previous frame is still shown and counts once more.
    *
    * @returns {AsyncGenerator<{frame: ImageBitmap | null, seconds: number, isDue: boolean}>}
    */
@@ -74,7 +74,7 @@ export class Clip {
     const wanted = Math.round(LOOKS_A_SECOND * this.seconds);
     const looks = Math.min(Math.max(wanted, MIN_LOOKS), MAX_LOOKS);
     const peek = Math.max(PEEK_SECONDS, this.seconds / MAX_PEEKS);
-    const parts = Math.ceil(this.seconds / looks / peek); // of the way from one look to the next
+    const parts = Math.ceil(this.seconds / looks / peek); // into which the time between two looks is divided
     let [shown, looked] = [-1, -1];
     for (let part = 0; part < looks * parts; part++) {
       const time = (part * this.seconds) / (looks * parts);
@@ -90,7 +90,7 @@ export class Clip {
     }
   }
 
-  /** Go to a time; return that of the frame which is shown there.
+  /** Seek to a time; return the time of the frame shown there.
    * @param {number} seconds */
   async #goTo(seconds) {
     const video = this.#video;
@@ -115,7 +115,7 @@ export class Clip {
   }
 }
 
-/** Return the length in s; clips that browsers recorded tell it only at their end.
+/** Return the length in s. Clips recorded by browsers reveal it only at their end.
  * @param {HTMLVideoElement} video */
 async function lengthOf(video) {
   if (Number.isFinite(video.duration)) return video.duration;

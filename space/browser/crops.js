@@ -10,11 +10,11 @@
 import { centreOf, rollOf, sideOf } from "./faces.js";
 import { cropped, croppedMirrored, roundHalfEven, transformed, turnedByQuarters } from "./pictures.js";
 
-const MAX_TILT = 15; // degrees that a crop leaves as they are
-const RISE = 0.1; // of the box's side: the training photos have more room for hair than for the neck
+const MAX_TILT = 15; // degrees up to which a crop keeps the head's tilt
+const RISE = 0.1; // of the box's side: training photos leave more room above the face than below
 
 /**
- * Return the square that is cut out, before the head is levelled. It lies inside the photo.
+ * Return the square to cut out, before the head is levelled. It lies inside the photo.
  *
  * @param {{width: number, height: number}} photo
  * @param {Face} face
@@ -35,7 +35,7 @@ export function faceSquare({ width, height }, face, margin) {
   };
 }
 
-/** Return by how many degrees a head is tilted, as quarters and the rest.
+/** Return a head's tilt in quarter turns, and whether the rest is to be levelled.
  * @param {Face} face */
 function tiltOf(face) {
   const quarters = roundHalfEven(rollOf(face) / 90);
@@ -43,8 +43,8 @@ function tiltOf(face) {
 }
 
 /**
- * Cut a face out of the photo that it was found in. Heads that are tilted by up to 15 degrees stay
- * so, those on their side or upside down are turned by quarters, and others are levelled.
+ * Cut a face out of its photo. Heads tilted by up to 15 degrees stay tilted, heads on their side or
+ * upside down are turned by quarters, and all others are levelled.
  *
  * @param {Picture} photo
  * @param {Face} face
@@ -59,7 +59,7 @@ export function cropFace(photo, face, margin) {
 }
 
 /**
- * Return where a face's landmarks lie in the crop that `cropFace` makes, as shares of its side.
+ * Return a face's landmarks in the crop that `cropFace` makes, as shares of its side.
  *
  * @param {{width: number, height: number}} photo
  * @param {Face} face
@@ -79,8 +79,8 @@ export function cropLandmarks(photo, face, margin) {
   });
 }
 
-/** Return a square of the photo turned counterclockwise about its middle; corners from outside the
- * photo show its mirror image.
+/** Return a square of the photo, turned counterclockwise about its middle. Corners outside the photo
+ * show its mirror image.
  * @param {Picture} photo @param {Point} middle @param {number} side @param {number} roll degrees */
 function levelled(photo, middle, side, roll) {
   const cos = Math.cos((roll * Math.PI) / 180);

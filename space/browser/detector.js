@@ -1,5 +1,5 @@
 /**
- * Judges the faces of a photo: Python's `Detector`, with the same file and the same contract.
+ * Judges the faces of a photo as Python's `Detector` does, with the same model and contract.
  *
  * @import {Picture} from "./pictures.js"
  * @import {Point} from "./yunet.js"
@@ -45,30 +45,32 @@ import { findReason } from "./quality.js";
 import { centredSquare, levelsOf, reduced, resized, squareOfSide } from "./pictures.js";
 
 const FORMAT_VERSION = 1;
-const SHOWN_SIDE = 448; // px: a judged crop that is kept to be shown has so many, or up to twice
+const SHOWN_SIDE = 448; // px: crops to be shown are reduced to between this and twice as many
 
-/** Return the calibrated probability of fake for the network's.
+/** Return the calibrated probability of fake for the network's output.
  * @param {DetectorConfig["calibration"]} calibration @param {number} probability */
 export function calibrated({ method, slope, intercept }, probability) {
   if (method === "none") return probability;
   return 1 / (1 + Math.exp(-slope * logOdds(probability) - intercept));
 }
 
-/** Return the natural log-odds of a probability, which certainty leaves finite.
+/** Return the natural log-odds of a probability; finite even for 0 and 1.
  * @param {number} probability */
 export function logOdds(probability) {
   const clipped = Math.min(Math.max(probability, 1e-6), 1 - 1e-6);
   return Math.log(clipped / (1 - clipped));
 }
 
-/** Return whether a probability lies so near to a threshold that it takes a second look.
+/** Return whether a probability is so close to a threshold that the face gets a second look.
  * @param {DetectorConfig} config @param {number} probability */
-function isBorderline({ second_look: again, thresholds }, probability) {
-  const away = Object.values(thresholds).map((one) => Math.abs(logOdds(probability) - logOdds(one)));
-  return Boolean(again) && Math.min(...away) <= (again?.margin ?? 0);
+function isBorderline({ second_look: secondLook, thresholds }, probability) {
+  const distances = Object.values(thresholds).map((threshold) =>
+    Math.abs(logOdds(probability) - logOdds(threshold)),
+  );
+  return Boolean(secondLook) && Math.min(...distances) <= (secondLook?.margin ?? 0);
 }
 
-/** Return what the network is shown, changed for another look at it.
+/** Return the network's input, mirrored and shifted for another look.
  * @param {Float32Array} input RGB, row by row @param {number} size @param {Look} look */
 export function changedInput(input, size, { mirrored, right, down }) {
   const inside = (/** @type {number} */ place) => Math.min(Math.max(place, 0), size - 1);
@@ -121,11 +123,11 @@ export class Detector {
     const found = await finder.find(small);
     const faces = found.map((face) => scaledFace(face, scale));
     const { crop_margin: margin, input_size: size } = this.config;
-    // With so many pixels, nobody sees that the photo had more.
+    // With so many pixels, the full resolution would change neither score nor shown crop visibly.
     const enough = Math.max(2 * size, SHOWN_SIDE);
     if (found.every((face) => margin * sideOf(face) >= enough)) {
       const judgements = await this.judgeFaces(small, found);
-      return judgements.map((one, number) => ({ ...one, face: faces[number] }));
+      return judgements.map((judgement, index) => ({ ...judgement, face: faces[index] }));
     }
     return this.judgeFaces(photo, faces);
   }
@@ -170,7 +172,7 @@ export class Detector {
       probability,
       verdict: reason ? "inconclusive" : verdictOf(thresholds, probability),
       reason,
-      meaning: bins.findLast((one) => probability >= one.low) ?? null,
+      meaning: bins.findLast((bin) => probability >= bin.low) ?? null,
       heat: { values: scaledToOne(heatmap), side: Math.sqrt(heatmap.length) },
     };
   }
@@ -178,8 +180,8 @@ export class Detector {
   /** Return the probability whose log-odds are the mean over all looks, the first among them.
    * @param {Float32Array} input @param {number} first */
   async #meanOfLooks(input, first) {
-    const { input_size: size, calibration, second_look: again } = this.config;
-    const looks = again?.looks ?? [];
+    const { input_size: size, calibration, second_look: secondLook } = this.config;
+    const looks = secondLook?.looks ?? [];
     let sum = logOdds(first);
     for (const look of looks) {
       const { probabilities } = await this.#network.run(changedInput(input, size, look), size, size);
@@ -192,6 +194,6 @@ export class Detector {
 /** Return values divided by the largest; all zero where that is.
  * @param {Float32Array} values */
 function scaledToOne(values) {
-  const peak = values.reduce((one, other) => Math.max(one, other), 0);
+  const peak = values.reduce((largest, value) => Math.max(largest, value), 0);
   return values.map((value) => (peak > 0 ? value / peak : 0));
 }

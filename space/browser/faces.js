@@ -1,6 +1,6 @@
 /**
- * Finds the faces of a photo as Python's `FaceFinder` does with YuNet, in two looks: at copies of
- * the whole photo with a low threshold, then at each candidate alone, upright and enlarged.
+ * Finds faces with YuNet as Python's `FaceFinder` does, in two steps: first in copies of the whole
+ * photo, with a low threshold, then at each candidate, upright and enlarged.
  *
  * @import {Picture} from "./pictures.js"
  * @import {Box, Point, Row, YuNet} from "./yunet.js"
@@ -15,7 +15,7 @@ import { resized, roundHalfEven, turnedByQuarters } from "./pictures.js";
 import { LOOK_FACE, LOOK_SIDE, SEARCH_GAP, View, brightened } from "./view.js";
 import { sharedArea } from "./yunet.js";
 
-// All of these are Python's, explained there.
+// The values are those of `space/finder.py`, which explains them.
 const SIDES = [1920, 640, 320];
 const COARSE_SIDES = SIDES.slice(1);
 const MAX_ENLARGEMENT = 2;
@@ -37,19 +37,19 @@ const BRIGHTENING_BLUR = 3; // px
 export const MAX_FACES = 10; // judged in a frame of a clip
 export const MIN_FACE = 64; // px: a smaller face is judged, but too small to trust
 
-/** Longer side of a face's box in px.
+/** Return the longer side of a face's box in px.
  * @param {{box: Box}} face */
 export function sideOf({ box }) {
   return Math.max(box[2], box[3]);
 }
 
-/** Middle of a face's box.
+/** Return the centre of a face's box.
  * @param {{box: Box}} face @returns {Point} */
 export function centreOf({ box: [left, top, width, height] }) {
   return [left + width / 2, top + height / 2];
 }
 
-/** Degrees clockwise by which the line of the eyes is tilted, -180 to 180.
+/** Return the tilt of the line through the eyes: degrees clockwise, -180 to 180.
  * @param {{landmarks: Point[] | null, turn?: number}} face */
 export function rollOf({ landmarks, turn = 0 }) {
   if (!landmarks) return wrapped(turn);
@@ -101,7 +101,7 @@ export class FaceFinder {
     const enlarged = scales(photo, COARSE_SIDES, true);
     if (!faces.length) faces = await this.#lookFor(photo, enlarged, [0], true);
     if (!faces.length) faces = await this.#lookFor(photo, enlarged, [90, 180, 270]);
-    return faces.sort((one, other) => sideOf(other) - sideOf(one));
+    return faces.sort((first, second) => sideOf(second) - sideOf(first));
   }
 
   /** @param {Picture} photo @param {number[]} scales @param {number[]} turns @param {boolean} brighten */
@@ -109,14 +109,16 @@ export class FaceFinder {
     const candidates = distinct(await this.#candidates(photo, scales, turns, brighten));
     /** @type {Face[]} */
     const faces = [];
-    for (const one of candidates.slice(0, MAX_CANDIDATES)) {
-      const face = one.landmarks ? one : await this.#secondLook(new View(photo, one, brighten));
+    for (const candidate of candidates.slice(0, MAX_CANDIDATES)) {
+      const face = candidate.landmarks
+        ? candidate
+        : await this.#secondLook(new View(photo, candidate, brighten));
       if (face && face.confidence >= FACE_SCORE) faces.push(face);
     }
     return distinct(faces);
   }
 
-  /** Return what may be faces in copies of the photo; those that have landmarks are sure.
+  /** Return face candidates in copies of the photo. Sure ones have landmarks.
    * @param {Picture} photo @param {number[]} scales @param {number[]} turns @param {boolean} brighten */
   async #candidates(photo, scales, turns, brighten) {
     /** @type {Face[]} */
@@ -142,14 +144,14 @@ export class FaceFinder {
     return candidates;
   }
 
-  /** Return the face in the middle of a view, looked at with the head upright.
+  /** Return the face in the middle of a view, with the head turned upright.
    * @param {View} view */
   async #secondLook(view) {
     let angle = 0;
     let face = await this.#look(view, 0);
     if (!face || face.confidence < SURE.score) {
       for (const turn of [90, 180, 270]) {
-        // Mostly in vain: a small picture, in a quarter of the time, tells whether to look.
+        // Rarely finds more, so a small picture first tells whether to look, in a quarter of the time.
         const small = await this.#look(view, turn, GLANCE);
         if (!small || (face && small.confidence < face.confidence)) continue;
         const turned = await this.#look(view, turn);
@@ -197,14 +199,14 @@ function scaledPoint([x, y], factor) {
   return [x * factor, y * factor];
 }
 
-/** Return the scales of the copies in which faces are looked for, finest first.
+/** Return the scales of the copies to search for faces, finest first.
  * @param {Picture} photo @param {number[]} sides @param {boolean} enlarge */
 function scales(photo, sides, enlarge) {
   const full = Math.sqrt((photo.width * photo.height * 4) / 3);
   const finest = enlarge ? Math.max(1, Math.min(MAX_ENLARGEMENT, ENLARGED_SIDE / full)) : 1;
   /** @type {number[]} */
   const result = [];
-  for (const side of [...sides].sort((one, other) => one - other)) {
+  for (const side of [...sides].sort((first, second) => first - second)) {
     const scale = Math.min(side / full, finest);
     if (!result.length || scale > MIN_STEP * result[result.length - 1]) {
       result.push(scale > AS_IT_IS && scale < 1 ? 1 : scale);
@@ -214,7 +216,7 @@ function scales(photo, sides, enlarge) {
   return result.reverse().filter((scale) => scale >= narrowest);
 }
 
-/** Return copies of a photo with their scale; each is made from the one before.
+/** Return copies of a photo at some scales, each made from the previous copy.
  * @param {Picture} photo @param {number[]} scales */
 function copiesOf(photo, scales) {
   let picture = photo;
@@ -228,8 +230,8 @@ function copiesOf(photo, scales) {
   });
 }
 
-/** Whether a face in a copy needs no second look. One that touches the border does: its box would
- * end there, and not where the face does.
+/** Return whether a face in a copy needs no second look. A face at the border does need one, as its
+ * box ends at the border, not where the face ends.
  * @param {Row} row @param {Picture} copy */
 function isSure(row, copy) {
   const [left, top, width, height] = row.box;
@@ -242,7 +244,7 @@ function isSure(row, copy) {
   );
 }
 
-/** Return a box of a picture that was turned counterclockwise in the picture before that.
+/** Return where a box of a turned picture lies in the picture before it was turned.
  * @param {Box} box @param {number} turn in degrees @param {number} width of the picture before
  * @param {number} height of it @returns {Box} */
 function turnedBack([left, top, boxWidth, boxHeight], turn, width, height) {
@@ -252,19 +254,19 @@ function turnedBack([left, top, boxWidth, boxHeight], turn, width, height) {
   return [left, top, boxWidth, boxHeight];
 }
 
-/** Return the faces, surest first, without those that lie on a surer one.
+/** Return the faces, most confident first, without those that overlap a more confident face.
  * @param {Face[]} faces */
 function distinct(faces) {
   /** @type {Face[]} */
   const kept = [];
-  for (const face of [...faces].sort((one, other) => other.confidence - one.confidence)) {
+  for (const face of [...faces].sort((first, second) => second.confidence - first.confidence)) {
     if (kept.every((other) => overlap(face.box, other.box) <= OVERLAP)) kept.push(face);
   }
   return kept;
 }
 
 /** Return the share of the smaller box that lies in the other one.
- * @param {Box} one @param {Box} other */
-function overlap(one, other) {
-  return sharedArea(one, other) / Math.min(one[2] * one[3], other[2] * other[3]);
+ * @param {Box} first @param {Box} second */
+function overlap(first, second) {
+  return sharedArea(first, second) / Math.min(first[2] * first[3], second[2] * second[3]);
 }

@@ -1,5 +1,5 @@
 /**
- * The evidence map of a face: painted over its crop, and in words.
+ * Shows the evidence map of a face: as a layer over its crop, and in words.
  *
  * @import {Point} from "./yunet.js"
  *
@@ -9,13 +9,13 @@
  */
 import { resizedValues } from "./pictures.js";
 
-const SIDE = 56; // px: what a map is enlarged to before it is shared out
+const SIDE = 56; // px: maps are enlarged to this before heat is assigned to parts
 const LAYER_SIDE = 224; // px
 // Where eyes, nose tip and mouth corners lie in a crop of an upright face, as shares of its side.
 /** @type {Point[]} */
 const USUAL_LANDMARKS = [[0.35, 0.48], [0.62, 0.48], [0.49, 0.65], [0.38, 0.76], [0.6, 0.76]];
-const FLOOR = 0.5; // of a map's maximum: what is colder is neither painted nor counted
-const MOST = 0.5; // a part with that share of the heat holds most of it
+const FLOOR = 0.5; // of a map's maximum: colder places are neither painted nor counted
+const MOST = 0.5; // share of the heat that counts as most of it
 const MUCH = 0.25;
 const COLD = [0x2a, 0x0a, 0x5e];
 const WARM = [0xe0, 0x36, 0x2c];
@@ -40,7 +40,7 @@ export function heatLayer(map) {
 }
 
 /**
- * Say in a sentence where most of what is painted of a map lies.
+ * Return a sentence on where most of a map's heat lies.
  *
  * @param {HeatMap} map
  * @param {Point[] | null} landmarks of the face, as shares of the crop's side
@@ -56,8 +56,8 @@ export function describeHeat(map, landmarks) {
   return "The evidence for fake is spread out over the face and what is around it.";
 }
 
-/** Return what is painted of a value of a map, 0 to 1: the hot spots, not wide lukewarm areas. The
- * words name the same.
+/** Return how visible a value of a map is, 0 to 1: hot spots, not wide lukewarm areas. Layer and words
+ * use the same.
  * @param {number} value @returns {number} */
 function visible(value) {
   return Math.min(Math.max((value - FLOOR) / (1 - FLOOR), 0), 1) ** 2;
@@ -79,7 +79,7 @@ function heatByPart(map, landmarks) {
     sums.set(part, (sums.get(part) ?? 0) + seen);
     total += seen;
   });
-  const ranked = [...sums].sort((one, other) => other[1] - one[1]);
+  const ranked = [...sums].sort((first, second) => second[1] - first[1]);
   return ranked.map(([name, sum]) => [name, total > 0 ? sum / total : 0]);
 }
 
@@ -110,7 +110,7 @@ function parts([eye, otherEye, nose, corner, otherCorner]) {
   return (x, y) => /** @type {[string, unknown]} */ (areas.find(([, holds]) => holds(x, y)))[0];
 }
 
-/** @param {Point} one @param {Point} other @returns {Point} */
-function between(one, other) {
-  return [(one[0] + other[0]) / 2, (one[1] + other[1]) / 2];
+/** @param {Point} first @param {Point} second @returns {Point} */
+function between(first, second) {
+  return [(first[0] + second[0]) / 2, (first[1] + second[1]) / 2];
 }

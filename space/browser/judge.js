@@ -1,5 +1,5 @@
 /**
- * What the worker does: loads the networks, tests itself, judges photos and the frames of a clip.
+ * The worker's part: loads the networks, tests itself, judges photos and frames of clips.
  *
  * @import {Picture} from "./pictures.js"
  * @import {Box} from "./yunet.js"
@@ -58,13 +58,13 @@ import { YuNet, intersectionOverUnion } from "./yunet.js";
 
 const PHOTO_SIDE = 1024; // px of a photo that is shown
 const ANIMATION = "Only the first of the file's pictures was looked at.";
-const COARSE_PIXELS = 3_000_000; // of a frame; up to here the finder's coarser copies show enough
-const MAX_CUT_LOOKS = 40; // looks right after cuts come on top of those that are due
-// A cut: the pictures hardly correlate and most of their area changed.
+const COARSE_PIXELS = 3_000_000; // of a frame, up to which the finder's coarser copies suffice
+const MAX_CUT_LOOKS = 40; // looks after cuts, on top of those that are due
+// At a cut, two frames hardly correlate and differ in most of their area.
 const CUT = { width: 32, height: 18, correlation: 0.5, levels: 15, share: 0.4 };
-const SELF_TEST = { overlap: 0.99, probability: 0.05 }; // how far from Python's answer is right
+const SELF_TEST = { overlap: 0.99, probability: 0.05 }; // largest difference from Python's answer
 
-/** This browser answers otherwise than Python. */
+/** This browser gives another answer than Python. */
 export class SelfTestError extends Error {
   name = "SelfTestError";
 }
@@ -99,7 +99,7 @@ export class Judge {
   }
 
   /** Judge the built-in picture.
-   * @throws {SelfTestError} the answer is another than Python's */
+   * @throws {SelfTestError} the answer differs from Python's */
   async testItself() {
     /** @type {SelfTest} */
     const wanted = await json(new URL("./model/selftest.json", import.meta.url));
@@ -127,7 +127,7 @@ export class Judge {
    */
   async photo(file, wholePicture) {
     const { photo, format, whole } = await openPhoto(file);
-    // The browser does all but the last on other threads, while the networks run on this one.
+    // All but the last run on the browser's other threads, while the networks run on this one.
     const [shown, digest, animated, faces] = await Promise.all([
       preview(whole, PHOTO_SIDE),
       sha256(file),
@@ -143,12 +143,12 @@ export class Judge {
     const judgements = wholePicture
       ? [await this.detector.judgeWhole(photo)]
       : await this.detector.judge(photo, format, this.finder);
-    const faces = []; // one after the other: there may be many, with a canvas each
+    const faces = []; // one at a time, as there may be many and each needs a canvas
     for (const judgement of judgements) faces.push(await this.#faceAnswer(judgement));
     return faces;
   }
 
-  /** Begin with a clip, and forget the one before.
+  /** Start a clip, and forget the previous one.
    * @param {number} seconds its length */
   startClip(seconds) {
     const people = new People(this.detector.config);
@@ -156,7 +156,7 @@ export class Judge {
   }
 
   /**
-   * Look for faces in a frame of the clip, if it is due or follows a cut.
+   * Judge the faces in a frame of the clip if it is due or follows a cut.
    *
    * @param {ImageBitmap} bitmap
    * @param {number} seconds
@@ -179,7 +179,7 @@ export class Judge {
     this.repeatFrame(seconds);
   }
 
-  /** Count the frame that was looked at last: what stays on the screen for long counts for as long.
+  /** Count the last judged frame again, as a picture that stays on the screen counts for its duration.
    * @param {number} seconds */
   repeatFrame(seconds) {
     const clip = this.#started();
@@ -237,7 +237,7 @@ async function sha256(file) {
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** Return a frame's pixels, and free it.
+/** Return a frame's pixels and free the frame.
  * @param {ImageBitmap} bitmap */
 function taken(bitmap) {
   try {
@@ -252,7 +252,7 @@ async function json(address) {
   return JSON.parse(new TextDecoder().decode(await fetched(address)));
 }
 
-/** Whether there are looks left for cuts; those early in the clip must not use up all.
+/** Return whether a look after a cut is left. Early cuts must not use up all looks.
  * @param {ClipState} clip @param {number} seconds */
 function mayLook({ cutLooks, seconds: length }, seconds) {
   return cutLooks < 1 + MAX_CUT_LOOKS * Math.min(1, seconds / length);

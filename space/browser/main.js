@@ -15,14 +15,14 @@ import { missingFeature } from "./runtime.js";
 const CLIP_NAMES = /\.(mp4|m4v|mov|webm|mkv|ogv|avi)$/i;
 const FOR_PEOPLE = ["PhotoError", "ClipError", "SelfTestError", "WorkerGone"];
 const FINDER = "YuNet";
-const TAKING_OVER = 5000; // ms; a reload that bypasses what is kept is never taken over
+const TAKING_OVER = 5000; // ms; after a reload that bypasses the cache, the service worker never takes over
 
 /** @type {Client} */
 let client;
-let isReady = false; // the page has loaded, and passed its test
+let isReady = false; // the page has loaded and passed its self-test
 /** @type {DetectorConfig} */
 let config;
-/** What is being judged; another choice, or Stop, ends it. */
+/** Aborts the current work, on another choice or by Stop. */
 let current = new AbortController();
 
 /** @param {string} text @param {boolean} [isError] */
@@ -32,14 +32,14 @@ function say(text, isError = false) {
   status.classList.toggle("error", isError);
 }
 
-/** Return an error as a sentence.
+/** Return a sentence about an error.
  * @param {unknown} error */
 function inWords(error) {
   const { name, message } = error instanceof Error ? error : new Error(String(error));
   return FOR_PEOPLE.includes(name) ? message : `Something unexpected went wrong (${message}): try again.`;
 }
 
-/** Show an answer; the page goes there.
+/** Show an answer and scroll to it.
  * @param {...Node} content */
 function show(...content) {
   const answer = byId("answer");
@@ -117,7 +117,7 @@ async function judgePhotos(files, signal) {
   say(signal.aborted ? "Stopped." : `${files.length} photos were judged.`);
 }
 
-/** Return a row for each face of a photo, or one that says why there is none.
+/** Return a row for each face of a photo, or one row that says why there is no answer.
  * @param {File} file @returns {Promise<Record<string, string | number>[]>} */
 async function rowsOf(file) {
   const nobody = (/** @type {string} */ reason) => row(file.name, 0, "", null, reason);
@@ -201,7 +201,7 @@ function isClip(file) {
   return file.type.startsWith("video/") || CLIP_NAMES.test(file.name);
 }
 
-/** Judge what was chosen.
+/** Judge the chosen files.
  * @param {File[]} files */
 function judgeFiles(files) {
   if (!files.length) return;
@@ -215,7 +215,7 @@ function judgeFiles(files) {
 /** The last piece of work; the next waits for its end. @type {Promise<void>} */
 let working = Promise.resolve();
 
-/** End what is being judged, then do something; an error is shown.
+/** Abort the current work, then run another piece. Errors are shown.
  * @param {(signal: AbortSignal) => Promise<void>} work */
 function run(work) {
   current.abort();
@@ -277,7 +277,7 @@ function takeSnapshots() {
   open.addEventListener("click", async () => {
     try {
       video.srcObject = await navigator.mediaDevices.getUserMedia({ video: true });
-      await video.play(); // before there is a button that takes a photo: it would be an empty one
+      await video.play(); // before the shutter button appears, as its photo would be empty
       viewfinder.hidden = false;
     } catch (error) {
       close();
@@ -294,8 +294,8 @@ function takeSnapshots() {
   });
 }
 
-/** Let the browser keep the page, so that it works without a network; where it may not, it works
- * all the same as long as it is open. Return whether it is kept. */
+/** Let the browser cache the page for use without a network; without a cache, the page works as long
+ * as it is open. Return whether it is cached. */
 async function keepForLater() {
   const { serviceWorker } = navigator;
   if (!serviceWorker) return false;
@@ -305,7 +305,7 @@ async function keepForLater() {
   } catch {
     return false;
   }
-  if (!serviceWorker.controller) { // what is loaded before it took over would not be kept
+  if (!serviceWorker.controller) { // it caches only what is loaded after it has taken over
     const takenOver = new Promise((resolve) => {
       serviceWorker.addEventListener("controllerchange", resolve, { once: true });
     });

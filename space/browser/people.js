@@ -1,6 +1,6 @@
 /**
- * Tells the people of a clip apart, and makes one answer of all that was said about a person: as
- * Python's `people.py` does, where the numbers are explained.
+ * Tells the people of a clip apart and sums up the scores of each, as Python's `people.py` does, which
+ * explains the numbers.
  *
  * @import {Picture} from "./pictures.js"
  * @import {DetectorConfig, Judgement, Verdict} from "./detector.js"
@@ -23,14 +23,14 @@ import { blank, bytesOf, resized } from "./pictures.js";
 import { logOdds, verdictOf } from "./detector.js";
 
 const SIMILAR_AGAIN = 0.75; // to be the same person anywhere
-const SIMILAR_NEARBY = 0.6; // to be the same person about where that one must be now
-const SHADES_SHARE = 0.35; // of the shape in the likeness; the rest is colours
-const NEEDED_LOOKS = 3; // in which a person is seen to get a verdict,
+const SIMILAR_NEARBY = 0.6; // to be the same person, near where that person is expected
+const SHADES_SHARE = 0.35; // of the shape in the similarity; the rest is colours
+const NEEDED_LOOKS = 3; // that a person must be seen in to get a verdict,
 const NEEDED_OF_FEW = 2; // or in a clip with fewer looks
 const FEW_LOOKS = 8; // than these
-const GAP_LOOKS = 3; // looks after which nobody is expected anywhere
-const REACH = 1; // farthest that a face is from where it is expected, in face sizes,
-const STOPPED = 0.25; // and what is added where it should have moved on
+const GAP_LOOKS = 3; // looks after which a person is expected nowhere
+const REACH = 1; // largest distance of a face from its expected place, in face sizes,
+const STOPPED = 0.25; // and what is added if it stayed where it was
 const APPEARANCES = 8; // kept of a person
 const MAX_TRACKED = 30;
 const MAX_PEOPLE = 6; // reported
@@ -38,7 +38,7 @@ const MAX_LOG_ODDS = 3;
 const SUSPICIOUS = 3; // moments,
 const APART = 1; // s between them,
 const CANDIDATES = 8; // and those from which they are chosen
-const WEAK_SHARE = 0.95; // of the usual confidence of the finder in a clip; below, a face may be none
+const WEAK_SHARE = 0.95; // of the finder's usual confidence; below it, a face may be a false detection
 const GREY_SIDE = 16;
 const COLOUR_SIDE = 64;
 
@@ -47,7 +47,7 @@ function isTooSmall({ judgement: { face } }) {
   return face !== null && sideOf(face) < MIN_FACE;
 }
 
-/** Whether a moment's face is not to be trusted, for whatever reason.
+/** Return whether there is a reason not to trust a moment's face.
  * @param {Moment} moment */
 function isMarked({ judgement: { reason } }) {
   return reason !== null;
@@ -59,8 +59,8 @@ function trusted(moments) {
   return good.length ? good : [...moments];
 }
 
-/** Return the reason that most moments of one person have, of several the most frequent; `null`
- * where no more than half of them have any.
+/** Return the most frequent reason among a person's moments; `null` unless more than half of them have
+ * one.
  * @param {Moment[]} moments */
 export function commonReason(moments) {
   /** @type {Map<Reason, number>} */
@@ -69,20 +69,20 @@ export function commonReason(moments) {
     const reason = /** @type {Reason} */ (judgement.reason);
     counts.set(reason, (counts.get(reason) ?? 0) + 1);
   }
-  const ranked = [...counts].sort((one, other) => other[1] - one[1]);
+  const ranked = [...counts].sort((first, second) => second[1] - first[1]);
   const marked = ranked.reduce((sum, [, count]) => sum + count, 0);
   return 2 * marked <= moments.length ? null : ranked[0][0];
 }
 
-/** Share of the network's input that a face fills.
+/** Return the share of the network's input that a face fills.
  * @param {Moment} moment @param {DetectorConfig} config */
 function weightOf({ judgement: { face } }, { input_size: size, crop_margin: margin }) {
   return face ? Math.min(1, sideOf(face) / (size / margin)) : 1;
 }
 
 /**
- * Return the probability of fake that the moments of one person amount to: the mean of their
- * log-odds, each capped at 3 either way and weighted by the size of the face.
+ * Return a person's probability of fake: the mean log-odds of all moments, each capped at 3 either way
+ * and weighted by the size of the face.
  *
  * @param {Moment[]} moments at least one
  * @param {DetectorConfig} config
@@ -112,21 +112,21 @@ export function chooseSuspicious(moments) {
   return chosen.slice(0, SUSPICIOUS);
 }
 
-/** @param {Moment} one @param {Moment} other */
-function byProbability(one, other) {
-  return other.judgement.probability - one.judgement.probability;
+/** @param {Moment} first @param {Moment} second */
+function byProbability(first, second) {
+  return second.judgement.probability - first.judgement.probability;
 }
 
-/** Return the correlation of two lists of grey levels; plain ones correlate with nothing.
+/** Return the correlation of two lists of grey levels; near 0 for uniform ones.
  * @param {Float64Array} first @param {Float64Array} second */
 export function correlation(first, second) {
-  const mean = (/** @type {Float64Array} */ of) => of.reduce((a, b) => a + b, 0) / of.length;
-  const one = first.map((value) => value - mean(first));
-  const other = second.map((value) => value - mean(second));
+  const mean = (/** @type {Float64Array} */ values) => values.reduce((a, b) => a + b, 0) / values.length;
+  const x = first.map((value) => value - mean(first));
+  const y = second.map((value) => value - mean(second));
   const dot = (/** @type {Float64Array} */ a, /** @type {Float64Array} */ b) =>
     a.reduce((sum, value, i) => sum + value * b[i], 0) / a.length;
   const noise = 16; // variance in squared levels
-  return dot(one, other) / Math.sqrt((dot(one, one) + noise) * (dot(other, other) + noise));
+  return dot(x, y) / Math.sqrt((dot(x, x) + noise) * (dot(y, y) + noise));
 }
 
 /** Return a picture's grey levels at a small size.
@@ -138,7 +138,7 @@ export function greyLevels(picture, width, height) {
   );
 }
 
-/** How a face looks, to be compared: the shape by grey levels, skin and hair by colours. */
+/** What a face looks like: its shape as grey levels, skin and hair as colours. */
 class Appearance {
   /** @param {Picture} crop */
   constructor(crop) {
@@ -147,7 +147,7 @@ class Appearance {
     this.colours = colourShares(small);
   }
 
-  /** Compare two faces: 1 where they look the same, about 0.4 for strangers.
+  /** Return the similarity of two faces: 1 if they look the same, about 0.4 for strangers.
    * @param {Appearance} other */
   similarity(other) {
     const alike = this.colours.reduce((sum, value, i) => sum + value * other.colours[i], 0);
@@ -155,7 +155,8 @@ class Appearance {
   }
 }
 
-/** Return roots of the shares of 8 x 4 x 4 hues, saturations and brightnesses in each quarter.
+/** Return the square roots of a histogram of 8 x 4 x 4 hues, saturations and brightnesses of each
+ * quarter.
  * @param {Picture} picture */
 function colourShares(picture) {
   const { width, height } = picture;
@@ -186,7 +187,7 @@ function colourShares(picture) {
 
 /** Centre and size of a judged face. @typedef {[x: number, y: number, size: number]} Place */
 
-/** A person, as far as the clip has been seen. */
+/** What is known of a person so far. */
 class Track {
   /** @type {Moment[]} without pixels */
   moments = [];
@@ -206,8 +207,8 @@ class Track {
     if (scene !== this.scene) this.places = [];
     this.places = [...this.places.slice(-1), { seconds: moment.seconds, place: placeOf(moment.judgement) }];
     if (this.appearances.length === APPEARANCES) {
-      const alike = this.appearances.map((one) => appearance.similarity(one));
-      this.appearances.splice(alike.indexOf(Math.max(...alike)), 1);
+      const similarities = this.appearances.map((known) => appearance.similarity(known));
+      this.appearances.splice(similarities.indexOf(Math.max(...similarities)), 1);
     }
     this.appearances.push(appearance);
     this.scene = scene;
@@ -215,7 +216,7 @@ class Track {
     const nothing = blank(0, 0);
     this.moments.push({ ...moment, judgement: { ...moment.judgement, crop: nothing } });
     this.candidates = [...this.candidates, moment]
-      .sort((one, other) => Number(isMarked(one)) - Number(isMarked(other)) || byProbability(one, other))
+      .sort((first, second) => Number(isMarked(first)) - Number(isMarked(second)) || byProbability(first, second))
       .slice(0, CANDIDATES);
   }
 
@@ -223,8 +224,8 @@ class Track {
     return this.moments.every(isTooSmall);
   }
 
-  /** Whether it is more likely a mistake of the finder: seen only once, and then marked or with less
-   * than this confidence.
+  /** Return whether this is probably a false detection: seen only once, and then with a reason against
+   * it or with less than this confidence.
    * @param {number} confidence */
   isDoubtful(confidence) {
     if (this.moments.length > 1) return false;
@@ -232,7 +233,7 @@ class Track {
     return isMarked(this.moments[0]) || (face !== null && face.confidence < confidence);
   }
 
-  /** Return how far a place is from where the person should be at a time, in face sizes.
+  /** Return the distance of a place from where the person is expected at a time, in face sizes.
    * @param {number} seconds @param {Place} place */
   distance(seconds, place) {
     const [before, then] = [this.places[0], this.places[this.places.length - 1]];
@@ -253,7 +254,7 @@ class Track {
 
 /** @param {number[]} values */
 function median(values) {
-  const sorted = values.toSorted((one, other) => one - other);
+  const sorted = values.toSorted((first, second) => first - second);
   const middle = (sorted.length - 1) / 2;
   return (sorted[Math.floor(middle)] + sorted[Math.ceil(middle)]) / 2;
 }
@@ -264,8 +265,8 @@ function placeOf({ face }) {
 }
 
 /**
- * Tells the people of a clip apart: a face belongs to the person who should be about there by now,
- * if it looks somewhat alike, or else to whoever it resembles closely, as after a cut.
+ * Tells the people of a clip apart. A face belongs to the person who is expected there if it looks
+ * similar, and otherwise, for example after a cut, to a person it resembles closely.
  */
 export class People {
   /** @type {Track[]} */
@@ -280,7 +281,7 @@ export class People {
     this.#config = config;
   }
 
-  /** Expect nobody where they were. */
+  /** Expect nobody at their last place any more. */
   changeScene() {
     this.#scene++;
   }
@@ -294,8 +295,8 @@ export class People {
       appearance: new Appearance(judgement.crop),
     }));
     const known = this.#paired(seconds, sightings);
-    // The known ones first, so that none of them makes room for a new one.
-    const ordered = sightings.toSorted((one, other) => Number(known.has(other)) - Number(known.has(one)));
+    // Known people first, so that none is dropped for a new one.
+    const ordered = sightings.toSorted((first, second) => Number(known.has(second)) - Number(known.has(first)));
     for (const sighting of ordered) {
       const track = known.get(sighting) ?? this.#newTrack();
       track.presence += weightOf(sighting.moment, this.#config);
@@ -313,7 +314,7 @@ export class People {
     /** @type {Map<T, Track>} */
     const pairs = new Map();
     const taken = new Set();
-    for (const { track, sighting, score } of scored.sort((one, other) => other.score - one.score)) {
+    for (const { track, sighting, score } of scored.sort((first, second) => second.score - first.score)) {
       if (score > 0 && !pairs.has(sighting) && !taken.has(track)) {
         pairs.set(sighting, track);
         taken.add(track);
@@ -322,11 +323,11 @@ export class People {
     return pairs;
   }
 
-  /** Return how well a face fits to a person; 0 where it does not.
+  /** Return how well a face matches a person; 0 for no match.
    * @param {Track} track @param {number} seconds
    * @param {{moment: Moment, appearance: Appearance}} sighting */
   #score(track, seconds, { moment, appearance }) {
-    const similarity = Math.max(...track.appearances.map((one) => appearance.similarity(one)));
+    const similarity = Math.max(...track.appearances.map((known) => appearance.similarity(known)));
     if (track.scene === this.#scene && this.#look - track.look <= GAP_LOOKS) {
       const distance = track.distance(seconds, placeOf(moment.judgement));
       if (distance < REACH && similarity >= SIMILAR_NEARBY) return 1 + similarity - distance;
@@ -337,7 +338,7 @@ export class People {
   #newTrack() {
     if (this.#tracks.length === MAX_TRACKED) {
       const gone = this.#tracks.filter((track) => track.look < this.#look);
-      const least = gone.reduce((one, other) => (other.presence < one.presence ? other : one));
+      const least = gone.reduce((rarest, track) => (track.presence < rarest.presence ? track : rarest));
       this.#tracks.splice(this.#tracks.indexOf(least), 1);
       this.#forgotten += Number(!least.isDoubtful(this.#weakConfidence()));
     }
@@ -346,13 +347,13 @@ export class People {
     return track;
   }
 
-  /** In how many looks a person must be seen to get a verdict. */
+  /** Number of looks that a person must be seen in to get a verdict. */
   get #needed() {
     return this.#look < FEW_LOOKS ? NEEDED_OF_FEW : NEEDED_LOOKS;
   }
 
-  /** Return the finder's confidence below which a face may be none, beside people who are seen often;
-   * 0 where there are none. */
+  /** Return the confidence below which a face that is seen once may be a false detection; 0 if nobody is
+   * seen often. */
   #weakConfidence() {
     const often = this.#tracks
       .filter(({ moments }) => moments.length >= this.#needed)
@@ -360,9 +361,8 @@ export class People {
     return often.length ? WEAK_SHARE * median(often) : 0;
   }
 
-  /** Return those who are seen most and largest, in the order of appearance, and how many others
-   * were told apart. Who was seen too little for a verdict is among the first only where there are
-   * no others. */
+  /** Return the people who are seen most and largest, in order of appearance, and the number of others.
+   * People seen too little for a verdict are returned only if there are no others. */
   ranked() {
     const orAll = (/** @type {Track[]} */ some, /** @type {Track[]} */ all) => (some.length ? some : all);
     const weak = this.#weakConfidence();
@@ -370,9 +370,9 @@ export class People {
     const often = orAll(known.filter(({ moments }) => moments.length >= this.#needed), known);
     const large = orAll(often.filter((track) => !track.isSmall), often);
     const shown = large
-      .toSorted((one, other) => other.presence - one.presence)
+      .toSorted((first, second) => second.presence - first.presence)
       .slice(0, MAX_PEOPLE)
-      .sort((one, other) => one.moments[0].seconds - other.moments[0].seconds);
+      .sort((first, second) => first.moments[0].seconds - second.moments[0].seconds);
     return {
       people: shown.map((track, index) => this.#person(track, index + 1)),
       others: known.length - shown.length + this.#forgotten,

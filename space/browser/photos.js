@@ -1,30 +1,29 @@
 /**
- * From a file to upright RGB pixels: what Python's `open_photo` does, by the browser's decoders.
+ * Decodes files to upright RGB pixels as Python's `open_photo` does, with the browser's decoders.
  *
  * @import {Picture} from "./pictures.js"
  */
 import { blank, reduced } from "./pictures.js";
 
-export const MIN_SIDE = 32; // px: below this there is nothing left to judge
+export const MIN_SIDE = 32; // px: smaller photos cannot be judged
 const MAX_PIXELS = 100_000_000;
-const REDUCED_SIDE = 1440; // px: the finest copy in which faces are looked for has no more
-const STRIP = 4_000_000; // px that are read at once, as those of a large photo would fill the memory
-const QUALITY = 0.85; // of JPEG files to be looked at
+const REDUCED_SIDE = 1440; // px: the finest copy that is searched for faces is no larger
+const STRIP = 4_000_000; // px read at once, to limit the memory that a large photo takes
+const QUALITY = 0.85; // of JPEG files to be shown
 const ANIMATED = ["GIF", "PNG", "WebP", "AVIF"];
 
-// A JPEG whose end is missing: what is put there, data that no photo goes on with, and how many rows
-// may be lost.
+// For a JPEG without its end: the end marker, data unlike any photo's, and the rows that may be missing.
 const JPEG_END = new Uint8Array([0xff, 0xd9]);
 const JPEG_NOISE = Uint8Array.from({ length: 199 }, (_, i) => i + 1);
 const LOST_ROWS = 17;
 
-/** A photo that cannot be judged; the message says in one sentence what was found and what to do. */
+/** A photo that cannot be judged. The message is a sentence for the visitor. */
 export class PhotoError extends Error {
   name = "PhotoError";
 }
 
 /**
- * Return the format of a file by its first bytes; "" for what is no photo.
+ * Return a photo's format by the first bytes of its file; "" for other files.
  *
  * @param {Uint8Array} head at least 16 bytes, if the file has so many
  */
@@ -42,11 +41,11 @@ export function photoFormat(head) {
 }
 
 /**
- * Decode a photo: upright, transparency laid on white, of an animation the first frame.
+ * Decode a photo: upright, on white where it is transparent, the first frame of an animation.
  *
  * @param {Blob} file
  * @returns {Promise<{photo: Picture, format: string, whole: Blob}>} `whole`: the file, with its end
- * @throws {PhotoError} it is no photo, damaged, too small or too large
+ * @throws {PhotoError} the file is not a photo, or damaged, too small or too large
  */
 export async function openPhoto(file) {
   if (!file.size) throw new PhotoError("The file is empty: choose another one.");
@@ -84,11 +83,11 @@ function undecodable(format) {
 }
 
 /**
- * Return a JPEG with an end; refuse one that lacks more than that, of which browsers show what there
- * is, and grey for the rest.
+ * Return a JPEG with its end marker. Refuse one that lacks more than that: browsers fill the missing
+ * part with grey.
  *
- * What is missing is grey once there is an end, and something else if noise stands before that: up
- * to where the two agree, the photo is all there.
+ * The photo is decoded twice, with the end marker alone and with noise before it. Up to the first
+ * difference, the file is complete.
  *
  * @param {Blob} file
  */
@@ -96,16 +95,17 @@ async function ended(file) {
   const bytes = new Uint8Array(await file.arrayBuffer());
   if (hasEnd(bytes)) return file;
   const [plain, noisy] = [new Blob([bytes, JPEG_END]), new Blob([bytes, JPEG_NOISE, JPEG_END])];
-  const [one, other] = [await decoded(plain, "JPEG"), await decoded(noisy, "JPEG")];
-  const place = one.pixels.findIndex((value, i) => value !== other.pixels[i]);
-  const lost = place < 0 ? 0 : one.height - Math.floor(place / one.width);
+  const { pixels, width, height } = await decoded(plain, "JPEG");
+  const { pixels: otherPixels } = await decoded(noisy, "JPEG");
+  const place = pixels.findIndex((pixel, i) => pixel !== otherPixels[i]);
+  const lost = place < 0 ? 0 : height - Math.floor(place / width);
   if (isProgressive(bytes) || lost > LOST_ROWS) {
     throw new PhotoError("The photo is damaged, as its end is missing: send the complete file.");
   }
   return plain;
 }
 
-/** Whether the pixels of a JPEG end; what follows them is of no concern.
+/** Return whether a JPEG has an end marker after its pixels.
  * @param {Uint8Array} bytes */
 function hasEnd(bytes) {
   for (let at = bytes.length - 2; at > 1; at--) {
@@ -116,7 +116,7 @@ function hasEnd(bytes) {
   return false;
 }
 
-/** Whether a JPEG that lost its end lost the detail of all rows, and not the last rows.
+/** Return whether a JPEG is progressive: cut short, it lacks detail everywhere, not its last rows.
  * @param {Uint8Array} bytes */
 function isProgressive(bytes) {
   return bytes.some((byte, at) => byte === 0xff && bytes[at + 1] === 0xc2);
@@ -157,7 +157,7 @@ export function pixelsOf(bitmap) {
 }
 
 /**
- * Whether a file holds a series of pictures, as far as the browser tells.
+ * Return whether a file is an animation, as far as the browser can tell.
  *
  * @param {Blob} file
  * @param {string} format
@@ -170,17 +170,17 @@ export async function isAnimated(file, format) {
     await decoder.tracks.ready;
     return decoder.tracks.selectedTrack?.animated ?? false;
   } catch {
-    return false; // it was decoded by other means
+    return false; // the photo itself was decoded by other means
   } finally {
     decoder.close();
   }
 }
 
 /**
- * Return the photo in which faces are looked for: a large JPEG at half its size or a quarter, as
- * long as its shorter side keeps 1440 px, and how many px of the photo lie in one of its px.
+ * Return the copy to search for faces, and the scale from it to the photo. A large JPEG is reduced by
+ * 2, 4 or 8 as long as its shorter side keeps 1440 px.
  *
- * Python lets libjpeg decode it so; here blocks of px are averaged, which is nearly the same.
+ * Python lets libjpeg decode at that size. Averaging blocks of px is nearly the same.
  *
  * @param {Picture} photo
  * @param {string} format
@@ -194,7 +194,7 @@ export function forSearch(photo, format) {
   return { small, scale: longer / Math.max(small.width, small.height) };
 }
 
-/** Return pixels as a file, to be looked at.
+/** Return pixels as a file to be shown.
  * @param {ImageData} pixels
  * @param {string} type MIME type */
 export async function toFile(pixels, type) {
@@ -204,8 +204,8 @@ export async function toFile(pixels, type) {
 }
 
 /**
- * Return a photo as a JPEG to be looked at. The browser decodes the file once more, as it does so on
- * another thread, and makes it smaller in its own way.
+ * Return a photo as a smaller JPEG to be shown. The browser decodes the file again, on another thread,
+ * and scales it in its own way.
  *
  * @param {Blob} file that it can decode
  * @param {number} side px of the longer side at most
@@ -213,7 +213,7 @@ export async function toFile(pixels, type) {
 export async function preview(file, side) {
   const bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
   const factor = Math.min(1, side / Math.max(bitmap.width, bitmap.height));
-  const [width, height] = [bitmap.width, bitmap.height].map((one) => Math.max(1, Math.round(one * factor)));
+  const [width, height] = [bitmap.width, bitmap.height].map((length) => Math.max(1, Math.round(length * factor)));
   const canvas = new OffscreenCanvas(width, height);
   const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d"));
   context.fillStyle = "white";

@@ -1,7 +1,6 @@
 /**
- * Pictures as plain pixels, and what Pillow does to them: cut, turn, shrink and resample, byte for
- * byte as `Image.resize`, `Image.reduce` and `Image.transform` of Pillow 12, so that the networks
- * see the pixels here that they see in Python.
+ * Pictures as plain pixels, with Pillow's operations: crop, turn, reduce, resize, transform. Results
+ * equal those of Pillow 12 byte for byte, so that the networks see the same pixels as in Python.
  *
  * @typedef {object} Picture
  * @property {Uint32Array<ArrayBuffer>} pixels row by row: red in the lowest byte, green, blue, and 255 for opaque
@@ -10,13 +9,13 @@
  */
 import { PRECISION, resampledAcross, resampledDown } from "./resample.js";
 
-/** Pack three levels, whole numbers from 0 to 255, into an opaque px.
+/** Return an opaque px of three levels, integers from 0 to 255.
  * @param {number} red @param {number} green @param {number} blue */
 export function packed(red, green, blue) {
   return red | (green << 8) | (blue << 16) | (255 << 24);
 }
 
-/** Return the bytes of a picture: red, green, blue and 255, px by px. They are the picture's own.
+/** Return a view of a picture's bytes: red, green, blue and 255 for each px.
  * @param {Picture} picture */
 export function bytesOf({ pixels }) {
   return new Uint8ClampedArray(pixels.buffer, pixels.byteOffset, pixels.byteLength);
@@ -29,7 +28,7 @@ export function roundHalfEven(value) {
   return Math.abs(value % 1) === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
 }
 
-/** Return a picture as a network takes it: red, green and blue, px by px, 0 to 255.
+/** Return a picture as a network's input: red, green and blue of each px, 0 to 255.
  * @param {Picture} picture */
 export function levelsOf({ pixels }) {
   const levels = new Float32Array(3 * pixels.length);
@@ -42,7 +41,7 @@ export function levelsOf({ pixels }) {
   return levels;
 }
 
-/** Return an empty picture, whose px are yet to be set.
+/** Return a new picture, all of whose px must be set.
  * @param {number} width
  * @param {number} height
  * @returns {Picture} */
@@ -50,7 +49,7 @@ export function blank(width, height) {
   return { pixels: new Uint32Array(width * height), width, height };
 }
 
-/** Cut a rectangle out of a picture, which must hold it.
+/** Cut a rectangle out of a picture. It must lie inside.
  * @param {Picture} picture
  * @param {number} left
  * @param {number} top
@@ -75,7 +74,7 @@ export function centredSquare(picture) {
   return cropped(picture, left, top, side, side);
 }
 
-/** Turn a picture counterclockwise by some quarters.
+/** Turn a picture counterclockwise by quarter turns.
  * @param {Picture} picture
  * @param {number} quarters
  * @returns {Picture} */
@@ -113,7 +112,7 @@ const FILTERS = {
 };
 
 /**
- * Return which px of a line each px of the resampled line is made of, and by which weights.
+ * Return the px of a line that each px of the resampled line is computed from, and their weights.
  *
  * @param {number} size of the line
  * @param {[start: number, end: number]} part of it that is resampled
@@ -136,13 +135,13 @@ function resamplingWeights(size, part, newSize, filter) {
     const centre = from + (i + 0.5) * scale;
     const start = Math.max(0, Math.trunc(centre - reach + 0.5));
     const count = Math.min(size, Math.trunc(centre + reach + 0.5)) - start;
-    const of = weights.subarray(i * most, i * most + count);
+    const own = weights.subarray(i * most, i * most + count);
     let sum = 0;
     for (let k = 0; k < count; k++) {
-      of[k] = weight((start + k - centre + 0.5) * (1 / spread));
-      sum += of[k];
+      own[k] = weight((start + k - centre + 0.5) * (1 / spread));
+      sum += own[k];
     }
-    if (sum !== 0) for (let k = 0; k < count; k++) of[k] /= sum;
+    if (sum !== 0) for (let k = 0; k < count; k++) own[k] /= sum;
     starts[i] = start;
     counts[i] = count;
   }
@@ -154,15 +153,14 @@ function resamplingWeights(size, part, newSize, filter) {
  * @returns {import("./resample.js").Taps} */
 function taps(size, part, newSize) {
   const { starts, counts, weights, most } = resamplingWeights(size, part, newSize, "bicubic");
-  const factors = Int32Array.from(weights, (one) =>
-    Math.trunc(one * 2 ** PRECISION + (one < 0 ? -0.5 : 0.5)),
+  const factors = Int32Array.from(weights, (weight) =>
+    Math.trunc(weight * 2 ** PRECISION + (weight < 0 ? -0.5 : 0.5)),
   );
   return { starts, counts, factors, most };
 }
 
 /**
- * Average whole blocks of px, as `Image.reduce` does; those at the right and lower border may be
- * smaller.
+ * Average blocks of px, as `Image.reduce` does. Blocks at the right and lower border may be smaller.
  *
  * @param {Picture} picture
  * @param {number} across px of a block
@@ -188,7 +186,7 @@ export function reduced(picture, across, down) {
           blue += (pixel >> 16) & 255;
         }
       }
-      const factor = Math.trunc(Math.fround(2 ** 24 / count)); // Pillow divides so
+      const factor = Math.trunc(Math.fround(2 ** 24 / count)); // as Pillow divides
       const mean = (/** @type {number} */ sum) => Math.floor((sum * factor) / 2 ** 24);
       result.pixels[to] = packed(mean(red), mean(green), mean(blue));
     }
@@ -197,7 +195,7 @@ export function reduced(picture, across, down) {
 }
 
 /**
- * Resize a picture by bicubic interpolation that smooths as it shrinks.
+ * Resize a picture by antialiased bicubic interpolation.
  *
  * @param {Picture} picture
  * @param {number} width
@@ -242,7 +240,7 @@ export function resizedBox(picture, [left, top, right, bottom], width, height, g
   return source;
 }
 
-/** Return the whole px from which a part of a line is resampled.
+/** Return the range of whole px that a part of a line is resampled from.
  * @param {[number, number]} part @param {number} newSize @param {number} size of the line */
 function withSupport([start, end], newSize, size) {
   const support = (FILTERS.bicubic.support - 0.5) * ((end - start) / newSize);
@@ -250,7 +248,7 @@ function withSupport([start, end], newSize, size) {
 }
 
 /**
- * Resize a square of numbers, as Pillow does with its mode "F".
+ * Resize a square of numbers, as Pillow does in its mode "F".
  *
  * @param {Float32Array} values row by row
  * @param {number} size of its side
@@ -280,16 +278,16 @@ export function resizedValues(values, size, side, filter) {
   return result;
 }
 
-/** Return the value below which a share of counted values lies, interpolated between two of them.
+/** Return a percentile of counted values, interpolated between two of them.
  * @param {Uint32Array} counts of the values 0, 1, ... @param {number} share */
 export function percentile(counts, share) {
   const position = share * (counts.reduce((sum, count) => sum + count, 0) - 1);
-  const at = (/** @type {number} */ rank) => {
+  const valueAt = (/** @type {number} */ rank) => {
     let below = 0;
     return counts.findIndex((count) => (below += count) > rank);
   };
-  const low = at(Math.floor(position));
-  return low + (position % 1) * (at(Math.ceil(position)) - low);
+  const low = valueAt(Math.floor(position));
+  return low + (position % 1) * (valueAt(Math.ceil(position)) - low);
 }
 
 /** Return the centred square of a picture at another size.
@@ -301,7 +299,7 @@ export function squareOfSide(picture, side) {
 }
 
 /**
- * Cut a rectangle out of a picture; what lies outside is the picture's mirror image.
+ * Cut a rectangle out of a picture. Outside, the picture is mirrored.
  *
  * @param {Picture} picture
  * @param {number} left
@@ -326,8 +324,8 @@ function mirrored(index, size) {
 }
 
 /**
- * Return a square picture of which each px lies at an affine place of another, interpolated as
- * Pillow's `transform(AFFINE, BICUBIC)` does.
+ * Return a square picture by an affine transform, interpolated as Pillow's `transform(AFFINE, BICUBIC)`
+ * does.
  *
  * @param {Picture} picture must reach 2 px beyond all places
  * @param {number} side of the result in px

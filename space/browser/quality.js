@@ -1,6 +1,6 @@
 /**
- * Tells which faces the model is not to be trusted with: cut, small, dark or blurred ones. The
- * figures are Python's, explained in `quality.py`.
+ * Finds faces on which the model cannot be trusted: cut, small, dark or blurred ones. Python's
+ * `quality.py` explains the numbers.
  *
  * @import {Picture} from "./pictures.js"
  * @import {Face} from "./faces.js"
@@ -10,10 +10,10 @@
 import { MIN_FACE, sideOf } from "./faces.js";
 import { bytesOf, percentile, resizedBox, resizedValues } from "./pictures.js";
 
-const SIDE = 64; // px at which light and blur are measured
-const OUTSIDE = 0.1; // share of a face's box that may lie outside of the picture,
-const OUTSIDE_OF_CROP = 0.6; // and of a picture that was cropped to the face
-const LIGHT = 50; // level that a fiftieth of the face has to reach in its brightest channel
+const SIDE = 64; // px of the copy in which light and blur are measured
+const OUTSIDE = 0.1; // share of a face's box that may lie outside the picture,
+const OUTSIDE_OF_CROP = 0.6; // and outside a picture that was cropped to the face
+const LIGHT = 50; // level that the brightest channel must reach in 2% of the face
 const SHARPNESS = 0.36;
 const GAP = 3; // Pillow's `reducing_gap`
 
@@ -27,7 +27,7 @@ export const REASONS = {
 };
 
 /**
- * Return why a face is to get no verdict; `null` where it may get one.
+ * Return why a face gets no verdict; `null` if it may get one.
  *
  * @param {Picture} photo the one that the face was found in
  * @param {Face} face
@@ -60,15 +60,15 @@ function isCut(photo, face) {
   return shown < (1 - allowed) * face.box[2] * face.box[3];
 }
 
-/** Return left, top, right and bottom of the part of a face's box that is in the photo.
+/** Return left, top, right and bottom of the part of a face's box inside the photo.
  * @param {Picture} photo @param {Face} face @returns {[number, number, number, number]} */
 function inside(photo, { box: [left, top, width, height] }) {
   const right = Math.min(photo.width, left + width);
   return [Math.max(0, left), Math.max(0, top), right, Math.min(photo.height, top + height)];
 }
 
-/** Return the detail that a face loses at half its size, in shares of what it loses at a quarter
- * after that.
+/** Return the detail that a face loses at half its size, relative to what it loses from there to a
+ * quarter.
  * @param {Float32Array} grey */
 function sharpness(grey) {
   const fine = detail(grey, SIDE);
@@ -76,7 +76,7 @@ function sharpness(grey) {
   return fine.lost / (coarse.lost + 0.5);
 }
 
-/** Return the standard deviation of what a picture loses at half its size, and that half.
+/** Return the standard deviation of what a picture loses at half its size, and the smaller picture.
  * @param {Float32Array} values @param {number} side */
 function detail(values, side) {
   const half = resizedValues(values, side, side / 2, "bicubic");

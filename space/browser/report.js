@@ -1,5 +1,5 @@
 /**
- * What can be saved: a report of one judgement, and a table of several photos.
+ * Files to save: a report on one judgement, and a table of several photos.
  *
  * @import {DetectorConfig} from "./detector.js"
  */
@@ -7,7 +7,7 @@ import { caution } from "./answer.js";
 import { element } from "./dom.js";
 
 /**
- * Return a document that stands for itself, without scripts.
+ * Return a self-contained HTML document without scripts.
  *
  * @param {HTMLElement} judged what the page shows
  * @param {string} file name of the photo or the clip
@@ -40,7 +40,7 @@ export function reportDocument(judged, file, facts, config) {
   );
 }
 
-/** Return the page's own style, without fetching it again. */
+/** Return the page's style sheet. */
 function styleText() {
   return [...document.styleSheets]
     .flatMap((sheet) => [...sheet.cssRules])
@@ -49,7 +49,7 @@ function styleText() {
 }
 
 /**
- * Return rows with the same keys as CSV that spreadsheets take for text, not for formulas.
+ * Return rows with the same keys as CSV. Spreadsheets take no cell for a formula.
  *
  * @param {Record<string, string | number>[]} rows at least one
  */

@@ -1,12 +1,12 @@
 /**
- * Pillow's resampling of pictures, byte for byte, by `resample.wat` compiled to WebAssembly: four
- * times as fast as in JavaScript, and half of what a photo takes beside the networks.
+ * Pillow's resampling, byte for byte, by WebAssembly compiled from `resample.wat`: four times as fast
+ * as JavaScript in what used to be the longest step besides the networks.
  *
  * @import {Picture} from "./pictures.js"
  *
- * @typedef {object} Taps which px of a line each px of the resampled line is made of; at least one
- * @property {Int32Array} starts the first one
- * @property {Int32Array} counts how many
+ * @typedef {object} Taps the px of a line that each px of the resampled line is a weighted sum of
+ * @property {Int32Array} starts first px
+ * @property {Int32Array} counts number of px, at least one
  * @property {Int32Array} factors weights in fixed point; those of new px `i` begin at `i * most`
  * @property {number} most
  *
@@ -14,23 +14,23 @@
  */
 import { fetched } from "./runtime.js";
 
-export const PRECISION = 22; // bits behind the point of Pillow's weights
-const STRIP = 1 << 20; // px that are worked on at once, so that the kernels' memory stays small
-const BLOCK = 16; // bytes that the kernels read and write at once
-const PAGE = 1 << 16; // bytes by which WebAssembly's memory grows
+export const PRECISION = 22; // fractional bits of Pillow's weights
+const STRIP = 1 << 20; // px resampled at once, to limit the kernels' memory
+const BLOCK = 16; // bytes read and written at once by the kernels
+const PAGE = 1 << 16; // bytes of a page of WebAssembly's memory
 
 /** @type {{memory: WebAssembly.Memory, across: Kernel, down: Kernel}} */
 let kernels;
 
-/** Load the kernels, before anything is resampled.
- * @throws {Error} they cannot be had */
+/** Load the kernels. Nothing can be resampled before.
+ * @throws {Error} they cannot be loaded */
 export async function loadResampling() {
   const content = await fetched(new URL("./resample.wasm", import.meta.url));
   const { instance } = await WebAssembly.instantiate(content);
   kernels = /** @type {any} */ (instance.exports);
 }
 
-/** Return the px of a picture that was resampled to another width.
+/** Return the px of a picture, resampled to another width.
  * @param {Picture} picture @param {number} newWidth @param {Taps} taps */
 export function resampledAcross({ pixels, width, height }, newWidth, { starts, counts, factors, most }) {
   const result = new Uint32Array(newWidth * height);
@@ -46,7 +46,7 @@ export function resampledAcross({ pixels, width, height }, newWidth, { starts, c
   return result;
 }
 
-/** Return the px of a picture that was resampled to another height.
+/** Return the px of a picture, resampled to another height.
  * @param {Picture} picture @param {number} newHeight @param {Taps} taps */
 export function resampledDown({ pixels, width, height }, newHeight, { starts, counts, factors, most }) {
   const result = new Uint32Array(width * newHeight);
@@ -67,14 +67,14 @@ export function resampledDown({ pixels, width, height }, newHeight, { starts, co
   return result;
 }
 
-/** Store numbers of 32 bits in the kernels' memory; return where each list begins, and where there
- * is room for some bytes more.
- * @param {(Int32Array | Uint32Array)[]} lists @param {number} room in bytes */
+/** Copy lists of 32-bit numbers into the kernels' memory. Return the address of each, and that of free
+ * memory behind them.
+ * @param {(Int32Array | Uint32Array)[]} lists @param {number} room bytes of free memory */
 function stored(lists, room) {
   let end = 0;
   const places = lists.map(({ byteLength }) => {
     const place = end;
-    end += BLOCK * (Math.ceil(byteLength / BLOCK) + 1); // what is read beyond it is nothing else's
+    end += BLOCK * (Math.ceil(byteLength / BLOCK) + 1); // the kernels read a little beyond the end
     return place;
   });
   const missing = end + room + BLOCK - kernels.memory.buffer.byteLength;

@@ -1,13 +1,13 @@
-;; Weighted sums of px, four 32-bit numbers at a time: a px is red, green, blue and opacity, a byte
-;; each. `resample.js` says what for. All numbers are i32; places are bytes in the memory.
+;; Weighted sums of px by SIMD, for `resample.js`. A px is four bytes: red, green, blue, opacity. All
+;; numbers are i32, addresses in bytes.
 ;;
-;; Weights have 22 bits behind the point. Sums begin with a half, 1 << 21, so that they are rounded
-;; where they lose those bits; what leaves the bytes is clipped by the instructions that narrow it.
+;; Weights have 22 fractional bits. Sums start at one half, 1 << 21, so that shifting those bits out
+;; rounds. The instructions that narrow to bytes clip as well.
 (module
   (memory (export "memory") 1)
 
-  ;; For each of some rows of `width` px at `source`, write `newWidth` px at `result`: px `x` is the
-  ;; sum of `counts[x]` px, from px `starts[x]` of the row on, by the weights from
+  ;; Resample `rows` rows of `width` px at `source` to rows of `newWidth` px at `result`: px `x` is the
+  ;; sum of `counts[x]` px of the row, from px `starts[x]` on, with the weights from
   ;; `factors[x * most]` on.
   (func (export "across")
     (param $source i32) (param $width i32) (param $rows i32)
@@ -41,7 +41,7 @@
         (v128.store32_lane 0
           (local.get $result) (i8x16.narrow_i16x8_u (local.get $sum) (local.get $sum)))
         (local.set $result (i32.add (local.get $result) (i32.const 4)))
-        ;; The unused weights of this px.
+        ;; Skip the unused weights of this px.
         (local.set $factor
           (i32.add
             (local.get $factor)
@@ -55,8 +55,8 @@
         (i32.add (local.get $source) (i32.shl (local.get $width) (i32.const 2))))
       (br_if $nextRow (local.tee $rows (i32.sub (local.get $rows) (i32.const 1))))))
 
-  ;; Write one row at `result`, the sum of `count` rows from `source` on, of `length` bytes each, by
-  ;; the weights at `factors`. Four px at a time: up to 12 bytes after the rows are read and written.
+  ;; Write one row at `result`: the sum of `count` rows from `source` on, `length` bytes each, with
+  ;; the weights at `factors`. It works on four px at a time and may read and write 12 bytes too many.
   (func (export "down")
     (param $source i32) (param $length i32) (param $result i32)
     (param $factors i32) (param $count i32)

@@ -1,6 +1,6 @@
 /**
- * LiteRT, compiled to WebAssembly: one thread, SIMD. Works in a window and in a classic worker, as
- * the runtime loads its script by `importScripts`.
+ * LiteRT, compiled to WebAssembly with SIMD, single-threaded. It works in a window and in a classic
+ * worker, as it loads its script with `importScripts`.
  *
  * @typedef {Record<string, Float32Array>} Outputs
  */
@@ -11,7 +11,7 @@ const SIMD_PROBE = new Uint8Array([
   253, 98, 11,
 ]);
 
-const ZSTANDARD = [0x28, 0xb5, 0x2f, 0xfd]; // the first bytes of a packed file
+const ZSTANDARD = [0x28, 0xb5, 0x2f, 0xfd]; // first bytes of a compressed file
 
 /** Return what this browser lacks, in words; "" where it has all. */
 export function missingFeature() {
@@ -31,7 +31,7 @@ export class Runtime {
   }
 
   /**
-   * Load the runtime that suits the processor, from beside this file.
+   * Load the build of the runtime that the processor supports, from the folder of this file.
    *
    * @throws {Error} it cannot be loaded
    */
@@ -42,20 +42,20 @@ export class Runtime {
     const relaxed = await litert.supportsFeature("relaxedSimd");
     const name = relaxed ? "litert_wasm_internal" : "litert_wasm_compat_internal";
     const { buffer: wasmBinary } = await unpacked(new URL(`${name}.wasm.zst`, folder));
-    const settings = { wasmBinary, print() {}, printErr() {} }; // it reports its start as an error
+    const settings = { wasmBinary, print() {}, printErr() {} }; // it logs its start as an error
     Object.assign(globalThis, { Module: settings });
     await litert.loadLiteRt(new URL(`${name}.js`, folder).href);
     return new Runtime(litert);
   }
 
-  /** Prepare a graph to be run.
+  /** Compile a graph.
    * @param {Uint8Array} content of a .tflite file */
   async compile(content) {
     return new Network(this.litert, await this.litert.loadAndCompile(content, { accelerator: "wasm" }));
   }
 }
 
-/** A graph that takes one picture as `image`. */
+/** A compiled graph whose input `image` is one picture. */
 export class Network {
   /**
    * @param {LiteRt} litert
@@ -80,10 +80,10 @@ export class Network {
       const outputs = Object.entries(await this.model.run({ image: input }));
       try {
         return Object.fromEntries(
-          outputs.map(([name, one]) => [name, /** @type {Float32Array} */ (one.toTypedArray()).slice()]),
+          outputs.map(([name, tensor]) => [name, /** @type {Float32Array} */ (tensor.toTypedArray()).slice()]),
         );
       } finally {
-        for (const [, one] of outputs) one.delete();
+        for (const [, tensor] of outputs) tensor.delete();
       }
     } finally {
       input.delete();
@@ -97,19 +97,19 @@ export class Network {
 }
 
 /**
- * Fetch a file that is packed by Zstandard, and unpack it. Packed so, the runtime is a quarter smaller
- * than by gzip, which browsers unpack themselves. Some servers have unpacked it on the way already.
+ * Fetch a file and decompress it. Zstandard makes the runtime a quarter smaller than gzip, which
+ * browsers decompress themselves. Some servers decompress files before sending them.
  *
  * @param {URL} address
  * @returns {Promise<Uint8Array<ArrayBuffer>>}
- * @throws {Error} it cannot be had
+ * @throws {Error} it cannot be fetched
  */
 export async function unpacked(address) {
   const content = await fetched(address);
   if (!ZSTANDARD.every((byte, index) => content[index] === byte)) return content;
   /** @type {typeof import("fzstd")} */
   const { decompress } = await import(new URL("./litert/fzstd.js", import.meta.url).href);
-  return decompress(content).slice(); // as it lies in a larger buffer
+  return decompress(content).slice(); // it is part of a larger buffer
 }
 
 /**
@@ -117,7 +117,7 @@ export async function unpacked(address) {
  *
  * @param {URL | string} address
  * @returns {Promise<Uint8Array<ArrayBuffer>>}
- * @throws {Error} it cannot be had
+ * @throws {Error} it cannot be fetched
  */
 export async function fetched(address) {
   const response = await fetch(address);

@@ -1,8 +1,8 @@
 /**
- * Keeps the page, so that it works without a network, and lets no request leave for another host.
+ * Caches the page for use without a network, and blocks requests to other hosts.
  */
 const worker = /** @type {any} */ (self); // TypeScript's types of pages and of workers exclude each other
-worker.importScripts("files.js"); // so that a new version of the page is a new version of this
+worker.importScripts("files.js"); // any change of the page then changes this worker as well
 
 /** @type {{version: string, first: string[], later: string[]}} */
 const { version, first, later } = worker.FILES;
@@ -21,7 +21,7 @@ worker.addEventListener("fetch", (/** @type {any} */ event) => {
   event.respondWith(answer(event.request));
 });
 
-/** Forget earlier versions, and serve the page that is open already. */
+/** Delete earlier versions, and serve the page that is already open. */
 async function takeOver() {
   const names = (await caches.keys()).filter((name) => name.startsWith("page-") && name !== CACHE);
   await Promise.all(names.map((name) => caches.delete(name)));

@@ -1,6 +1,6 @@
 /**
- * What lies around a face in a photo, to be shown turned and at any size; by OpenCV's `warpAffine`
- * in its fixed-point arithmetic, so that YuNet sees here what it sees in Python.
+ * Shows the surroundings of a face turned and scaled, with the fixed-point arithmetic of OpenCV's
+ * `warpAffine`, so that YuNet sees the same pixels as in Python.
  *
  * @import {Picture} from "./pictures.js"
  * @import {Face} from "./faces.js"
@@ -10,7 +10,7 @@ import { centreOf, sideOf } from "./faces.js";
 
 export const LOOK_FACE = 240; // px: longer side of the face's box in a view
 export const LOOK_SIDE = 384; // px
-export const SEARCH_GAP = 1; // Pillow's `reducing_gap` where faces are looked for
+export const SEARCH_GAP = 1; // Pillow's `reducing_gap` of the copies that are searched for faces
 const PERCENTILE = 0.99;
 
 /** @typedef {[number, number, number, number, number, number]} Affine rows of a 2 x 3 matrix */
@@ -22,22 +22,22 @@ export class View {
    * @param {boolean} brighten
    */
   constructor(photo, face, brighten) {
-    /** px of pictures in which the face is `LOOK_FACE` px long, in one px of the photo */
+    /** from px of the photo to px of pictures in which the face is `LOOK_FACE` px long */
     this.scale = LOOK_FACE / sideOf(face);
-    const reach = LOOK_SIDE / Math.SQRT2 / this.scale + 1; // px of the photo that any turn touches
+    const reach = LOOK_SIDE / Math.SQRT2 / this.scale + 1; // px of the photo visible at any turn
     const [x, y] = centreOf(face);
     const left = Math.max(0, Math.floor(x - reach));
     const top = Math.max(0, Math.floor(y - reach));
     const width = Math.min(photo.width, Math.ceil(x + reach)) - left;
     const height = Math.min(photo.height, Math.ceil(y + reach)) - top;
     this.picture = cropped(photo, left, top, width, height);
-    if (this.scale < 0.5) { // what is shrunk by more would alias
+    if (this.scale < 0.5) { // shrinking further would alias
       const [newWidth, newHeight] = [width, height].map((side) =>
         Math.max(1, roundHalfEven(side * 2 * this.scale)),
       );
       this.picture = resized(this.picture, newWidth, newHeight, SEARCH_GAP);
     }
-    // From the photo's px to the picture's.
+    // From px of the photo to px of the picture.
     this.ratio = [this.picture.width / width, this.picture.height / height];
     this.corner = [left, top];
     this.middle = [(x - left) * this.ratio[0], (y - top) * this.ratio[1]];
@@ -45,7 +45,7 @@ export class View {
   }
 
   /**
-   * Return the view turned counterclockwise, and the way back to the photo.
+   * Return the view turned counterclockwise, and a function back to the photo.
    *
    * @param {number} angle in degrees
    * @param {number} scale of the picture, 1 for `LOOK_SIDE`
@@ -79,8 +79,8 @@ function inverted([a, b, c, d, e, f]) {
   return [p, q, -(p * c + q * f), r, s, -(r * c + s * f)];
 }
 
-/** Return a square picture of which each px lies at an affine place of another, between four px;
- * places are rounded to 1/32 px, and px outside are those of the border.
+/** Return a square picture by an affine transform, interpolated between four px. Places are rounded to
+ * 1/32 px; outside, the px of the border are repeated.
  * @param {Picture} picture @param {number} side @param {Affine} matrix from the result's px */
 function warped(picture, side, [a, b, c, d, e, f]) {
   const { width, height } = picture;
@@ -117,7 +117,7 @@ function warped(picture, side, [a, b, c, d, e, f]) {
 }
 
 /**
- * Return a picture smoothed over some px and then scaled to white.
+ * Return a picture blurred and then scaled until its brightest part is white.
  *
  * @param {Picture} picture
  * @param {number} blur standard deviation in px
@@ -130,18 +130,18 @@ export function brightened(picture, blur) {
   for (let i = 0; i < data.length; i += 4) counts[Math.max(data[i], data[i + 1], data[i + 2])]++;
   const factor = 255 / Math.max(1, percentile(counts, PERCENTILE));
   const levels = Uint8Array.from({ length: 256 }, (_, i) => Math.min(255, roundHalfEven(i * factor)));
-  for (let i = 0; i < data.length; i++) data[i] = levels[data[i]]; // 255 stays
+  for (let i = 0; i < data.length; i++) data[i] = levels[data[i]]; // opacity stays 255
   return smooth;
 }
 
-/** Smooth a picture, mirrored at its borders.
+/** Blur a picture, mirrored at its borders.
  * @param {Picture} picture @param {number} deviation in px @returns {Picture} */
 function blurred(picture, deviation) {
   const reach = (roundHalfEven(6 * deviation + 1) | 1) >> 1;
   const weights = Float64Array.from({ length: 2 * reach + 1 }, (_, i) =>
     Math.exp(-((i - reach) ** 2) / (2 * deviation * deviation)),
   );
-  const sum = weights.reduce((one, other) => one + other, 0);
+  const sum = weights.reduce((total, weight) => total + weight, 0);
   const kernel = weights.map((weight) => weight / sum);
   const { width, height } = picture;
   const across = blurredLines(Float32Array.from(bytesOf(picture)), kernel, height, 4 * width, width, 4);

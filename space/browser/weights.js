@@ -1,6 +1,6 @@
 /**
- * Puts a graph and its weights together: Python's `FloatGraph.whole`, where it is said why they come
- * apart.
+ * Joins a graph and its weights, as Python's `FloatGraph.whole` does, which explains why they are
+ * shipped apart.
  *
  * @typedef {object} Kernel
  * @property {number} values how many weights a layer has
@@ -9,7 +9,7 @@
  */
 
 /**
- * Return the file of a graph with its weights behind it, in float32.
+ * Return a graph's file with its weights appended in float32.
  *
  * @param {Uint8Array} graph a .tflite file
  * @param {Uint8Array<ArrayBuffer>} stored of each kernel its scales and its weights, filled up to four bytes
@@ -42,7 +42,7 @@ function filledUp(size) {
   return 4 * Math.ceil(size / 4);
 }
 
-/** Return the number that the bits of a finite float16 stand for.
+/** Return the value of a finite float16, given its bits.
  * @param {number} bits */
 function fromHalf(bits) {
   const exponent = (bits >> 10) & 31;

@@ -1,11 +1,11 @@
 /**
- * Judges in a thread of its own, so that the page stays usable. A classic worker, as the runtime
- * loads its script by `importScripts`.
+ * Judges in a thread of its own, so that the page stays responsive. It is a classic worker, as the
+ * runtime loads its script with `importScripts`.
  *
  * Takes `{id, verb, values}` and answers `{id, result}` or `{id, error: {name, message}}`.
  */
 const loaded = import("./judge.js").then(({ Judge }) => Judge.load());
-loaded.catch(() => undefined); // told when "load" is asked for
+loaded.catch(() => undefined); // reported by the verb "load"
 
 /** @type {Record<string, (judge: import("./judge.js").Judge, ...values: any[]) => unknown>} */
 const verbs = {

@@ -1,5 +1,5 @@
 /**
- * The network YuNet, and what OpenCV's `FaceDetectorYN` makes of its outputs.
+ * The network YuNet, with the postprocessing of OpenCV's `FaceDetectorYN`.
  *
  * @import {Picture} from "./pictures.js"
  * @import {Network, Outputs, Runtime} from "./runtime.js"
@@ -18,12 +18,12 @@
  *   on the size: offset, constant, and factors of height, of width and of both, in steps of 64 px
  */
 
-const STEP = 64; // px: pictures are filled up with black to multiples of that
+const STEP = 64; // px: pictures are padded with black to multiples of this
 const STRIDES = [8, 16, 32];
-const KEPT_SIDE = 640; // px: graphs for larger pictures are not kept,
-const KEPT_NETWORKS = 12; // and of the others so many
+const KEPT_SIDE = 640; // px: graphs for larger pictures are not kept in memory,
+const KEPT_NETWORKS = 12; // and at most so many of the others
 const CANDIDATE_SCORE = 0.3;
-const OVERLAP = 0.3; // intersection over union: the weaker of two such boxes is dropped
+const OVERLAP = 0.3; // intersection over union from which the less confident box is dropped
 
 export class YuNet {
   /** @type {Map<string, Network>} the one that was used last at the end */
@@ -40,13 +40,13 @@ export class YuNet {
     this.#graph = graph;
   }
 
-  /** How many graphs are in memory. */
+  /** Number of graphs in memory. */
   get kept() {
     return this.#networks.size;
   }
 
   /**
-   * Look for faces in a picture.
+   * Detect faces in a picture.
    *
    * @param {Picture} picture
    * @returns {Promise<Row[]>} surest first
@@ -81,7 +81,7 @@ export class YuNet {
 }
 
 /**
- * Return the file of a graph for pictures of another size.
+ * Return a graph's file for pictures of another size.
  *
  * @param {ResizableGraph} graph
  * @param {number} height in steps
@@ -97,7 +97,7 @@ export function resizedGraph({ content, numbers }, height, width) {
   return result;
 }
 
-/** Return a picture in BGR, filled up with black.
+/** Return a picture in BGR, padded with black.
  * @param {Picture} picture @param {number} height in steps @param {number} width in steps */
 function asInput(picture, height, width) {
   const input = new Float32Array(3 * height * STEP * width * STEP);
@@ -148,15 +148,15 @@ function decoded(outputs, height, width) {
   return rows;
 }
 
-/** Return the rows, surest first, without those that overlap a surer one; boxes in whole px, as
- * OpenCV compares them.
+/** Return the rows, most confident first, without those that overlap a more confident one. Boxes are
+ * compared in whole px, as OpenCV does.
  * @param {Row[]} rows */
 function withoutOverlaps(rows) {
   /** @type {{row: Row, whole: Box}[]} */
   const kept = [];
-  for (const row of rows.sort((one, other) => other.score - one.score)) {
+  for (const row of rows.sort((first, second) => second.score - first.score)) {
     const whole = /** @type {Box} */ (row.box.map(Math.trunc));
-    if (kept.every((other) => intersectionOverUnion(whole, other.whole) <= OVERLAP)) {
+    if (kept.every((surer) => intersectionOverUnion(whole, surer.whole) <= OVERLAP)) {
       kept.push({ row, whole });
     }
   }
@@ -171,8 +171,8 @@ export function sharedArea([left, top, width, height], [left2, top2, width2, hei
   return Math.max(0, across) * Math.max(0, down);
 }
 
-/** @param {Box} one @param {Box} other */
-export function intersectionOverUnion(one, other) {
-  const shared = sharedArea(one, other);
-  return shared / (one[2] * one[3] + other[2] * other[3] - shared);
+/** @param {Box} first @param {Box} second */
+export function intersectionOverUnion(first, second) {
+  const shared = sharedArea(first, second);
+  return shared / (first[2] * first[3] + second[2] * second[3] - shared);
 }

@@ -54,7 +54,7 @@ def test_datasets_reads_it_as_an_image_folder(data, tmp_path):
             row["left_eye"] + row["right_eye"] + row["nose"] + row["mouth"] > 0
         )
         assert row["image"].size == (64, 64)
-    # Without features, as people would try first.
+    # Without features, as people try first.
     plain = load_dataset("imagefolder", data_dir=str(data), cache_dir=str(tmp_path / "b"))
     plain = plain.cast_column("label", ClassLabel(names=["real", "fake"]))
     assert plain["test"]["label"] == loaded["test"]["label"]
@@ -82,28 +82,28 @@ def test_running_again_changes_nothing_unasked_and_the_seed_decides(tmp_path, ca
         assert snapshot(prepare(config)) == first
     assert "already prepared" in caplog.text
     assert (tmp_path / "faces" / REPORT).stat().st_mtime_ns == written
-    again = prepare(dataclasses.replace(config, output=tmp_path / "again"))
-    assert snapshot(again) == first
+    repeated = prepare(dataclasses.replace(config, output=tmp_path / "again"))
+    assert snapshot(repeated) == first
     with pytest.raises(UserError, match="holds another preparation: add --overwrite"):
         prepare(dataclasses.replace(config, size=40))
     assert snapshot(tmp_path / "faces") == first
-    other = prepare(dataclasses.replace(config, seed=8, overwrite=True))
-    assert snapshot(other).keys() != first.keys()
+    reseeded = prepare(dataclasses.replace(config, seed=8, overwrite=True))
+    assert snapshot(reseeded).keys() != first.keys()
 
 
 def test_identical_photos_share_a_split(tmp_path):
     source = write_source(tmp_path / "source", per_label=24)
     for number in range(8):
-        twin = source / "training_real" / "real_00000.jpg"
-        shutil.copy(twin, source / "training_real" / f"real_9{number:04d}.jpg")
+        original = source / "training_real" / "real_00000.jpg"
+        shutil.copy(original, source / "training_real" / f"real_9{number:04d}.jpg")
     data = prepare(PrepareConfig(source=(str(source),), output=tmp_path / "faces", size=32))
     splits = {
-        row.group: {s for s in SPLITS for other in read_split(data, s) if other.group == row.group}
+        row.group: {s for s in SPLITS for photo in read_split(data, s) if photo.group == row.group}
         for split in SPLITS
         for row in read_split(data, split)
     }
     assert len(splits) == 48
-    assert all(len(of_group) == 1 for of_group in splits.values())
+    assert all(len(group_splits) == 1 for group_splits in splits.values())
 
 
 def test_a_photo_under_both_labels_is_told_and_kept_on_one_side(tmp_path, monkeypatch, caplog):
@@ -119,7 +119,7 @@ def test_a_photo_under_both_labels_is_told_and_kept_on_one_side(tmp_path, monkey
     data = prepare(config)
     assert "Real and fake by their folders: 6 of the photos, real_00000.jpg for one" in caplog.text
     assert read_report(data)["under_both_labels"] == [f"real_{n:05d}.jpg" for n in range(6)]
-    assert read_report(data)["groups_of_several"] == 6  # of files, whatever is found alike
+    assert read_report(data)["groups_of_several"] == 6  # by file, whatever pairs are found
     split_of = {row.path.stem: split for split in SPLITS for row in read_split(data, split)}
     for number in range(6):
         assert split_of[f"real_{number:05d}"] == split_of[f"easy_8{number:04d}_1000"]
@@ -131,6 +131,8 @@ def test_names_of_any_bytes_and_what_is_no_file(tmp_path, caplog):
     (real / "real_00000.jpg").rename(os.fsdecode(os.fsencode(real) + b"/foto_\xe9.jpg"))
     os.mkfifo(real / "pipe.jpg")
     shutil.copy(real / "real_00001.jpg", real / "._real_00001.jpg")
+    (real / ".thumbnails").mkdir()
+    shutil.copy(real / "real_00001.jpg", real / ".thumbnails")
     with caplog.at_level(logging.INFO):
         data = prepare(PrepareConfig(source=(str(source),), output=tmp_path / "faces", size=32))
     rows = [row for split in SPLITS for row in read_split(data, split)]
@@ -138,7 +140,7 @@ def test_names_of_any_bytes_and_what_is_no_file(tmp_path, caplog):
     [odd] = [row for row in rows if "foto" in row.file_name]
     assert odd.file_name == "real/foto__xe9.jpg"
     assert odd.path.is_file()
-    left_out = "pipes, devices, dead links or files whose names begin with a dot: 2."
+    left_out = "pipes, devices, dead links or hidden (a name that begins with a dot): 3."
     assert left_out in caplog.text
 
 
@@ -156,9 +158,9 @@ def test_fakes_and_the_photos_they_were_made_from_share_a_split(tmp_path, monkey
     pairs = []
     for split in SPLITS:
         photos = read_split(data, split)
-        of_split = read_source_pairs(data, photos)
-        pairs += [(photos[fake].path.stem, photos[real].path.stem) for fake, real in of_split]
-        assert all(photos[fake].group == photos[real].group for fake, real in of_split)
+        split_pairs = read_source_pairs(data, photos)
+        pairs += [(photos[fake].path.stem, photos[real].path.stem) for fake, real in split_pairs]
+        assert all(photos[fake].group == photos[real].group for fake, real in split_pairs)
     assert sorted(pairs) == [(f"hard_{900 + n}_0001", f"real_{n:05d}") for n in range(3)]
     assert read_report(data)["groups_of_several"] == 3
 
@@ -271,21 +273,21 @@ def test_cropped_photos_are_other_data():
 
 def test_given_splits_make_other_data():
     photo = found("real", "a")
-    first, same, other = (
+    first, same, different = (
         module._fingerprint([photo], ["hash"], given, PrepareConfig(), "YuNet")
         for given in ({}, {}, {photo: "test"})
     )
-    assert first == same != other
+    assert first == same != different
 
 
 @pytest.fixture(scope="module")
 def official(source, tmp_path_factory) -> Path:
-    """A set of both labels in two places, real photos and fakes alone, and given splits."""
+    """Sources of both labels in two places, of real photos and of fakes, with given splits."""
     folder = tmp_path_factory.mktemp("official")
-    for place, first in (("one", 0), ("two", 12)):
+    for place, start in (("one", 0), ("two", 12)):
         for label in ("real", "fake"):
             (folder / place / label).mkdir(parents=True)
-            for number in range(first, first + 12):
+            for number in range(start, start + 12):
                 name = f"v{number}__{'v' if label == 'real' else 'x'}{number}.png"
                 face = draw_face(number + 1000 * (label == "fake"), tinted=label == "fake")
                 face.save(folder / place / label / name)
@@ -314,22 +316,22 @@ def official(source, tmp_path_factory) -> Path:
 
 def test_sources_of_one_label_and_of_two_places_are_prepared_by_given_splits(official):
     photos = {split: read_split(official, split) for split in SPLITS}
-    rows = [photo for of_split in photos.values() for photo in of_split]
-    counts = {(one.source, one.label): 0 for one in rows}
-    for one in rows:
-        counts[one.source, one.label] += 1
+    rows = [photo for split_photos in photos.values() for photo in split_photos]
+    counts = {(row.source, row.label): 0 for row in rows}
+    for row in rows:
+        counts[row.source, row.label] += 1
     assert counts == dict.fromkeys(
         [("dfdc", "real"), ("dfdc", "fake"), ("web", "real"), ("t2i", "fake")], 24
     )
     for place, split in enumerate(SPLITS):
-        stems = {int(one.path.stem.split("-")[0]) for one in photos[split] if one.source == "web"}
+        stems = {int(row.path.stem.split("-")[0]) for row in photos[split] if row.source == "web"}
         assert stems == set(range(place, 24, 3))
-    tested = {one.path.stem for one in photos["test"] if one.source == "dfdc"}
+    tested = {row.path.stem for row in photos["test"] if row.source == "dfdc"}
     assert {"v3__v3", "v3__x3", "v17__v17", "v17__x17"} <= tested
     splits_of_group = {}
-    for split, of_split in photos.items():
-        for one in of_split:
-            assert splits_of_group.setdefault(one.group, split) == split
+    for split, split_photos in photos.items():
+        for photo in split_photos:
+            assert splits_of_group.setdefault(photo.group, split) == split
     pairs = read_source_pairs(official, rows)
     names = {(rows[fake].path.stem, rows[real].path.stem) for fake, real in pairs}
     assert names == {(f"v{number}__x{number}", f"v{number}__v{number}") for number in range(24)}
@@ -355,7 +357,7 @@ def test_wrong_splits_leave_nothing_behind(source, tmp_path):
 
 
 def write_clips(folder: Path) -> Path:
-    """Write crops of twenty videos: of each the original and a swap, named as DFDC's are."""
+    """Write crops of 24 videos, an original and a swap of each, named as in DFDC."""
     for label in ("real", "fake"):
         (folder / label).mkdir(parents=True)
     for number in range(24):
@@ -370,22 +372,22 @@ def test_sources_stand_beside_each_other_without_moving_a_photo(source, data, tm
     both = prepare(
         PrepareConfig(source=(f"mine={source}", f"dfdc={clips}"), output=tmp_path / "both", size=64)
     )
-    alone = {split: {p.path.name for p in read_split(data, split)} for split in SPLITS}
+    alone = {split: {row.path.name for row in read_split(data, split)} for split in SPLITS}
     split_of_video = {}
     for split in SPLITS:
         photos = read_split(both, split)
         mine = {photo.path.name for photo in photos if photo.source == "mine"}
         assert mine == alone[split]
-        of_clips = [photo for photo in photos if photo.source == "dfdc"]
-        assert {photo.label for photo in of_clips} == {"real", "fake"}
-        for photo in of_clips:
+        clip_photos = [photo for photo in photos if photo.source == "dfdc"]
+        assert {photo.label for photo in clip_photos} == {"real", "fake"}
+        for photo in clip_photos:
             video = photo.path.name.split("__")[0]
             assert split_of_video.setdefault(video, split) == split
     assert len(split_of_video) == 24
 
 
 def test_faces_are_noted_where_they_lie_in_the_written_photo(tmp_path, monkeypatch):
-    """Photos of twice the written size, whose finder marks what is bright."""
+    """The photos have twice the written size, and the finder marks bright spots."""
 
     class Finder:
         name = "of this test"
@@ -415,4 +417,4 @@ def test_faces_are_noted_where_they_lie_in_the_written_photo(tmp_path, monkeypat
     assert crop.size == (18, 18)
     assert open_framed(photo, 0).size == (48, 48)
     report = read_report(data)
-    assert report["without_face"] == sum(not one.face for one in photos)
+    assert report["without_face"] == sum(not photo.face for photo in photos)

@@ -1,4 +1,4 @@
-"""Fetched by the real client from a Hub on loopback."""
+"""Datasets that the real client fetches from a Hub on loopback."""
 
 import io
 import os
@@ -67,7 +67,7 @@ def hub() -> Iterator[Hub]:
 def run(
     hub: Hub, home: Path, where: str = FACES, token: str | None = None, **environment: str
 ) -> subprocess.CompletedProcess:
-    """Find the photos of a dataset; no secret may show in what is printed."""
+    """Find the photos of a dataset and return the output, which may show no secret."""
     variables = hub.environment(token, home) | {"XDG_CACHE_HOME": str(home / "cache")}
     result = call(partial(list_photos, f"hf:{where}"), variables | environment)
     for secret in filter(None, (OWNER, STRANGER, token)):
@@ -85,14 +85,14 @@ def list_photos(where: str) -> None:
 
 
 def found(result: subprocess.CompletedProcess) -> list[str]:
-    """Return label and name of the photos that were found."""
+    """Return the label and name of every photo found."""
     assert result.returncode == 0, result.stderr
     lines = [line.split(" ", 1) for line in result.stdout.splitlines()]
     return [f"{label} {Path(path).name}" for label, path in lines]
 
 
 def sentence(result: subprocess.CompletedProcess) -> str:
-    """Return the one sentence in which it ended."""
+    """Return the one sentence with which a failed search ended."""
     assert result.returncode == 1, result.stdout
     assert "Traceback" not in result.stderr
     sentences = re.findall(r"^error: .*\.$", result.stderr, re.MULTILINE)
@@ -103,7 +103,7 @@ def sentence(result: subprocess.CompletedProcess) -> str:
 def test_folders_are_downloaded_without_the_rest_and_found_offline(hub, tmp_path):
     hub.add_repository(FACES, FOLDERS, "dataset")
     variables = os.environ | hub.environment(None, tmp_path)
-    command = [sys.executable, "-c", FIND, f"hf:{FACES}"]  # a process, as users have one
+    command = [sys.executable, "-c", FIND, f"hf:{FACES}"]  # a process of its own, as users start it
     first = subprocess.run(
         command, env=variables, cwd=PROJECT, capture_output=True, text=True, check=False
     )
@@ -126,7 +126,7 @@ def test_tables_are_unpacked_once_and_found_offline(hub, tmp_path):
     assert run(hub, tmp_path).stdout == first.stdout
     assert run(hub, tmp_path, HF_HUB_OFFLINE="1").stdout == first.stdout
     assert (folder / "real/0.png").stat().st_mtime_ns == written
-    (tmp_path / "hub/datasets--someone--faces").rename(tmp_path / "gone")  # to have room
+    (tmp_path / "hub/datasets--someone--faces").rename(tmp_path / "gone")  # to free space
     assert run(hub, tmp_path, f"{FACES}@{commit}").stdout == first.stdout
 
 
@@ -137,12 +137,12 @@ def test_half_a_set_is_never_taken_for_the_whole(hub, tmp_path):
     assert list(folder.iterdir()) == []
     hub.add_repository(FACES, FOLDERS, "dataset", sha=commit[::-1])
     path = "/datasets/someone/faces/resolve/" + commit[::-1] + "/train/Fake/b.png"
-    hub.failures[f"GET {path}"] = 500  # when the other one has arrived
+    hub.failures[f"GET {path}"] = 500  # after the other photo has arrived
     problem = sentence(run(hub, tmp_path))
     assert "answered with an error (500)" in problem
     hub.failures.clear()
-    asked = (f"{FACES}@{commit[::-1]}", FACES)
-    for where in asked:  # of the two photos one is missing
+    addresses = (f"{FACES}@{commit[::-1]}", FACES)
+    for where in addresses:  # one of the two photos is missing
         offline = sentence(run(hub, tmp_path, where, HF_HUB_OFFLINE="1"))
         assert "not completely in the cache, and HF_HUB_OFFLINE is set" in offline
     assert len(found(run(hub, tmp_path))) == 2
@@ -184,7 +184,7 @@ def test_refusals_say_what_to_do(hub, tmp_path, token, options, told):
     assert told in problem
     assert "HF_TOKEN" in problem or "token" in problem
     assert len(found(run(hub, tmp_path, token=OWNER))) == 2
-    # What was complete once is used whatever the Hub says later.
+    # A complete download is used whatever the Hub says later.
     assert len(found(run(hub, tmp_path, token=STRANGER))) == 2
 
 
@@ -209,8 +209,8 @@ def test_datasets_without_usable_photos_are_told(hub, tmp_path):
     hub.add_repository(FACES, {"README.md": b"# Faces", "cats/a.png": png(1)}, "dataset")
     assert "@refs/convert/parquet" in sentence(run(hub, tmp_path))
     hub.add_repository("someone/half", {"real/a.png": png(1)}, "dataset")
-    taken = run(hub, tmp_path, "someone/half")  # another source may have the other label
-    assert taken.stdout.startswith("real "), taken.stderr
+    result = run(hub, tmp_path, "someone/half")  # another source may have the other label
+    assert result.stdout.startswith("real "), result.stderr
     hub.add_repository("someone/cats", {"data.parquet": table("cat", "dog")}, "dataset")
     problem = sentence(run(hub, tmp_path, "someone/cats"))
     assert "hf:someone/cats has the labels `cat`, `dog` in its column `label`" in problem

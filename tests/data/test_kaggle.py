@@ -39,22 +39,22 @@ def kaggle() -> Iterator[KaggleServer]:
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The photos twice, as Kaggle has them, and enough beside them to break off in."""
+    """The photos twice, as on Kaggle, and enough padding for a download to break off in."""
     folder = tmp_path_factory.mktemp("kaggle") / "archive"
     name = "real_and_fake_face"
     write_source(folder / name, per_label=20, size=64)
     shutil.copytree(folder / name, folder / f"{name}_detection" / name)
-    # kagglehub writes a megabyte at a time, and loses a smaller part.
+    # kagglehub writes a megabyte at a time; an interruption loses a smaller part.
     (folder / "notes.bin").write_bytes(random.Random(0).randbytes(2_000_000))
     return Path(shutil.make_archive(str(folder), "zip", folder)).read_bytes()
 
 
 def variables(tmp_path: Path, **environment: str) -> dict[str, str | None]:
-    """Return the variables of a client that has nothing in its home and asks no real server."""
+    """Return the variables of a client that has an empty home and asks no real server."""
     return {
         **{name: None for name in os.environ if "KAGGLE" in name},
         "HOME": str(tmp_path),
-        "KAGGLE_CONFIG_DIR": str(tmp_path / ".kaggle"),  # kagglehub asks for its home but once
+        "KAGGLE_CONFIG_DIR": str(tmp_path / ".kaggle"),  # kagglehub looks up its home only once
         "KAGGLEHUB_CACHE": str(tmp_path / "cache"),
         **proxy_environment(0),  # no server listens there
         **environment,
@@ -62,7 +62,7 @@ def variables(tmp_path: Path, **environment: str) -> dict[str, str | None]:
 
 
 def run(tmp_path: Path, where: str, **environment: str) -> subprocess.CompletedProcess:
-    """Count photos; no secret may show in what is printed."""
+    """Count photos and return the output, which may show no secret."""
     result = call(partial(count_photos, where), variables(tmp_path, **environment))
     assert "never-shown" not in result.stdout + result.stderr
     assert BASIC not in result.stdout + result.stderr
@@ -77,7 +77,7 @@ def count_photos(where: str) -> None:
 
 
 def find(tmp_path: Path, where: str = "kaggle", **environment: str) -> int:
-    """Return how many photos are found there, of a dataset that holds all of them twice."""
+    """Return the number of photos found in a dataset that holds all of them twice."""
     result = run(tmp_path, where, **environment)
     assert result.returncode == 0, result.stderr
     assert "second copy" in result.stderr
@@ -85,7 +85,7 @@ def find(tmp_path: Path, where: str = "kaggle", **environment: str) -> int:
 
 
 def failure(tmp_path: Path, where: str = "kaggle", **environment: str) -> str:
-    """Look for photos, which must fail with one sentence that names the way out; return that."""
+    """Look for photos, which must fail; return the error, one sentence that says what to do."""
     result = run(tmp_path, where, **environment)
     assert result.returncode == 1, result.stderr
     assert "Traceback" not in result.stdout + result.stderr
@@ -101,7 +101,7 @@ def test_cached_copy_works_offline_and_its_second_copy_is_ignored(tmp_path):
     shutil.copytree(archive, dataset / "versions/1/real_and_fake_face_detection" / archive.name)
     (dataset / "1.complete").touch()
     environment = os.environ | variables(tmp_path)
-    result = subprocess.run(  # a process, as users have one
+    result = subprocess.run(  # a process of its own, as users start it
         [sys.executable, "-c", FIND],
         cwd=PROJECT,
         env={name: value for name, value in environment.items() if value is not None},
@@ -115,7 +115,7 @@ def test_cached_copy_works_offline_and_its_second_copy_is_ignored(tmp_path):
 
 def test_no_network_is_no_question_of_credentials(tmp_path):
     with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))  # and does not listen, so that nobody else can
+        silent.bind(("127.0.0.1", 0))  # without listening: this keeps the port closed
         environment = proxy_environment(silent.getsockname()[1])
         sentence = failure(tmp_path, KAGGLE_API_TOKEN=TOKEN, **environment)
     assert "connection" in sentence
@@ -124,7 +124,7 @@ def test_no_network_is_no_question_of_credentials(tmp_path):
 
 
 def test_without_credentials_the_sentence_says_how_to_get_them(tmp_path, kaggle):
-    kaggle.status = 403  # as for a dataset that is not for everyone
+    kaggle.status = 403  # as for a dataset that is not public
     sentence = failure(tmp_path, **kaggle.environment)
     assert "none are set" in sentence
     assert "https://www.kaggle.com/settings" in sentence
@@ -144,7 +144,7 @@ def test_wrong_credentials_are_not_accepted_and_never_shown(tmp_path, kaggle, cr
 
 
 def test_what_cannot_be_a_token_is_never_shown(tmp_path):
-    # Both end in errors that quote them: of http.client, and of pathlib, which takes it for a path.
+    # Errors quote both: http.client's the first, and pathlib's, which sees a path, the second.
     assert "credentials that are set" in failure(tmp_path, KAGGLE_API_TOKEN=f"{TOKEN}\n")
     assert failure(tmp_path, KAGGLE_API_TOKEN=TOKEN * 9)
 
@@ -180,7 +180,7 @@ def test_download_that_broke_off_goes_on_where_it_stopped(tmp_path, kaggle, arch
 def test_damaged_archive_is_not_kept(tmp_path, kaggle, archive):
     middle = len(archive) // 2
     broken = archive[:middle] + b"damaged" + archive[middle + len(b"damaged") :]
-    no_archive = archive[::-1]  # of the right size, by which kagglehub knows a complete download
+    no_archive = archive[::-1]  # of the right size, which is complete to kagglehub
     for sent, checked in ((no_archive, None), (broken, None), (broken, archive)):
         kaggle.archive, kaggle.checked = sent, checked
         sentence = failure(tmp_path, **kaggle.environment)
@@ -259,7 +259,7 @@ def test_name_of_a_frame_tells_the_video_that_its_own_was_made_from(tmp_path):
 def test_downloads_are_named_after_their_dataset():
     assert source_name(f"kaggle:{OTHER}/versions/2") == "many-faces"
     assert source_name("hf:someone/faces@main") == "faces"
-    assert source_name("kaggle") is None  # and not the folders of the default one
+    assert source_name("kaggle") is None  # the default dataset's folders keep their names
     assert source_name("data/faces") is None
 
 

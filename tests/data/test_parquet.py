@@ -24,7 +24,7 @@ def rows_of(names: list[str | None], **columns: list) -> dict[str, list]:
 
 
 def write_table(path: Path, rows: dict[str, list], **features: object) -> Path:
-    """Write what `push_to_hub` writes, the notes about its columns included."""
+    """Write a file as `push_to_hub` does, notes about its columns included; return its path."""
     columns = Features({"image": Image(), **features})
     pq.write_table(Dataset.from_dict(rows, columns).data.table, path)
     return path
@@ -33,8 +33,8 @@ def write_table(path: Path, rows: dict[str, list], **features: object) -> Path:
 def unpacked(folder: Path, *files: Path) -> dict[str, bytes]:
     folder.mkdir()
     write_photos(files, folder, "hf:someone/faces")
-    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.*")}
-    return {name: path.read_bytes() for name, path in found.items()}
+    paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.*")}
+    return {name: path.read_bytes() for name, path in paths.items()}
 
 
 @pytest.mark.parametrize(
@@ -52,8 +52,8 @@ def test_spellings_of_labels(name, expected):
 def test_photos_keep_their_bytes_and_names_and_are_found(tmp_path):
     label = ClassLabel(names=["Fake", "Real"])
     rows = rows_of(["a__b.png", "c.png", "a__b.png", None], label=[0, 1, 0, 1])
-    found = unpacked(tmp_path / "out", write_table(tmp_path / "t.parquet", rows, label=label))
-    assert found == {
+    contents = unpacked(tmp_path / "out", write_table(tmp_path / "t.parquet", rows, label=label))
+    assert contents == {
         "fake/a__b.png": FILES[0],
         "fake/a__b-2.png": FILES[2],
         "real/c.png": FILES[1],
@@ -71,8 +71,8 @@ def test_photos_keep_their_bytes_and_names_and_are_found(tmp_path):
 def test_text_labels_without_notes_about_the_columns(tmp_path):
     rows = rows_of(["a.png", "../b.png", ".c.png"], Label=["REAL", "deepfake", "real"])
     pq.write_table(pa.table(rows), tmp_path / "t.parquet")
-    found = unpacked(tmp_path / "out", tmp_path / "t.parquet")
-    assert sorted(found) == ["fake/b.png", "real/a.png", "real/c.png"]
+    contents = unpacked(tmp_path / "out", tmp_path / "t.parquet")
+    assert sorted(contents) == ["fake/b.png", "real/a.png", "real/c.png"]
 
 
 def test_label_column_is_the_one_that_says_real_or_fake(tmp_path):

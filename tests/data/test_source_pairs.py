@@ -21,16 +21,16 @@ describe_once = lru_cache(module._sift)
 
 @pytest.fixture(autouse=True)
 def _describe_once(monkeypatch) -> None:
-    """Describe each photo in the first test that searches it: this takes longest of all."""
+    """Describe each photo only in the first test that searches it, as this is the slowest step."""
     monkeypatch.setattr(module, "_sift", describe_once)
 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory) -> tuple[list[Path], list[str]]:
-    """24 faces and, as the last three, versions of the first two; their paths and hashes."""
+    """Return paths and hashes of 24 faces, followed by three versions of the first two."""
     folder = tmp_path_factory.mktemp("photos")
     faces = [draw_face(seed, 200) for seed in range(24)]
-    swapped = faces[0].copy()  # a part of another person
+    swapped = faces[0].copy()  # with a part of another face
     swapped.paste(faces[9].crop((60, 130, 140, 180)), (60, 130))
     tighter = faces[0].crop((10, 10, 190, 190)).resize((200, 200))
     turned = faces[1].rotate(4, Image.Resampling.BICUBIC)
@@ -56,7 +56,7 @@ def test_versions_of_a_photo_are_found_once_and_others_are_not(photos, cache, ca
     assert {(pair.first, pair.second) for pair in pairs} == {(0, 24), (0, 25), (24, 25), (1, 26)}
     assert all(pair.inliers >= CERTAIN_INLIERS for pair in pairs)
     assert all(pair.extent >= BASE_EXTENT for pair in pairs)
-    gone = [path.with_suffix(".gone") for path in paths]  # so that nothing but the cache can tell
+    gone = [path.with_suffix(".gone") for path in paths]  # so that only the cache can tell
     with caplog.at_level("INFO"):
         assert find_source_pairs(gone, hashes) == pairs
     assert "known already" in caplog.text
@@ -69,7 +69,7 @@ def test_photo_that_lent_a_part_is_told_from_the_one_that_was_edited(photos, tmp
     fake = base.copy()
     fake.paste(donor.crop((40, 40, 120, 120)), (40, 40))
     paths, hashes = write_photos(tmp_path, [base, donor, fake])
-    others = (one[:24] for one in photos)
+    others = (values[:24] for values in photos)
     pairs = find_source_pairs(*(a + b for a, b in zip(others, (paths, hashes), strict=True)))
     extent = {(pair.first, pair.second): pair.extent for pair in pairs}
     assert extent.keys() == {(24, 26), (25, 26)}
@@ -78,7 +78,7 @@ def test_photo_that_lent_a_part_is_told_from_the_one_that_was_edited(photos, tmp
 
 @pytest.fixture
 def large(monkeypatch) -> None:
-    """Search every set as a large one."""
+    """Treat every set as large."""
     monkeypatch.setattr(module, "EXHAUSTIVE", 0)
 
 
@@ -91,11 +91,11 @@ def test_likeness_is_that_of_the_picture(photos, tmp_path):
     views = describe_views([*paths, closer, blank])
     assert views.shape == (3, 29, likeness.FEATURES)
     assert np.isfinite(views).all()
-    found = likeness.likeness(views, views)
-    np.testing.assert_allclose(found, found.T, atol=1e-5)
-    np.testing.assert_allclose(np.diag(found)[:28], 1, rtol=1e-5)
-    np.fill_diagonal(found, -1)
-    assert found.argmax(axis=1)[[24, 25, 26, 27]].tolist() == [0, 0, 1, 5]
+    similarity = likeness.likeness(views, views)
+    np.testing.assert_allclose(similarity, similarity.T, atol=1e-5)
+    np.testing.assert_allclose(np.diag(similarity)[:28], 1, rtol=1e-5)
+    np.fill_diagonal(similarity, -1)
+    assert similarity.argmax(axis=1)[[24, 25, 26, 27]].tolist() == [0, 0, 1, 5]
 
 
 def test_likely_pairs_hold_the_neighbours_of_every_photo(photos, monkeypatch):

@@ -20,7 +20,7 @@ def test_several_sources_are_one_short_sentence_part_that_names_each_kind():
     for name in names:
         assert f"{lookup(name).fakes_in_short} (“{lookup(name).title}”)" in text
     assert len(text) < 300
-    assert not re.search(r"[;.]", text)  # the page and the card go on with it
+    assert not re.search(r"[;.]", text)  # the page and the card continue the sentence
 
 
 def test_a_title_that_says_no_more_than_its_fakes_is_left_out():
@@ -43,6 +43,6 @@ def test_known_sources_fill_the_cards(name):
     assert source.url == "" or source.url.startswith("https://")
     assert source.where == "" or source.where.startswith(("kaggle:", "hf:"))
     assert bool(source.fakes) == bool(source.fakes_in_short) == ("fake" in source.labels)
-    assert source.terms.endswith(".")  # a sentence, and the rest are parts of one
+    assert source.terms.endswith(".")  # a sentence; the others are parts of one
     assert not source.fakes.endswith(".")
     assert source.citation.count("{") == source.citation.count("}")

@@ -30,7 +30,9 @@ GROUPS = [str(number % 130) for number in range(len(STRATA))]  # across labels a
 def test_shares_and_strata():
     splits = assign_splits(STRATA, ALONE, seed=7)
     for stratum in set(STRATA):
-        members = Counter(split for split, of in zip(splits, STRATA, strict=True) if of == stratum)
+        members = Counter(
+            split for split, name in zip(splits, STRATA, strict=True) if name == stratum
+        )
         total = sum(members.values())
         assert members["train"] / total == pytest.approx(0.70, abs=0.02)
         assert members["validation"] / total == pytest.approx(0.15, abs=0.02)
@@ -43,8 +45,8 @@ def test_groups_stay_together():
 
 
 def test_seed_decides():
-    first, same, other = (assign_splits(STRATA, GROUPS, seed) for seed in (1, 1, 2))
-    assert first == same != other
+    first, same, different = (assign_splits(STRATA, GROUPS, seed) for seed in (1, 1, 2))
+    assert first == same != different
 
 
 def test_a_rare_stratum_is_spread_without_an_error():
@@ -77,9 +79,9 @@ def test_number_of_folds_is_checked():
 def found(label: str, stem: str, source: str = "mine", folder: str = "") -> SourcePhoto:
     """Return a photo as `find_photos` would."""
     place = f"{label}/{stem}.jpg"
-    before, parted, _ = stem.partition("__")
+    original, separator, _ = stem.partition("__")
     return SourcePhoto(
-        Path(folder) / place, label, source, False, before if parted else "", place=place
+        Path(folder) / place, label, source, False, original if separator else "", place=place
     )
 
 
@@ -103,7 +105,7 @@ def test_splits_are_read_by_source_and_place(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         given = read_given_splits(path, photos)
     assert given == {photos[2]: "train", photos[1]: "test", photos[0]: "test"}
-    assert "says the split of 3 of 4 photos" in caplog.text
+    assert "gives the split of 3 of 4 photos" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -114,7 +116,7 @@ def test_splits_are_read_by_source_and_place(tmp_path, caplog):
             r"names photos that are not there \(2, the first real/y\.jpg of mine\): give",
         ),
         (["mine,real/a.jpg,valid"], "has the split 'valid': give train, validation, test"),
-        (["mine,real/a.jpg"], "has the split None: give train"),
+        (["mine,real/a.jpg"], "has the split '': give train"),
         (
             ["mine,real/a.jpg,test", "mine,real/a.jpg,train"],
             r"puts real/a\.jpg of mine into test and train: give it one split",
@@ -158,11 +160,11 @@ def deal(
 def test_sources_of_one_label_are_dealt_by_themselves_and_move_no_other():
     mine = numbered("real", "mine", 40) + numbered("fake", "mine", 40)
     generated = numbered("fake", "a-generated", 100)
-    both = deal(mine + generated)
-    assert {photo: both[photo] for photo in mine} == deal(mine)
-    assert {photo: both[photo] for photo in generated} == deal(generated)
-    of_generated = [both[photo] for photo in generated]
-    assert [of_generated.count(split) for split in SPLITS] == [70, 15, 15]
+    splits = deal(mine + generated)
+    assert {photo: splits[photo] for photo in mine} == deal(mine)
+    assert {photo: splits[photo] for photo in generated} == deal(generated)
+    generated_splits = [splits[photo] for photo in generated]
+    assert [generated_splits.count(split) for split in SPLITS] == [70, 15, 15]
 
 
 def test_small_sources_and_those_of_few_groups_are_dealt_with_the_largest():

@@ -17,7 +17,7 @@ PLACES = dict(zip(PARTS, (LEFT, RIGHT, NOSE, MOUTH), strict=True))
 
 
 def face(seed: int) -> np.ndarray:
-    """Return a drawn face that nobody may write into, as the training's photos are."""
+    """Return a drawn face, read-only like the photos in training."""
     pixels = np.array(draw_face(seed, SIDE))
     pixels.flags.writeable = False
     return pixels
@@ -28,7 +28,7 @@ BASE, DONOR = face(1), face(2)
 
 @pytest.fixture(params=[0.0, 1.0], ids=["feathered", "poisson"])
 def blending(request, monkeypatch):
-    """Each way of blending, and nothing but it."""
+    """Use each way of blending on its own."""
     monkeypatch.setattr(module, "POISSON", request.param)
 
 
@@ -50,7 +50,7 @@ def test_parts_are_drawn_as_often_as_the_makers_chose_them():
     for bits, number in PART_COUNTS.items():
         names = tuple(part for part, bit in zip(PARTS, bits, strict=True) if bit)
         assert drawn.pop(names, 0) / 8000 == pytest.approx(number / total, abs=0.02)
-    assert not drawn  # no other combination, no order of its own
+    assert not drawn  # no other combination, and no other order
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -70,9 +70,9 @@ def test_left_and_right_are_the_image_s():
 
 def test_regions_of_several_parts_are_theirs_together():
     parts = ["left_eye", "mouth"]
-    each = [part_region(LANDMARKS, [part], (SIDE, SIDE)) for part in parts]
+    regions = [part_region(LANDMARKS, [part], (SIDE, SIDE)) for part in parts]
     both = part_region(LANDMARKS, parts, (SIDE, SIDE))
-    np.testing.assert_array_equal(both, np.maximum(*each))
+    np.testing.assert_array_equal(both, np.maximum(*regions))
 
 
 def test_the_whole_face_is_one_piece_and_more_than_its_parts():
@@ -124,15 +124,15 @@ def test_a_composite_changes_what_its_mask_says_and_nothing_else(seed):
 
 @pytest.mark.usefixtures("blending")
 def test_a_seed_makes_the_same_composite():
-    first, again, other = composed(3), composed(3), composed(4)
-    np.testing.assert_array_equal(first[0], again[0])
-    np.testing.assert_array_equal(first[1], again[1])
-    assert (first[0] != other[0]).any()
+    first, same, different = composed(3), composed(3), composed(4)
+    np.testing.assert_array_equal(first[0], same[0])
+    np.testing.assert_array_equal(first[1], same[1])
+    assert (first[0] != different[0]).any()
 
 
 @pytest.mark.usefixtures("blending")
 def test_no_straight_seam_at_the_rectangle_in_which_it_is_computed(monkeypatch):
-    # The softest outlines, which reach farthest.
+    # The softest outlines reach farthest.
     monkeypatch.setattr(module, "SOFTNESS", (0.12, 0.12))
     for seed in range(20):
         _, share = composed(seed)
@@ -144,7 +144,7 @@ def test_no_straight_seam_at_the_rectangle_in_which_it_is_computed(monkeypatch):
 
 
 def test_what_is_laid_in_is_the_donor_aligned_by_the_landmarks(monkeypatch):
-    """With nothing else varied, the same face in another size and turned fits over itself."""
+    """With nothing else varied, the same face, scaled and turned, fits over itself."""
     monkeypatch.setattr(module, "POISSON", 0.0)
     monkeypatch.setattr(module, "REDRAWN", 0.0)
     monkeypatch.setattr(module, "_recolour", lambda part, *rest: part)
@@ -153,9 +153,9 @@ def test_what_is_laid_in_is_the_donor_aligned_by_the_landmarks(monkeypatch):
     landmarks = np.float32(LANDMARKS @ turn[:, :2].T + turn[:, 2])
     for seed in range(5):
         composite, share = composed(seed, donor=turned, donor_landmarks=landmarks)
-        other, _ = composed(seed)
+        different, _ = composed(seed)
         near, far = (
-            np.abs(photo.astype(int) - BASE)[share > 0.5].mean() for photo in (composite, other)
+            np.abs(photo.astype(int) - BASE)[share > 0.5].mean() for photo in (composite, different)
         )
         assert near < far / 1.5
 
@@ -177,9 +177,9 @@ def test_alignment_is_off_by_a_little():
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 10), (2, 5), (3, 9), (4, 4)], ids=str)
 def test_slivers_do_not_crash_the_solver(size):
-    """OpenCV's fails for regions that are as thin as those at a photo's border may be."""
+    """OpenCV's solver fails for regions as thin as those at a photo's border may be."""
     target, inside = np.array(BASE[:30, :30]), np.zeros((30, 30), np.uint8)
-    inside[: size[0] + 1, 10 : 10 + size[1]] = 255  # the outermost row is given up
+    inside[: size[0] + 1, 10 : 10 + size[1]] = 255  # the outermost row is dropped
     assert module._blend_gradients(target, np.array(DONOR[:30, :30]), inside).shape == (30, 30, 3)
 
 
@@ -200,10 +200,10 @@ def test_blending_gradients_takes_the_base_s_colours(monkeypatch):
 def test_a_face_can_be_blended_into_itself():
     for seed in range(6):
         composite, share = composed(seed, donor=BASE)
-        other, _ = composed(seed)
+        different, _ = composed(seed)
         np.testing.assert_array_equal(composite[share == 0], BASE[share == 0])
         change = np.abs(composite.astype(int) - BASE)[share > 0.5].mean()
-        assert 0.5 < change < np.abs(other.astype(int) - BASE)[share > 0.5].mean()
+        assert 0.5 < change < np.abs(different.astype(int) - BASE)[share > 0.5].mean()
 
 
 def test_colours_come_near_to_those_of_the_base(monkeypatch):

@@ -59,7 +59,7 @@ def test_jpeg_loses_more_the_lower_its_quality(photo):
 
 
 def block_edge(photo: np.ndarray) -> int:
-    """Return which of every eight columns begins a block of JPEG."""
+    """Return which of every eight columns begins a JPEG block."""
     steps = np.abs(np.diff(photo.astype(float).mean(axis=-1), n=3)).mean(axis=0)
     steps = np.append(steps, np.full(-len(steps) % 8, np.nan))
     return int(np.nanmean(steps.reshape(-1, 8), axis=0).argmax())
@@ -71,11 +71,11 @@ def test_another_history_shifts_the_blocks_of_jpeg_or_resamples():
     photo = np.rint(ramp + grain).astype(np.uint8)
     assert len({block_edge(degrade.jpeg(photo, quality)) for quality in (60, 70, 80)}) == 1
     changed = [degrade.reencode(photo, np.random.default_rng(seed)) for seed in range(40)]
-    assert len({one.tobytes() for one in changed}) == 40
-    assert len({block_edge(one) for one in changed}) >= 6
-    kept = [detail(one) / detail(photo) for one in changed]
-    assert min(kept) < 0.6  # some come out softer, but none as another picture
-    assert max(error(photo, one) for one in changed) < 40
+    assert len({picture.tobytes() for picture in changed}) == 40
+    assert len({block_edge(picture) for picture in changed}) >= 6
+    kept = [detail(picture) / detail(photo) for picture in changed]
+    assert min(kept) < 0.6  # some come out softer, but none is another picture
+    assert max(error(photo, picture) for picture in changed) < 40
 
 
 def test_jpeg_keeps_red_and_blue_apart():
@@ -99,12 +99,12 @@ def test_blur_loses_more_detail_the_stronger(photo):
 
 def test_noise_has_its_strength_and_follows_its_seed():
     grey = np.full((100, 100, 3), 128, np.uint8)
-    noisy, again, other = (
+    noisy, same, different = (
         degrade.noise(grey, 10, np.random.default_rng(seed)) for seed in (1, 1, 2)
     )
     assert (noisy.astype(int) - 128).std() == pytest.approx(10, rel=0.05)
-    assert np.array_equal(noisy, again)
-    assert not np.array_equal(noisy, other)
+    assert np.array_equal(noisy, same)
+    assert not np.array_equal(noisy, different)
 
 
 def test_brightening_clips_instead_of_wrapping_around():
@@ -143,6 +143,22 @@ def test_looser_crop_holds_the_photo_with_mirrored_edges(photo):
 
 
 def test_random_changes_follow_the_generator(photo):
-    one, again, other = (degrade.degrade(photo, np.random.default_rng(seed)) for seed in (1, 1, 2))
-    assert np.array_equal(one, again)
-    assert not np.array_equal(one, other)
+    first, same, different = (
+        degrade.degrade(photo, np.random.default_rng(seed)) for seed in (1, 1, 2)
+    )
+    assert np.array_equal(first, same)
+    assert not np.array_equal(first, different)
+
+
+def test_photos_of_any_size_are_degraded_alike(photo, monkeypatch):
+    qualities = []
+    monkeypatch.setattr(
+        degrade, "jpeg", lambda photo, quality: qualities.append(int(quality)) or photo
+    )
+    for seed in range(40):
+        generators = [np.random.default_rng(seed) for _ in range(2)]
+        degrade.degrade(photo, generators[0])
+        degrade.degrade(photo[:-20, :-20], generators[1])
+        assert generators[0].random() == generators[1].random()
+    assert len(qualities) > 10
+    assert qualities[::2] == qualities[1::2]

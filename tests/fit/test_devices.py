@@ -1,4 +1,4 @@
-"""Two virtual devices of one CPU, in processes of their own: they are set up once a process."""
+"""Two virtual devices of one CPU. Each test runs in its own process, which sets them up once."""
 
 import json
 import os
@@ -20,8 +20,8 @@ import tensorflow as tf
 (cpu,) = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 """
-# Fits a line to points of which the second half of every batch pulls the other way: a device that
-# trained on its own half alone, or did not share what it learned, would end somewhere else.
+# Fits a line to points, of which the second half of every batch pulls the other way. A device that
+# trained only on its own half, or did not share what it learned, would end somewhere else.
 FIT = """
 import json
 from contextlib import nullcontext
@@ -65,8 +65,8 @@ def run(code: str, **environment: str) -> list[str]:
 
 
 def check_fit(lines: list[str]) -> None:
-    (one, *alone), (two, *together), uneven = json.loads(lines[0])
-    assert (one, two, uneven) == (1, 2, 1)
+    (single, *alone), (double, *together), uneven = json.loads(lines[0])
+    assert (single, double, uneven) == (1, 2, 1)
     assert together == pytest.approx(alone, abs=1e-5)
     assert alone != pytest.approx([1, 0], abs=0.05)  # it did learn
 
@@ -82,7 +82,7 @@ def test_a_run_trains_on_two_devices(data, tmp_path):
     run(VIRTUAL + TRAIN.format(["train", *flags]), KERAS_BACKEND="tensorflow")
     config = json.loads((tmp_path / "run/config.json").read_text())
     assert config["devices"] == 2
-    assert "devices" not in config["settings"]  # the run goes on on any number
+    assert "devices" not in config["settings"]  # the run resumes on any number
     assert keras.models.load_model(tmp_path / "run/deepfake_cnn.keras", compile=False)
 
 

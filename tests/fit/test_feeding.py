@@ -20,11 +20,11 @@ SIDE = 64
 
 @pytest.fixture
 def paths(tmp_path, rng):
-    found = []
+    written = []
     for number, shape in enumerate([(SIDE, SIDE, 3), (40, SIDE, 3), (SIDE, 36, 3), (90, 90, 3)]):
-        found.append(tmp_path / f"{number}.png")
-        Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(found[-1])
-    return found
+        written.append(tmp_path / f"{number}.png")
+        Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(written[-1])
+    return written
 
 
 @pytest.fixture
@@ -34,19 +34,19 @@ def rng():
 
 def test_photos_are_those_of_their_files_and_decoded_once(paths, tmp_path, monkeypatch):
     photos = DecodedPhotos(paths, tmp_path, SIDE)
-    wanted = [np.asarray(open_photo(path)) for path in paths]
-    for photo, pixels in zip(photos, wanted, strict=False):
+    expected = [np.asarray(open_photo(path)) for path in paths]
+    for photo, pixels in zip(photos, expected, strict=False):
         np.testing.assert_array_equal(photo, pixels)
         assert not photo.flags.writeable
     monkeypatch.setattr(training.fit.decoded, "open_photo", None)
-    # Another process opens the same file; the last photo is too large for it.
+    # Another process opens the same file, which the last photo is too large for.
     for shared in (
         photos,
         pickle.loads(pickle.dumps(photos)),
         DecodedPhotos(paths, tmp_path, SIDE),
     ):
         for index in range(3):
-            np.testing.assert_array_equal(shared[index], wanted[index])
+            np.testing.assert_array_equal(shared[index], expected[index])
         with pytest.raises(TypeError):
             shared[3]
 

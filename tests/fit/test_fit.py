@@ -25,7 +25,7 @@ from training.folders import write_json
 
 @pytest.fixture
 def small_network(monkeypatch) -> None:
-    """Train a network that compiles in no time in place of EfficientNetB0."""
+    """Replace EfficientNetB0 with a network that compiles in no time."""
 
     def build(*, input_size: int, seed: int, **settings) -> keras.Model:
         keras.utils.set_random_seed(seed)
@@ -80,7 +80,7 @@ def test_auc_is_that_of_the_probability_of_fake():
 
 
 def interrupt(callback, epoch, logs=None):
-    """Stop a training before its second epoch."""
+    """Stop training before its second epoch."""
     if epoch == 1:
         raise KeyboardInterrupt
 
@@ -108,13 +108,13 @@ def test_interrupted_run_goes_on_where_it_was(data, tmp_path, monkeypatch, small
         lambda self, epoch, logs=None: rates.append((epoch, int(self.model.optimizer.iterations))),
     )
     # The settings come from the run, not from these defaults.
-    again = TrainConfig(data=data, run=config.run)
+    defaults = TrainConfig(data=data, run=config.run)
     with monkeypatch.context() as patch:
         patch.setattr(fit, "_finish", cut_off)
         with pytest.raises(KeyboardInterrupt):
-            train(again, resume=True)
+            train(defaults, resume=True)
     assert not (config.run / "deepfake_cnn.keras").exists()
-    train(again, resume=True)  # which needs no epoch again
+    train(defaults, resume=True)  # no epoch is trained again
     steps = len(
         fit.PhotoBatches(read_split(data, "train"), batch_size=8, input_size=64, shuffle_seed=7)
     )
@@ -137,11 +137,8 @@ def test_patience_goes_on_where_it_was():
         on_epoch_end=lambda epoch, logs: logs.update(val_auc=0.6)
     )
     fitted = trainer.fit(**log, epochs=5, initial_epoch=2, callbacks=[replay, worse, stop])
-    assert fitted.epoch == [
-        2,
-        3,
-        4,
-    ]  # on_train_begin of `stop` came after the replay: patience anew
+    # `stop` began after the replay, so its patience started over.
+    assert fitted.epoch == [2, 3, 4]
     fitted = trainer.fit(**log, epochs=5, initial_epoch=2, callbacks=[worse, stop, replay])
     assert fitted.epoch == [2]
 
@@ -198,9 +195,9 @@ def test_settings_whose_code_is_gone_stop_a_run_only_where_they_were_on(run, dat
     (tmp_path / CONFIG).write_text(json.dumps(stored | {"settings": stored["settings"] | GONE}))
     shutil.copy(run / "deepfake_cnn.keras", tmp_path)
     assert train(config, resume=True) == tmp_path
-    on = stored["settings"] | GONE | {"mixup": 0.5}
-    (tmp_path / CONFIG).write_text(json.dumps(stored | {"settings": on}))
-    message = "was started with mixup, which is no setting any more: train anew"
+    settings = stored["settings"] | GONE | {"mixup": 0.5}
+    (tmp_path / CONFIG).write_text(json.dumps(stored | {"settings": settings}))
+    message = "was started with mixup, which is not a setting any more: train"
     with pytest.raises(UserError, match=message):
         train(config, resume=True)
     with pytest.raises(UserError, match=message):
@@ -217,11 +214,11 @@ def test_conflicts_are_one_sentence(run, data, source, tmp_path):
         train(replace(config, run=tmp_path / "none"), resume=True)
     with pytest.raises(UserError, match="was not written by prepare"):
         train(replace(config, run=tmp_path / "none", data=source))
-    other = Path(shutil.copytree(data, tmp_path / "other"))
-    report = json.loads((other / "prepare_report.json").read_text())
-    (other / "prepare_report.json").write_text(json.dumps(report | {"fingerprint": "other"}))
+    other_data = Path(shutil.copytree(data, tmp_path / "other"))
+    report = json.loads((other_data / "prepare_report.json").read_text())
+    (other_data / "prepare_report.json").write_text(json.dumps(report | {"fingerprint": "other"}))
     with pytest.raises(UserError, match="is not the data"):
-        train(replace(config, data=other), resume=True)
+        train(replace(config, data=other_data), resume=True)
 
 
 def test_weights_file_is_noted_by_its_hash(tmp_path, data):
@@ -258,7 +255,7 @@ def test_a_recipe_s_run_of_pairs_goes_on_after_an_interruption(
     assert len(before) == 1
     with pytest.raises(UserError, match="add --resume"):
         train_recipe("one-stage", flags)
-    del flags["backbone_weights"]  # nobody has to know it any more
+    del flags["backbone_weights"]  # no longer needed
     begun_with = read_config(run)["settings"]["backbone_weights"]
     assert begun_with["file"] == weights.name
     assert train_recipe("one-stage", flags, resume=True) == run
@@ -270,7 +267,7 @@ def test_a_recipe_s_run_of_pairs_goes_on_after_an_interruption(
     assert expected <= set(history[1])
     settings = read_config(run)["settings"]
     assert (settings["head"], settings["sampling"]) == ("evidence", "pairs")
-    assert settings["learning_rate"] == TINY["learning_rate"]  # a flag goes before the recipe
+    assert settings["learning_rate"] == TINY["learning_rate"]  # a flag overrides the recipe
     assert settings["crop_margin"] == RECIPES["one-stage"]["crop_margin"]
 
 
@@ -295,18 +292,18 @@ def test_a_run_that_was_killed_within_an_epoch_ends_like_one_that_was_not(
             train_recipe("one-stage", {**flags, "run": runs[1]})
         train_recipe("one-stage", {**flags, "run": runs[1]}, resume=True)
     steps = 48 // PAIRED["batch_size"]
-    assert len(seen) < 4 + 2 * steps  # it did not begin anew
+    assert len(seen) < 4 + 2 * steps  # it did not start over
     assert len(read_history(runs[1])) == 2
     whole, killed = (keras.models.load_model(run / "deepfake_cnn.keras") for run in runs)
-    for one, other in zip(whole.get_weights(), killed.get_weights(), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+    for expected, weights in zip(whole.get_weights(), killed.get_weights(), strict=True):
+        np.testing.assert_allclose(expected, weights, rtol=1e-3, atol=1e-4)
 
 
 def test_a_run_draws_other_pairs_than_the_one_that_made_its_start(data, tmp_path):
     config = TrainConfig(data=data, run=tmp_path, sampling="pairs", **PAIRED)
-    first, again, other = ({"file": "a.keras", "sha256": 64 * digit} for digit in "112")
+    first, same, different = ({"file": "a.keras", "sha256": 64 * digit} for digit in "112")
     drawn = []
-    for weights in ("none", first, again, other):
+    for weights in ("none", first, same, different):
         write_json(tmp_path / CONFIG, {"settings": {"backbone_weights": weights}})
         drawn.append(training_batches(config, read_split(data, "train"))[0][0])
     assert (drawn[1] == drawn[2]).all()
@@ -376,8 +373,11 @@ def test_photos_of_several_sources_can_be_left_out(data, tmp_path):
 def test_a_share_of_the_training_groups_is_used(data):
     whole = fit._read_photos(TrainConfig(data=data), "train")
     half, quarter = (
-        {photo.path for photo in fit._read_photos(TrainConfig(data=data, train_share=of), "train")}
-        for of in (0.5, 0.25)
+        {
+            photo.path
+            for photo in fit._read_photos(TrainConfig(data=data, train_share=share), "train")
+        }
+        for share in (0.5, 0.25)
     )
     assert quarter < half < {photo.path for photo in whole}
     used = {photo.group for photo in whole if photo.path in half}
@@ -391,9 +391,9 @@ def test_a_share_of_the_training_groups_is_used(data):
 def test_the_share_is_of_each_source(data):
     photos = read_split(data, "train")
     rare = {photo.group for photo in photos[:3]}
-    photos = [replace(one, source="rare") if one.group in rare else one for one in photos]
+    photos = [replace(photo, source="rare") if photo.group in rare else photo for photo in photos]
     kept = fit._share(photos, TrainConfig(data=data, train_share=0.25))
     for source in ("rare", "archive"):
-        groups = {one.group for one in photos if one.source == source}
-        used = {one.group for one in kept if one.source == source}
+        groups = {photo.group for photo in photos if photo.source == source}
+        used = {photo.group for photo in kept if photo.source == source}
         assert len(used) == -(-len(groups) // 4)

@@ -11,7 +11,7 @@ from training.fit.variation import UNKNOWN
 
 
 def reference(mask: np.ndarray, evidence: np.ndarray) -> float:
-    """Return the loss of one photo whose places are listed, place by place."""
+    """Return the loss of one photo, place by place."""
     changed, untouched = [], []
     for share, log_odds in zip(mask.ravel().tolist(), evidence.ravel().tolist(), strict=True):
         if share == UNKNOWN:
@@ -35,7 +35,7 @@ def loss(masks, evidence) -> np.ndarray:
 
 
 def gradient(masks: np.ndarray, evidence: np.ndarray) -> np.ndarray:
-    """Return the derivatives of the summed loss by the evidence, as the backend finds them."""
+    """Return the derivatives of the summed loss by the evidence, computed by the backend."""
     if keras.config.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -65,16 +65,16 @@ def batch() -> tuple[np.ndarray, np.ndarray]:
 def test_evidence_loss_is_that_of_the_plain_sum(batch):
     masks, evidence = batch
     expected = [reference(*photo) for photo in zip(masks, evidence, strict=True)]
-    found = loss(masks, evidence)
-    assert found.shape == (5,)
-    np.testing.assert_allclose(found, expected, rtol=1e-4)
-    assert found[4] == 0
+    losses = loss(masks, evidence)
+    assert losses.shape == (5,)
+    np.testing.assert_allclose(losses, expected, rtol=1e-4)
+    assert losses[4] == 0
 
 
 def test_unknown_places_do_not_count(batch):
     masks, evidence = batch
-    other = np.where(masks == UNKNOWN, 50 - evidence, evidence)
-    np.testing.assert_allclose(loss(masks, other), loss(masks, evidence), rtol=1e-6)
+    altered = np.where(masks == UNKNOWN, 50 - evidence, evidence)
+    np.testing.assert_allclose(loss(masks, altered), loss(masks, evidence), rtol=1e-6)
     assert not gradient(masks, evidence)[masks == UNKNOWN].any()
     assert gradient(masks, evidence)[masks != UNKNOWN].all()
 
@@ -83,7 +83,7 @@ def test_few_changed_places_weigh_as_much_as_many_untouched_ones():
     masks = np.zeros((2, 10, 10, 1))
     masks[0, 0, 0] = 1
     masks[1, :5] = 1
-    missed = np.where(masks == 1, -6.0, -20.0)  # all changed places are missed, nothing else
+    missed = np.where(masks == 1, -6.0, -20.0)  # all changed places are missed, and nothing else
     alarm = np.where(masks == 1, 20.0, 6.0)  # all untouched places are called changed
     np.testing.assert_allclose(loss(masks, missed), 3.0, atol=0.01)
     np.testing.assert_allclose(loss(masks, alarm), 3.0, atol=0.01)
@@ -121,7 +121,7 @@ def photo(label: str, source: str) -> Photo:
 TRUTH = ["real", "fake", "real", "fake", "real", "fake", "fake"]
 SOURCES = ["one"] * 4 + ["two"] * 3
 PHOTOS = [photo(*columns) for columns in zip(TRUTH, SOURCES, strict=True)]
-# Of the four pairs of `one` three are ranked rightly, of the two of `two` one.
+# Three of the four pairs of `one` are ranked correctly, and one of the two of `two`.
 SCORES = np.array([0.2, 0.3, 0.6, 0.9, 0.5, 0.6, 0.1])
 
 
@@ -143,7 +143,7 @@ def test_fakes_alone_are_set_against_all_real_photos_and_real_ones_alone_have_no
     scores = np.append(SCORES, [0.55, 0.9])
     figures = validation_figures(more, scores, [])
     assert figures["val_auc_generated"] == pytest.approx(2 / 4)  # above 0.2 and 0.5
-    assert figures["val_auc_one"] == pytest.approx(0.75)  # beside its own it is as before
+    assert figures["val_auc_one"] == pytest.approx(0.75)  # among its own photos it is as before
     assert "val_auc_web" not in figures
 
 
@@ -165,11 +165,11 @@ def test_sure_mistakes_cost_much_and_not_everything():
 
 
 def test_average_of_the_weights_is_measured_and_kept_and_training_goes_on_without(tmp_path):
-    """A network of one weight, trained on the plane; the photos are numbers here."""
+    """The network has one layer of two weights, and the photos are numbers."""
     network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2, use_bias=False)])
     network.set_weights([np.zeros((1, 2))])
-    rate = keras.optimizers.SGD(1.0, use_ema=True, ema_momentum=0.5)
-    network.compile(rate, lambda truth, found: keras.ops.mean(truth * found, -1))
+    optimiser = keras.optimizers.SGD(1.0, use_ema=True, ema_momentum=0.5)
+    network.compile(optimiser, lambda truth, output: keras.ops.mean(truth * output, -1))
     config = TrainConfig(**RECIPES["one-stage"])
     validation = Validation(network, PHOTOS, [], config, tmp_path / "best.keras", [])
     validation._batches = np.linspace(0, 1, len(PHOTOS))[:, None]
@@ -208,5 +208,5 @@ def test_training_is_over_after_epochs_without_a_better_one(tmp_path, history, o
     config = TrainConfig(**RECIPES["short"])  # which waits for three
     validation = Validation(None, PHOTOS, [], config, tmp_path / "best.keras", history)
     assert validation.is_over == over
-    if over:  # an earlier process stopped there: nothing is trained, not even loaded
+    if over:  # an earlier process stopped there, so nothing is trained or even loaded
         fit_pairs(None, config, {}, (len(history), 0), validation, [])

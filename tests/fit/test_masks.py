@@ -33,8 +33,8 @@ def ellipse(centre: tuple[float, float], axes: tuple[float, float]) -> np.ndarra
 
 
 def swap(base: np.ndarray, donor: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """Return a fake: the base scaled, shifted and brightened, a region of another photo pasted in,
-    all of it with some noise of its own."""
+    """Return a fake: the base scaled and shifted, a region of another photo pasted in, then
+    brightened, with noise."""
     transform = np.array([[1.04, 0, -7.5], [0, 1.04, 3.2]])
     moved = cv2.warpAffine(base, transform, (SIDE, SIDE), borderMode=cv2.BORDER_REFLECT)
     pasted = np.where(where[..., None], donor, moved) * 1.05 + 4
@@ -132,9 +132,9 @@ def test_targets_take_the_pair_where_it_gives_a_mask(data, faces, tmp_path):
     (folder / PAIRS).write_text("\n".join(lines) + "\n")
     targets, rejected = find_targets(folder, photos)
     assert rejected == {"not registered": 1}
-    of_photo = {target.photo.path: target for target in targets}
-    assert of_photo[photos[fakes[0]].path].kind == "pair"
-    assert overlap(of_photo[photos[fakes[0]].path].mask, MOUTH) > 0.6
-    assert of_photo[photos[fakes[1]].path].kind == "box"
-    assert photos[fakes[2]].path not in of_photo
+    by_path = {target.photo.path: target for target in targets}
+    assert by_path[photos[fakes[0]].path].kind == "pair"
+    assert overlap(by_path[photos[fakes[0]].path].mask, MOUTH) > 0.6
+    assert by_path[photos[fakes[1]].path].kind == "box"
+    assert photos[fakes[2]].path not in by_path
     assert all(target.photo.is_fake for target in targets)

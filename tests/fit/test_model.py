@@ -62,11 +62,11 @@ def test_frozen_batch_norm_keeps_its_statistics():
 def test_seed_makes_the_same_head():
     kernels = [
         np.array(
-            build_model(backbone_weights="none", trainable_layers=1, seed=s, **SMALL)
+            build_model(backbone_weights="none", trainable_layers=1, seed=seed, **SMALL)
             .get_layer("hidden")
             .kernel
         )
-        for s in (1, 1, 2)
+        for seed in (1, 1, 2)
     ]
     assert np.array_equal(kernels[0], kernels[1])
     assert not np.array_equal(kernels[0], kernels[2])
@@ -84,8 +84,8 @@ def test_wrong_weights_are_one_sentence(tmp_path, monkeypatch):
     (tmp_path / "text.weights.h5").write_text("no weights")
     with pytest.raises(UserError, match="does not hold weights of EfficientNetB0"):
         build_model(backbone_weights=str(tmp_path / "text.weights.h5"), trainable_layers=20)
-    other = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-    other.save_weights(tmp_path / "other.weights.h5")
+    dense = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    dense.save_weights(tmp_path / "other.weights.h5")
     with pytest.raises(UserError, match="does not hold weights of EfficientNetB0"):
         build_model(backbone_weights=str(tmp_path / "other.weights.h5"), trainable_layers=20)
 
@@ -93,7 +93,7 @@ def test_wrong_weights_are_one_sentence(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_imagenet_weights_come_from_keras_home_or_the_network(tmp_path, monkeypatch):
     backbone = keras.applications.EfficientNetB0(include_top=False, weights=None)
-    norm = photo_normalization(backbone)  # as the file has it that Keras downloads
+    norm = photo_normalization(backbone)  # as in the file that Keras downloads
     norm.set_weights(
         [np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]), np.array(0)]
     )
@@ -105,17 +105,19 @@ def test_imagenet_weights_come_from_keras_home_or_the_network(tmp_path, monkeypa
     hashes = (efficientnet.WEIGHTS_HASHES["b0"][0], hashlib.md5(path.read_bytes()).hexdigest())
     monkeypatch.setitem(efficientnet.WEIGHTS_HASHES, "b0", hashes)
     model = build_model(backbone_weights="imagenet", trainable_layers=20, input_size=64)
-    of_keras = keras.applications.EfficientNetB0(include_top=False, input_shape=(64, 64, 3))
+    keras_model = keras.applications.EfficientNetB0(include_top=False, input_shape=(64, 64, 3))
     photos = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3))
     own, theirs = (
         np.asarray(
-            keras.Model(one.input, one.get_layer("stem_conv").output)(photos, training=False)
+            keras.Model(network.input, network.get_layer("stem_conv").output)(
+                photos, training=False
+            )
         )
-        for one in (model, of_keras)
+        for network in (model, keras_model)
     )
-    # Although it lacks a layer of Keras' network.
+    # They agree, although `model` lacks a layer of Keras' network.
     np.testing.assert_allclose(own, theirs, atol=1e-4 * np.abs(theirs).max())
-    kernels = (np.array(one.get_layer("top_conv").kernel) for one in (model, backbone))
+    kernels = (np.array(network.get_layer("top_conv").kernel) for network in (model, backbone))
     np.testing.assert_array_equal(*kernels)
     path.unlink()
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
@@ -126,7 +128,7 @@ def test_imagenet_weights_come_from_keras_home_or_the_network(tmp_path, monkeypa
 
 
 def normalising_network(side: int, scale: float | None) -> keras.Model:
-    """Return a network that normalises photos, with or without a rescaling behind."""
+    """Return a network that normalises photos, and then rescales them if `scale` is given."""
     layers = keras.layers
     photos = keras.Input((side, side, 3))
     normalised = layers.Normalization()(layers.Rescaling(1 / 255)(photos))
@@ -146,16 +148,16 @@ def test_copied_weights_normalise_photos_alike(scale, tmp_path):
     photos = np.random.default_rng(0).uniform(0, 255, (2, 16, 16, 3))
     expected = source.predict(photos, verbose=0)
     larger = np.tile(photos, (1, 2, 2, 1))
-    target, other = normalising_network(32, None), normalising_network(32, None)
+    target, fresh = normalising_network(32, None), normalising_network(32, None)
     copy_weights(source, target)
-    found = target.predict(larger, verbose=0)[:, :14, :14]
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    assert np.abs(other.predict(larger, verbose=0)[:, :14, :14] - expected).max() > 0.1
+    copied = target.predict(larger, verbose=0)[:, :14, :14]
+    np.testing.assert_allclose(copied, expected, atol=1e-5)
+    assert np.abs(fresh.predict(larger, verbose=0)[:, :14, :14] - expected).max() > 0.1
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory) -> Path:
-    """A network with the evidence head, whose weights and normalisation are no fresh one's."""
+    """A network with the evidence head, with other weights and normalisation than a fresh one."""
     with small_networks():
         model = build_model(backbone_weights="none", trainable_layers=1, head="evidence", **SMALL)
     rng = np.random.default_rng(0)
@@ -179,8 +181,8 @@ def test_training_goes_on_from_a_whole_network_at_another_size(saved):
         hidden_units=16,
     )
     expected = keras.models.load_model(saved).get_weights()
-    for found, weights in zip(model.get_weights(), expected, strict=True):
-        np.testing.assert_array_equal(found, weights)
+    for weights, saved_weights in zip(model.get_weights(), expected, strict=True):
+        np.testing.assert_array_equal(weights, saved_weights)
     assert model.input_shape == (None, 96, 96, 3)
     assert np.asarray(photo_normalization(model).mean).ravel() == pytest.approx(0.4)
     trains = [layer.name for layer in model.layers if layer.trainable]
@@ -197,9 +199,9 @@ def test_networks_that_do_not_fit_are_one_sentence(saved, tmp_path):
             **SMALL | {"head": "evidence", **settings},
         )
 
-    for other in ({"head": "pooled"}, {"hidden_units": 8}):
+    for change in ({"head": "pooled"}, {"hidden_units": 8}):
         with pytest.raises(UserError, match=r"of another kind: .* same `head` and `hidden_units`"):
-            build(saved, **other)
+            build(saved, **change)
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(tmp_path / "dense.keras")
     with pytest.raises(UserError, match="is a network of another kind"):
         build(tmp_path / "dense.keras")
@@ -228,7 +230,7 @@ def test_evidence_head_loads_without_this_project(tmp_path):
         classes = list(classes_of(config))
         assert len(classes) > len(model.layers)
         assert {module.split(".")[0] for module, _ in classes} == {"keras"}
-        assert {name for _, name in classes} <= {None, "Functional"}  # else registered by a project
+        assert {name for _, name in classes} <= {None, "Functional"}  # others are a project's own
 
 
 def classes_of(config: object) -> Iterator[tuple[str, str | None]]:
@@ -246,5 +248,5 @@ def classes_of(config: object) -> Iterator[tuple[str, str | None]]:
 def test_heads_that_cannot_be_built_are_one_sentence():
     with pytest.raises(UserError, match="neither `pooled` nor `evidence`"):
         build_model(backbone_weights="none", trainable_layers=1, head="other")
-    with pytest.raises(UserError, match="no multiple of 32"):
+    with pytest.raises(UserError, match="not a multiple of 32"):
         build_model(backbone_weights="none", trainable_layers=1, head="evidence", input_size=80)

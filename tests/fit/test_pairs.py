@@ -22,8 +22,8 @@ OPTIONS = {"batch_size": 4, "input_size": SIZE, "epoch_photos": 0, "composites":
 
 @pytest.fixture
 def make_photo(tmp_path):
-    """Writes photos whose blue is one flat value, which tells them apart however they are framed;
-    the first has 20, the next 29, and so on."""
+    """Write photos whose blue is one flat value, which tells them apart however they are framed: 20
+    in the first, 29 in the next, and so on."""
     count = 0
 
     def make(
@@ -83,12 +83,12 @@ def six(make_photo) -> list[Photo]:
 
 @pytest.fixture
 def marked(monkeypatch):
-    """Composites that are their base with a white square, off the middle."""
+    """Replace composites with their base and a white square, off centre."""
 
     def compose(base, *rest):
         composite, share = base.copy(), np.zeros(base.shape[:2], np.float32)
-        where = np.s_[SIDE // 3 : SIDE // 2, SIDE // 3 : SIDE // 2]
-        composite[where], share[where] = 255, 1
+        square = np.s_[SIDE // 3 : SIDE // 2, SIDE // 3 : SIDE // 2]
+        composite[square], share[square] = 255, 1
         return composite, share
 
     monkeypatch.setattr(module, "compose", compose)
@@ -125,7 +125,7 @@ def test_a_composite_and_its_base_are_varied_alike(six, monkeypatch):
     photos, masks = draw(make_batches(six, composites=1.0, variation=ALL), 8)
     np.testing.assert_array_equal(photos[0::2], photos[1::2])
     assert not masks.any()
-    assert len({photo.tobytes() for photo in photos}) == len(photos) / 2  # each pair its own way
+    assert len({photo.tobytes() for photo in photos}) == len(photos) / 2  # each pair in its own way
 
 
 def test_composites_are_made_of_the_real_photos_beside_them(six):
@@ -138,7 +138,7 @@ def test_composites_are_made_of_the_real_photos_beside_them(six):
         assert mask.max() > 0.3
         assert cells[mask > 0.3].min() > 0
         around = cv2.dilate(mask, np.ones((3, 3)))  # resizing mixes neighbours
-        # What JPEG carries over the border of its blocks.
+        # JPEG carries some change over the border of its blocks.
         assert cells[around == 0].max(initial=0) < 30
         assert cells[around == 0].mean() < 0.1 * cells[mask > 0.3].mean()
 
@@ -161,7 +161,7 @@ def test_masks_move_with_the_photos(six):
 def test_a_share_of_the_fakes_is_composed(six, share, marked):
     _, masks = draw(make_batches(six, composites=share, batch_size=40), 10)
     fakes = masks[1::2]
-    composed = np.mean([mask.max() > 0 for mask in fakes])  # those of the set are unknown
+    composed = np.mean([mask.max() > 0 for mask in fakes])  # the data set's own fakes are unknown
     assert composed == pytest.approx(share, abs=0.1)
 
 
@@ -189,7 +189,7 @@ def test_donors_are_real_photos_of_the_source_with_a_like_pose(make_photo, monke
         return base.copy(), np.zeros(base.shape[:2], np.float32)
 
     monkeypatch.setattr(module, "compose", compose)
-    monkeypatch.setattr(module, "DONORS", 60)  # so that every photo is among them
+    monkeypatch.setattr(module, "DONORS", 60)  # so that every photo is among the donors
     batches = make_batches(photos, composites=1.0, batch_size=20)
     monkeypatch.setattr(module, "SELF_BLENDED", 0.0)
     draw(batches, 6)
@@ -225,10 +225,10 @@ def test_a_seed_draws_the_same(six):
     options = {"variation": ALL, "composites": 0.5, "epoch_photos": 20}
     first, same = (make_batches(six, **options) for _ in range(2))
     for number in (3, 0):
-        for one, other in zip(first[number], same[number], strict=True):
-            if isinstance(one, dict):
-                one, other = one["evidence"], other["evidence"]
-            np.testing.assert_array_equal(one, other)
+        for left, right in zip(first[number], same[number], strict=True):
+            if isinstance(left, dict):
+                left, right = left["evidence"], right["evidence"]
+            np.testing.assert_array_equal(left, right)
     assert (first[0][0] != first[1][0]).any()
     assert (first[0][0] != make_batches(six, **options | {"seed": 1})[0][0]).any()
 
@@ -315,12 +315,12 @@ def test_known_edits_come_before_all_else(make_photo, monkeypatch):
 
 
 def beside(batches: PairBatches, n_batches: int) -> dict[int, list[int]]:
-    """Return, by fake, the real photos that it stood beside."""
+    """Return the real photos that each fake stood beside, by fake."""
     codes = [code(photo) for photo in draw(batches, n_batches)[0]]
-    found: dict[int, list[int]] = {}
+    reals_by_fake: dict[int, list[int]] = {}
     for real, fake in zip(codes[0::2], codes[1::2], strict=True):
-        found.setdefault(fake, []).append(real)
-    return found
+        reals_by_fake.setdefault(fake, []).append(real)
+    return reals_by_fake
 
 
 @pytest.fixture
@@ -331,20 +331,20 @@ def at_home(monkeypatch):
 
 def test_fakes_stand_beside_their_originals_half_of_the_time(make_photo):
     photos = [make_photo("real") for _ in range(10)] + [make_photo("fake"), make_photo("fake")]
-    found = beside(make_batches(photos, originals={10: 7}, batch_size=40, input_size=32), 15)
-    assert np.mean(np.array(found[10]) == 7) == pytest.approx(0.55, abs=0.13)
-    assert np.mean(np.array(found[11]) == 7) == pytest.approx(0.1, abs=0.09)
+    partners = beside(make_batches(photos, originals={10: 7}, batch_size=40, input_size=32), 15)
+    assert np.mean(np.array(partners[10]) == 7) == pytest.approx(0.55, abs=0.13)
+    assert np.mean(np.array(partners[11]) == 7) == pytest.approx(0.1, abs=0.09)
 
 
 @pytest.mark.usefixtures("at_home")
 def test_fakes_stand_beside_real_photos_of_their_group_half_of_the_time(make_photo):
     photos = [make_photo("real") for _ in range(8)] + [make_photo("real", group="her")] * 2
     photos += [make_photo("fake", group="her"), make_photo("fake")]
-    found = beside(make_batches(photos, batch_size=40, input_size=32), 15)
-    hers, fake, other = (code_of(photo) for photo in photos[9:])
+    partners = beside(make_batches(photos, batch_size=40, input_size=32), 15)
+    her_real, her_fake, other_fake = (code_of(photo) for photo in photos[9:])
     # Half of the time by choice, and two times in ten of the rest by chance.
-    assert np.mean(np.array(found[fake]) == hers) == pytest.approx(0.6, abs=0.13)
-    assert np.mean(np.array(found[other]) == hers) == pytest.approx(0.2, abs=0.11)
+    assert np.mean(np.array(partners[her_fake]) == her_real) == pytest.approx(0.6, abs=0.13)
+    assert np.mean(np.array(partners[other_fake]) == her_real) == pytest.approx(0.2, abs=0.11)
 
 
 def code_of(photo: Photo) -> int:
@@ -354,8 +354,8 @@ def code_of(photo: Photo) -> int:
 def test_a_group_of_another_source_is_none_of_its_own(make_photo):
     photos = [make_photo("real", "other", group="her"), make_photo("real", "own")]
     photos += [make_photo("fake", "own", group="her")]
-    found = np.array(beside(make_batches(photos, batch_size=40, input_size=32), 10)[2])
-    assert np.mean(found == 1) > 0.85  # all but what is drawn of any source
+    partners = np.array(beside(make_batches(photos, batch_size=40, input_size=32), 10)[2])
+    assert np.mean(partners == 1) > 0.85  # all but those drawn from any source
 
 
 @pytest.mark.usefixtures("at_home")
@@ -364,40 +364,40 @@ def test_sources_are_drawn_by_the_root_of_their_groups(make_photo):
     many = [make_photo(label, "many") for label in ("real", "fake")]
     many = [replace(photo, group=f"{n}") for n in range(16) for photo in many]
     batches = make_batches([*few * 30, *many], batch_size=40, input_size=32)
-    found = beside(batches, 25)
-    assert {fake: set(reals) for fake, reals in found.items()} == {1: {0}, 3: {2}}
-    share = len(found[1]) / (len(found[1]) + len(found[3]))
+    partners = beside(batches, 25)
+    assert {fake: set(reals) for fake, reals in partners.items()} == {1: {0}, 3: {2}}
+    share = len(partners[1]) / (len(partners[1]) + len(partners[3]))
     assert share == pytest.approx(0.2, abs=0.06)  # 1 of 1 + 4, though it has more photos
 
 
 def test_a_tenth_of_the_fakes_stands_beside_real_photos_of_any_source(make_photo):
     photos = [make_photo(label, "own") for label in ("real", "fake")]
     photos += [make_photo("real", name) for name in ("one", "two", "three")]
-    found = beside(make_batches(photos, batch_size=40, input_size=32), 25)[1]
-    assert np.mean(np.array(found) != 0) == pytest.approx(0.1 * 3 / (3 + 2**0.5), abs=0.04)
-    assert set(found) == {0, 2, 3, 4}
+    partners = beside(make_batches(photos, batch_size=40, input_size=32), 25)[1]
+    assert np.mean(np.array(partners) != 0) == pytest.approx(0.1 * 3 / (3 + 2**0.5), abs=0.04)
+    assert set(partners) == {0, 2, 3, 4}
 
 
 def test_fakes_without_real_photos_of_their_source_take_everyday_ones_first(make_photo):
     photos = [make_photo("fake", "t2i"), make_photo("real", "web")]
     photos += [make_photo("real", name) for name in ("one", "two", "three")]
-    found = np.array(beside(make_batches(photos, batch_size=40, input_size=32), 25)[0])
-    assert np.mean(found == 1) == pytest.approx(0.5 + 0.5 / 4, abs=0.09)
-    assert set(found.tolist()) == {1, 2, 3, 4}
+    partners = np.array(beside(make_batches(photos, batch_size=40, input_size=32), 25)[0])
+    assert np.mean(partners == 1) == pytest.approx(0.5 + 0.5 / 4, abs=0.09)
+    assert set(partners.tolist()) == {1, 2, 3, 4}
 
 
 def test_where_nothing_is_everyday_other_sources_do(make_photo):
     photos = [make_photo("fake", "t2i"), make_photo("real", "one"), make_photo("real", "two")]
-    found = np.array(beside(make_batches(photos, batch_size=40, input_size=32), 10)[0])
-    assert np.mean(found == 1) == pytest.approx(0.5, abs=0.15)
+    partners = np.array(beside(make_batches(photos, batch_size=40, input_size=32), 10)[0])
+    assert np.mean(partners == 1) == pytest.approx(0.5, abs=0.15)
 
 
 def test_a_latent_fake_stands_beside_the_photo_of_another_source_that_it_was_made_from(make_photo):
     photos = [make_photo("real", "web") for _ in range(6)] + [make_photo("fake", "latent")]
-    found = np.array(
+    partners = np.array(
         beside(make_batches(photos, originals={6: 2}, batch_size=40, input_size=32), 10)[6]
     )
-    assert np.mean(found == 2) == pytest.approx(0.5 + 0.5 / 6, abs=0.13)
+    assert np.mean(partners == 2) == pytest.approx(0.5 + 0.5 / 6, abs=0.13)
 
 
 def test_real_photos_of_sources_without_fakes_are_bases_of_composites(make_photo):
@@ -428,7 +428,7 @@ def test_fakes_are_compared_with_their_originals_where_nothing_else_tells_the_ch
     photos = [*six, make_photo("fake", "stylegan_ffhq"), make_photo("fake", "dfdc")]
 
     def known(given, pairs) -> tuple[dict, dict]:
-        assert (given, pairs) == (photos, [(3, 2)])  # what the others changed their source tells
+        assert (given, pairs) == (photos, [(3, 2)])  # their source tells what the others changed
         return {3: edit}, {}
 
     monkeypatch.setattr(module, "pair_masks", known)
@@ -439,18 +439,18 @@ def test_fakes_are_compared_with_their_originals_where_nothing_else_tells_the_ch
     codes = np.array([code(photo) for photo in drawn])
     for fake, real in pairs:
         assert set(codes[0::2][codes[1::2] == fake]) == {real}
-    of_fake = {fake: masks[1::2][codes[1::2] == fake] for fake in (3, 4, 6, 7)}
-    assert (of_fake[3].mean(axis=(1, 2)) > 0.3).all()
-    assert (of_fake[4] == UNKNOWN).all()
-    np.testing.assert_allclose(of_fake[6], 1, atol=1e-6)
-    assert (of_fake[7].max(axis=(1, 2)) > 0.9).all()
+    masks_by_fake = {fake: masks[1::2][codes[1::2] == fake] for fake in (3, 4, 6, 7)}
+    assert (masks_by_fake[3].mean(axis=(1, 2)) > 0.3).all()
+    assert (masks_by_fake[4] == UNKNOWN).all()
+    np.testing.assert_allclose(masks_by_fake[6], 1, atol=1e-6)
+    assert (masks_by_fake[7].max(axis=(1, 2)) > 0.9).all()
 
 
 def test_what_gives_no_pairs_is_one_sentence(six, make_photo):
-    with pytest.raises(UserError, match=r"^--batch-size 5 is odd: pairs want an even one\.$"):
+    with pytest.raises(UserError, match=r"^--batch-size 5 is odd: pairs need an even "):
         make_batches(six, batch_size=5)
     for label, missing in (("real", "fake"), ("fake", "real")):
         alone = [photo for photo in six if photo.label == label]
-        message = f"^No source has {missing} training photos: pairs want both labels\\.$"
+        message = f"^No source has {missing} training photos: pairs need both labels\\.$"
         with pytest.raises(UserError, match=message):
             make_batches([*alone, make_photo(label, "lonely")])

@@ -48,13 +48,13 @@ def framed(variation: Variation, seeds: int = 30) -> np.ndarray:
     height as shares of the side, the tilt in degrees."""
     pixels, mask = np.zeros((SIDE, SIDE, 3), np.uint8), np.zeros((SIDE, SIDE), np.float32)
     pixels[50:74, 28:40] = 255
-    found = []
+    boxes = []
     for seed in range(seeds):
         photo, _ = varied(pixels, mask, variation, seed, Face((28, 50, 12, 24), None, 1.0))
         points = np.argwhere(photo[..., 0] > 128)[:, ::-1].astype(np.float32)
         (x, y), sides, angle = cv2.minAreaRect(points)
-        found.append((x / SIZE, y / SIZE, max(sides) / SIZE, (angle + 45) % 90 - 45))
-    return np.array(found)
+        boxes.append((x / SIZE, y / SIZE, max(sides) / SIZE, (angle + 45) % 90 - 45))
+    return np.array(boxes)
 
 
 def test_framing_keeps_the_face_and_draws_its_margin():
@@ -130,8 +130,7 @@ MARKED = Face(FACE.box, np.array(FACE_LANDMARKS, np.float32) * SIDE, 1.0)
 
 @pytest.fixture
 def spots() -> tuple[np.ndarray, np.ndarray]:
-    """A photo whose red says how far to the right a pixel lies, and green how far down; and a mask
-    of its left half."""
+    """A photo whose red is a pixel's column and green its row, and a mask of its left half."""
     photo = np.zeros((SIDE, SIDE, 3), np.uint8)
     photo[..., 0], photo[..., 1] = np.arange(SIDE), np.arange(SIDE)[:, None]
     mask = np.zeros((SIDE, SIDE), np.float32)
@@ -155,22 +154,22 @@ def test_parts_are_shown_where_the_landmarks_are_framed_or_turned(spots, variati
         ):
             across, down = tile.mean(axis=(0, 1))[:2]
             np.testing.assert_allclose((across, down), place, atol=2.5)
-            share = (tile[..., 0] < SIDE / 2).mean()  # left half, which the mask marks
+            share = (tile[..., 0] < SIDE / 2).mean()  # left half, as marked by the mask
             assert mask.mean() == pytest.approx(share, abs=0.06)
 
 
 def test_parts_of_a_mirrored_face_change_places(spots, monkeypatch):
     monkeypatch.setattr(module, "PART_SHIFT", 0.0)
     mirrored = [varied(*spots, replace(CLOSER, flip=True), seed, MARKED)[0] for seed in range(12)]
-    first = [tiles(photo)[0][..., 0] for photo in mirrored]
-    ways = [np.sign(part[:, -1].mean() - part[:, 0].mean()) for part in first]
-    assert set(ways) == {-1, 1}
-    for way, photo in zip(ways, mirrored, strict=True):
+    eyes = [tiles(photo)[0][..., 0] for photo in mirrored]
+    directions = [np.sign(part[:, -1].mean() - part[:, 0].mean()) for part in eyes]
+    assert set(directions) == {-1, 1}
+    for direction, photo in zip(directions, mirrored, strict=True):
         left_eye, right_eye = (part[..., 0].mean() / SIDE for part in tiles(photo)[:2])
-        assert (left_eye < right_eye) == (way > 0)
+        assert (left_eye < right_eye) == (direction > 0)
 
 
 def test_without_landmarks_the_whole_face_is_shown(spots):
     expected = varied(*spots, AS_IT_IS, 3)
-    for got, wanted in zip(varied(*spots, CLOSER, 3), expected, strict=True):
-        np.testing.assert_array_equal(got, wanted)
+    for shown, wanted in zip(varied(*spots, CLOSER, 3), expected, strict=True):
+        np.testing.assert_array_equal(shown, wanted)

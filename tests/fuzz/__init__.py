@@ -1,1 +1,1 @@
-"""Damaged files for every decoder: `python -m tests.fuzz --minutes 10`."""
+"""Fuzz every decoder with damaged files: `python -m tests.fuzz --minutes 10`."""

@@ -1,7 +1,7 @@
 """Fuzz by hand: `python -m tests.fuzz --minutes 10`, half in process, half through the API.
 
-Prints how many files had which outcome; files that failed are written to a folder. Exit code 1 if
-there are any.
+Prints how many files had each outcome, and writes the files that failed to a folder. The exit code
+is 1 if any failed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.serving import serve_page
 
 
 def main() -> int:
-    """Fuzz until the time is over."""
+    """Fuzz until the time is up; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=int(time.time()), help="default: the time")

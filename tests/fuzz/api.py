@@ -1,4 +1,4 @@
-"""Send damaged files and wrong calls to a page, over plain HTTP."""
+"""Send damaged files and malformed calls to a page, over plain HTTP."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tests.fuzz.harness import Report, case
 from tests.fuzz.samples import CLIPS, KINDS
 
 META = {"_type": "gradio.FileData"}
-ENDPOINTS = {"judge_photo": 2, "judge_photos": 2, "judge_video": 1}  # how many inputs each has
-# What is no input of any endpoint, or only half of one.
+ENDPOINTS = {"judge_photo": 2, "judge_photos": 2, "judge_video": 1}  # number of inputs of each
+# Values that no endpoint accepts, or that are only half of an input.
 ODD = (None, True, 0, -1.5, "", "x", "\0", "\ud800", [], {}, [None], [[]], {"path": None})
 ODD += ({"path": 5}, {"path": "a\0b"}, {"path": "/etc/passwd"}, {"path": "", "meta": META})
 ODD += ({"path": "x", "orig_name": 5, "meta": META}, {"meta": META}, {"path": ["x"], "meta": META})
@@ -21,11 +21,11 @@ PATIENCE = 120  # s
 
 
 class Api:
-    """A page that is asked.
+    """A client of a running page.
 
     Args:
-        address: of the page.
-        log: what its server prints.
+        address: base URL of the page.
+        log: file with the output of the page's server.
     """
 
     def __init__(self, address: str, log: Path) -> None:
@@ -33,7 +33,7 @@ class Api:
         self._log, self._read = log, 0
 
     def run(self, seed: int, number: int, report: Report) -> None:
-        """Send a damaged file of a kind, and a wrong call; count what they came to."""
+        """Send one damaged file and one malformed call; add their outcomes to the report."""
         kind = KINDS[number % len(KINDS)]
         content = case(kind, seed, number)
         endpoint = "judge_video" if kind in CLIPS else "judge_photo"
@@ -63,13 +63,13 @@ class Api:
 
     def _ask(self, endpoint: str, data: list) -> str:
         address = f"{self._address}/call/{endpoint}"
-        started = requests.post(address, json={"data": data}, timeout=PATIENCE)
-        if started.status_code != 200:
-            said = started.status_code in (400, 422) and started.text
-            return "refused" if said else f"status: {started.status_code} {started.text}"
-        event = started.json()["event_id"]
+        response = requests.post(address, json={"data": data}, timeout=PATIENCE)
+        if response.status_code != 200:
+            message = response.status_code in (400, 422) and response.text
+            return "refused" if message else f"status: {response.status_code} {response.text}"
+        event = response.json()["event_id"]
         lines = requests.get(f"{address}/{event}", timeout=PATIENCE).text.split("\n")
-        # Heartbeats come before, where an answer takes long.
+        # Heartbeats precede an answer that takes long.
         kind, data = [line for line in lines if line][-2:]
         answer = json.loads(data.removeprefix("data: "))
         if kind == "event: error":
@@ -79,8 +79,8 @@ class Api:
 
 
 def _odd(rng: np.random.Generator) -> object:
-    one = ODD[rng.integers(len(ODD))]
-    return [one, ODD[rng.integers(len(ODD))]] if rng.random() < 0.2 else one
+    value = ODD[rng.integers(len(ODD))]
+    return [value, ODD[rng.integers(len(ODD))]] if rng.random() < 0.2 else value
 
 
 def _is_answer(answer: dict) -> bool:

@@ -1,4 +1,4 @@
-"""Show damaged files to the decoders, in a process that may die of them."""
+"""Feed damaged files to the decoders, in a process that they may crash."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from space.video import VideoError, judge_video
 from tests.fuzz.mutate import mutated
 from tests.fuzz.samples import CLIPS, KINDS, samples, stranger
 
-HANG = 60  # s: nothing that small takes a tenth of it, on the busiest machine
-POISON = (2**12, 2**16, 2**20, 2**23)  # bytes of what lies about in memory
-APART = (0.4, 1.0, 1.9)  # s between looks: every way to leave out frames of the samples
+HANG = 60  # s: files this small take less than a tenth of it, even on a busy machine
+POISON = (2**12, 2**16, 2**20, 2**23)  # bytes of each block of memory that is dirtied
+APART = (0.4, 1.0, 1.9)  # s between looks: together they skip frames of the samples in every way
 GOOD = ("judged", "refused")
-MAGENTA, YELLOW = (255, 0, 255), (255, 255, 0)  # of clips that were decoded before
-TOLERANCE = 24  # levels, as encoders move them
+MAGENTA, YELLOW = (255, 0, 255), (255, 255, 0)  # of the clips that are decoded first
+TOLERANCE = 24  # levels by which encoders change a colour
 Colour = tuple[int, int, int]
 Look = Callable[[str, bytes, Detector], str]
 
 
 @dataclass
 class Report:
-    """What became of the files.
+    """The outcomes of the files.
 
     Attributes:
-        counts: by kind, how many had which outcome: `"judged"`, `"refused"` in words, or what must
-            not be: `"crash"`, `"hang"`, `"unstable"` (two answers about one photo, as from memory
-            that nobody wrote), `"leak"` (what another clip showed) or the name of an error that is
-            none of ours.
-        failures: kind, outcome, and the file.
+        counts: by kind, how many files had each outcome: `"judged"`, `"refused"` with a message, or
+            a failure: `"crash"`, `"hang"`, `"unstable"` (two answers about one photo, as from
+            uninitialised memory), `"leak"` (pixels of another clip) or the name of an error that is
+            not one of ours.
+        failures: kind, outcome and content of each file that failed.
     """
 
     counts: dict[str, Counter] = field(default_factory=dict)
@@ -65,11 +65,11 @@ class Report:
 
 
 class Worker:
-    """A process that looks at files, replaced by another one when it dies or hangs.
+    """A process that decodes files; another one replaces it when it dies or hangs.
 
     Args:
-        look: a function of a module; takes kind, content and detector, and returns the outcome.
-        patience: s that it may take.
+        look: a module-level function of kind, content and detector that returns the outcome.
+        patience: s that one file may take.
     """
 
     def __init__(self, look: Look | None = None, patience: float = HANG) -> None:
@@ -84,7 +84,7 @@ class Worker:
         self._stop()
 
     def outcome(self, kind: str, content: bytes) -> str:
-        """Return what became of a file: see `Report`."""
+        """Return the outcome of a file: see `Report`."""
         self._pipe.send((kind, content))
         if not self._pipe.poll(self._patience):
             outcome = "hang"
@@ -99,10 +99,10 @@ class Worker:
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
-        self._pipe, other = context.Pipe()
-        self._process = context.Process(target=_serve, args=(other, self._look), daemon=True)
+        self._pipe, far_end = context.Pipe()
+        self._process = context.Process(target=_serve, args=(far_end, self._look), daemon=True)
         self._process.start()
-        other.close()
+        far_end.close()
         assert self._pipe.recv() == "ready"
 
     def _stop(self) -> None:
@@ -112,19 +112,19 @@ class Worker:
 
 
 def case(kind: str, seed: int, number: int) -> bytes:
-    """Return a damaged file of a kind; always the same one for the same seed and number."""
+    """Return a damaged file of a kind; the same seed and number give the same file."""
     return mutated(samples(kind), np.random.default_rng([seed, number, KINDS.index(kind)]))
 
 
 def run(worker: Worker, kind: str, seed: int, numbers: Iterable[int], report: Report) -> None:
-    """Show some damaged files of a kind to the decoders.
+    """Feed damaged files of a kind to the decoders.
 
     Args:
-        worker: looks at them.
-        kind: of file.
-        seed: of the damage.
-        numbers: of the cases.
-        report: is told what became of each.
+        worker: decodes them.
+        kind: kind of the files.
+        seed: seed of the damage.
+        numbers: numbers of the cases.
+        report: gets the outcome of each.
     """
     for number in numbers:
         content = case(kind, seed, number)
@@ -132,7 +132,7 @@ def run(worker: Worker, kind: str, seed: int, numbers: Iterable[int], report: Re
 
 
 class Witness(FaceFinder):
-    """Finds a face in the middle of everything, and remembers what it was shown."""
+    """Finds a face in the middle of every photo, and records the photos."""
 
     def __init__(self) -> None:
         super().__init__("")
@@ -146,7 +146,7 @@ class Witness(FaceFinder):
 
 
 def _serve(pipe: Connection, look: Look) -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders grumble
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders print warnings
     detector = load_bundled(threads=1)
     pipe.send("ready")
     while True:
@@ -158,11 +158,11 @@ def _serve(pipe: Connection, look: Look) -> None:
 
 
 def look_twice(kind: str, content: bytes, detector: Detector) -> str:
-    """Return what becomes of a file, looked at twice with other things lying about in memory.
+    """Return the outcome of a file that is decoded twice, with different leftovers in memory.
 
-    Two answers about one photo must be the same. Of a damaged clip FFmpeg leaves rows as they are
-    and does not say so, and they show one or another of the clip's own earlier frames: there,
-    nothing of the clip that was decoded before may be seen.
+    Both answers about a photo must be the same. FFmpeg silently leaves rows of a damaged clip
+    unwritten; they show one of the clip's own earlier frames, not always the same one. So the
+    check on clips is that they show nothing of the clip that was decoded before them.
     """
     outcomes, seen = [], []
     for value, colour in ((0x5A, MAGENTA), (0xC3, YELLOW)):
@@ -193,13 +193,15 @@ def _look_at_photo(content: bytes, _: Detector) -> str:
 
 
 def _look_at_clip(kind: str, content: bytes, colour: Colour, detector: Detector) -> set[Colour]:
-    """Return which of the strangers' colours a clip shows after clips of one of them were decoded,
-    and is judged without an error that is none of ours."""
+    """Return which colours of foreign clips a clip shows after foreign clips were decoded.
+
+    The clip is judged, too, so that an error that is not one of ours is raised.
+    """
     finder = Witness()
     with tempfile.NamedTemporaryFile() as file:
         path = Path(file.name)
-        for other in stranger(kind, colour):
-            path.write_bytes(other)
+        for foreign_clip in stranger(kind, colour):
+            path.write_bytes(foreign_clip)
             _sparse(file.name, APART[0])
         path.write_bytes(content)
         pictures = [picture for apart in APART for picture in _sparse(file.name, apart)]
@@ -212,15 +214,15 @@ def _look_at_clip(kind: str, content: bytes, colour: Colour, detector: Detector)
 
 
 def _holds(picture: np.ndarray, colour: Colour) -> bool:
-    """Return whether a picture `[height, width, 3]` has a colour in eight pixels or more."""
+    """Return whether at least eight pixels of a picture `[height, width, 3]` have a colour."""
     distances = np.abs(picture.astype(int) - colour).max(axis=2)
     return int((distances < TOLERANCE).sum()) >= 8
 
 
 def _sparse(path: str, apart: float) -> list[np.ndarray]:
-    """Return a clip's frames, of which some are left out as in a long clip."""
+    """Return a clip's frames, of which some are skipped as in a long clip."""
     with open_clip(path) as clip:
         uses = clip.outline(lambda seconds: None).uses(apart, apart)
     with open_clip(path) as clip:
         pictures = [frame.picture() for frame in clip.frames(uses)]
-    return [one for one in pictures if one is not None]
+    return [picture for picture in pictures if picture is not None]

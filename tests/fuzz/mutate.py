@@ -1,4 +1,4 @@
-"""Damage files as disks, networks and people who look for holes do."""
+"""Damage files the way disks, networks and attackers do."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-MOST = 8  # changes of one file
+MOST = 8  # changes per file
 EDGES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 PNG_START = b"\x89PNG\r\n\x1a\n"
 AS_DAMAGED = 0.2  # share of PNG files whose checksums stay wrong
-HEADER = 200  # bytes: where half of the changes are made, as most sizes and types stand there
+HEADER = 200  # bytes: most sizes and types are there, so half of the changes are
 
 
 def mutated(files: Sequence[bytes], rng: np.random.Generator) -> bytes:
-    """Return one of some files with one to eight changes.
+    """Return one of the files with one to eight changes.
 
-    Most PNG files get the checksums of what is in them then, as a decoder looks no further than to
-    the first wrong one.
+    Most PNG files then get correct checksums, as a decoder stops at the first wrong one.
 
     Args:
-        files: of one format.
-        rng: decides all: the same one gives the same file.
+        files: files of one format.
+        rng: makes every random choice: the same seed gives the same file.
     """
     content = bytearray(files[rng.integers(len(files))])
     for _ in range(rng.integers(1, MOST + 1)):
@@ -33,13 +32,13 @@ def mutated(files: Sequence[bytes], rng: np.random.Generator) -> bytes:
 
 
 def with_checksums(content: bytes) -> bytes:
-    """Return a PNG file with the right checksum in each chunk, and any other file as it is."""
+    """Return a PNG file with the right checksum in each chunk; return other files unchanged."""
     if not content.startswith(PNG_START):
         return content
     repaired, start = bytearray(content), len(PNG_START)
     while start + 12 <= len(repaired):
         end = start + 8 + int.from_bytes(repaired[start : start + 4], "big")
-        if end + 4 > len(repaired):  # it goes on after the end of the file, or says so
+        if end + 4 > len(repaired):  # the chunk goes on after the end of the file, or claims to
             break
         repaired[end : end + 4] = zlib.crc32(repaired[start + 4 : end]).to_bytes(4, "big")
         start = end + 4
@@ -87,8 +86,8 @@ def _cut(content: bytearray, _: Sequence[bytes], rng: np.random.Generator) -> No
 
 
 def _splice(content: bytearray, files: Sequence[bytes], rng: np.random.Generator) -> None:
-    other = bytearray(files[rng.integers(len(files))])
-    content[_place(content, rng) :] = other[_place(other, rng) :]
+    donor = bytearray(files[rng.integers(len(files))])
+    content[_place(content, rng) :] = donor[_place(donor, rng) :]
 
 
 CHANGES: tuple[Callable[[bytearray, Sequence[bytes], np.random.Generator], None], ...] = (

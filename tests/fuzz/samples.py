@@ -1,4 +1,4 @@
-"""Small files of every format, as encoders write them: what the mutations start from."""
+"""Small valid files of every format, from which the mutations start."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.drawing import draw_face
 
 PHOTO_SIDE = 72  # px
 FRAMES, RATE = 24, 6
-# Format of the container, codec, its options.
+# Container format, codec, options of the codec.
 CLIPS = {
     "mp4": [
         ("mp4", "libx264", {"g": "4"}),
@@ -32,7 +32,7 @@ CLIPS = {
 def samples(kind: str) -> list[bytes]:
     """Return files of a kind: `"jpeg"`, `"png"`, `"webp"`, `"heic"`, `"mp4"` or `"webm"`."""
     if kind in CLIPS:
-        return [_clip(*how) for how in CLIPS[kind]]
+        return [_clip(*settings) for settings in CLIPS[kind]]
     return PHOTOS[kind]()
 
 
@@ -57,14 +57,14 @@ def _png() -> list[bytes]:
     grey = Image.fromarray(np.asarray(draw_face(1, PHOTO_SIDE).convert("L"), np.uint16) * 257)
     file = io.BytesIO()
     grey.save(file, "PNG")
-    # Where nothing is packed, damage reaches the pixels and their filters.
+    # Without compression, damage reaches the pixels and their filters.
     plain = [_photo("PNG", mode=mode, compress_level=0) for mode in ("RGB", "P")]
     return [_photo("PNG"), _photo("PNG", mode="LA"), file.getvalue(), *plain]
 
 
 def _webp() -> list[bytes]:
-    moving = {"save_all": True, "append_images": [draw_face(2, PHOTO_SIDE)]}
-    return [_photo("WEBP"), _photo("WEBP", lossless=True), _photo("WEBP", **moving)]
+    animation = {"save_all": True, "append_images": [draw_face(2, PHOTO_SIDE)]}
+    return [_photo("WEBP"), _photo("WEBP", lossless=True), _photo("WEBP", **animation)]
 
 
 def _heic() -> list[bytes]:
@@ -83,8 +83,8 @@ KINDS = (*PHOTOS, *CLIPS)
 
 @cache
 def stranger(kind: str, colour: tuple[int, int, int]) -> list[bytes]:
-    """Return clips of a kind that show one colour, which no sample does."""
-    return [_clip(*how, colour) for how in CLIPS[kind]]
+    """Return clips of a kind that show only a colour that no sample has."""
+    return [_clip(*settings, colour) for settings in CLIPS[kind]]
 
 
 def _clip(

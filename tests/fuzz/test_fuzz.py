@@ -1,4 +1,4 @@
-"""A second of damaged files for each decoder, always the same ones."""
+"""Each decoder gets damaged files for about a second, the same in every run."""
 
 import os
 import sys
@@ -50,12 +50,12 @@ def test_the_same_seed_damages_alike():
 
 def test_damage_gets_past_the_checksums_of_a_png():
     cases = [case("png", SEED, number) for number in range(CASES["png"])]
-    whole = [one for one in cases if one == with_checksums(one)]
-    assert len(cases) / 2 < len(whole) < len(cases)
-    chunk = samples("png")[0]
-    assert with_checksums(chunk[:29] + bytes(4) + chunk[33:]) == chunk  # of the header
-    assert with_checksums(chunk[:40]) == chunk[:40]
-    assert with_checksums(b"\xff\xd8" + chunk) == b"\xff\xd8" + chunk
+    intact = [content for content in cases if content == with_checksums(content)]
+    assert len(cases) / 2 < len(intact) < len(cases)
+    sample = samples("png")[0]
+    assert with_checksums(sample[:29] + bytes(4) + sample[33:]) == sample  # the header's checksum
+    assert with_checksums(sample[:40]) == sample[:40]
+    assert with_checksums(b"\xff\xd8" + sample) == b"\xff\xd8" + sample
 
 
 @pytest.mark.slow
@@ -71,7 +71,7 @@ def test_through_the_api_every_answer_has_faces_or_words(tmp_path):
 
 
 def _misbehave(kind: str, content: bytes, _: object) -> str:
-    """Die, hang or judge, as the content says."""
+    """Die, hang or judge, as the content demands."""
     if content == b"die":
         os.abort()
     if content == b"hang":

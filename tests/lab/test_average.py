@@ -16,7 +16,7 @@ def other(run, tmp_path):
     """The same run with other weights."""
     folder = shutil.copytree(run, tmp_path / "other")
     network = keras.models.load_model(folder / FINAL)
-    network.set_weights([3 * one + 1 for one in network.get_weights()])
+    network.set_weights([3 * weight + 1 for weight in network.get_weights()])
     network.save(folder / FINAL)
     return folder
 
@@ -29,17 +29,17 @@ def call(monkeypatch, *arguments) -> int:
 def test_weights_are_averaged_by_their_share(run, other, tmp_path, monkeypatch):
     output = tmp_path / "mean"
     assert call(monkeypatch, run, other, "--output", output, "--share", 0.25) == 0
-    found = Run.open(output)
-    assert (found.settings, found.fingerprint) == (
+    result = Run.open(output)
+    assert (result.settings, result.fingerprint) == (
         Run.open(run).settings,
         Run.open(run).fingerprint,
     )
     plain = Run.open(run).network().get_weights()
-    for one, mean in zip(plain, found.network().get_weights(), strict=True):
-        if np.issubdtype(one.dtype, np.floating):  # and no state of a random generator
-            np.testing.assert_allclose(mean, 1.5 * one + 0.25, rtol=1e-5, atol=1e-6)
+    for weight, mean in zip(plain, result.network().get_weights(), strict=True):
+        if np.issubdtype(weight.dtype, np.floating):  # not the state of a random generator
+            np.testing.assert_allclose(mean, 1.5 * weight + 0.25, rtol=1e-5, atol=1e-6)
     averaged = json.loads((output / CONFIG).read_text())["averaged"]
-    assert [of["share"] for of in averaged] == [0.75, 0.25]
+    assert [entry["share"] for entry in averaged] == [0.75, 0.25]
 
 
 def test_what_does_not_belong_together_is_refused(run, other, tmp_path, monkeypatch, capsys):

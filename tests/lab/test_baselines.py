@@ -56,7 +56,7 @@ def write_split(data, split: str, photos: list[Photo]) -> None:
 
 @pytest.fixture(scope="module")
 def dealt(data, tmp_path_factory):
-    """The drawn faces, the fakes striped, in three equal splits, with two pairs in `test`."""
+    """The drawn faces with striped fakes in three equal splits, with two pairs in `test`."""
     folder = shutil.copytree(data, tmp_path_factory.mktemp("dealt") / "faces")
     photos = [photo for split in SPLITS for photo in read_split(folder, split)]
     photos.sort(key=lambda photo: photo.label)
@@ -78,7 +78,7 @@ def dealt(data, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def found(dealt, run, tmp_path_factory):
-    """Everything at once, with smaller photos for the backbone and a smaller forest than usual."""
+    """Results of all methods, with smaller photos for the backbone and a smaller forest."""
     output = tmp_path_factory.mktemp("found") / "below" / "figures.json"
     with small_networks(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(training.lab.baselines, "PROBE_SIDE", 64)
@@ -93,8 +93,8 @@ def found(dealt, run, tmp_path_factory):
 
 def test_always_the_same_answer_is_the_majority_baseline(found, dealt):
     photos = read_split(dealt, "test")
-    even = {"real": 0.5, "fake": 0.5}
-    expected = compute_metrics(photos, np.zeros(len(photos)), thresholds=even, samples=1)
+    halves = {"real": 0.5, "fake": 0.5}
+    expected = compute_metrics(photos, np.zeros(len(photos)), thresholds=halves, samples=1)
     majority = found["methods"]["majority"]
     assert majority["accuracy"]["value"] == pytest.approx(expected["majority_baseline"])
     assert majority["roc_auc"]["value"] == 0.5
@@ -111,12 +111,12 @@ def test_what_is_fitted_tells_striped_fakes_from_drawn_faces(found, name):
 
 def test_run_and_model_are_measured_with_the_code_of_evaluate(found, dealt, run):
     photos = read_split(dealt, "test")
-    even = {"real": 0.5, "fake": 0.5}
-    for name, where in (("run", run), ("model", BUNDLED)):
-        model = open_model(where)
+    halves = {"real": 0.5, "fake": 0.5}
+    for name, path in (("run", run), ("model", BUNDLED)):
+        model = open_model(path)
         served = isinstance(model, Detector)
         judged = ask(model, photos)[ORIGINAL].probabilities if served else scores(model, photos)
-        expected = compute_metrics(photos, judged, thresholds=even, samples=20)
+        expected = compute_metrics(photos, judged, thresholds=halves, samples=20)
         for figure in ("roc_auc", "accuracy"):
             assert found["methods"][name][figure] == pytest.approx(expected[figure], abs=1e-6)
 
@@ -156,7 +156,7 @@ def test_shuffled_labels_leave_chance_on_the_test_photos():
 
 
 def test_hyper_parameters_are_chosen_on_validation_photos():
-    # Forty features of noise tell the few training photos apart; only a small C leaves them out.
+    # Forty noise features separate the few training photos; only a small C ignores them.
     rng = np.random.default_rng(1)
     truth = {split: rng.integers(0, 2, 60) for split in SPLITS}
     features = {
@@ -167,11 +167,11 @@ def test_hyper_parameters_are_chosen_on_validation_photos():
     for grid in ([strong, weak], [weak, strong]):
         candidate = Candidate(LogisticRegression(max_iter=5000), {"C": grid})
         _, facts = fit_best(candidate, features, truth)
-        _, of_strong = fit_best(
+        _, strong_facts = fit_best(
             Candidate(LogisticRegression(max_iter=5000), {"C": [strong]}), features, truth
         )
         assert facts["chosen"] == {"C": weak}
-        assert facts["validation_roc_auc"] > of_strong["validation_roc_auc"]
+        assert facts["validation_roc_auc"] > strong_facts["validation_roc_auc"]
 
 
 def test_hog_sees_edges_and_not_light():
@@ -210,9 +210,9 @@ def test_wrong_flags_are_one_sentence(dealt, tmp_path):
 
 
 def test_a_run_on_other_splits_is_refused(dealt, run, tmp_path):
-    other = shutil.copytree(run, tmp_path / "run")
-    config = json.loads((other / "config.json").read_text())
+    copy = shutil.copytree(run, tmp_path / "run")
+    config = json.loads((copy / "config.json").read_text())
     config["data"]["fingerprint"] = "another"
-    (other / "config.json").write_text(json.dumps(config))
+    (copy / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match="is not the data that"):
-        baselines(dealt, backbone_weights="none", run=other)
+        baselines(dealt, backbone_weights="none", run=copy)

@@ -29,7 +29,7 @@ GROWTH = {
 
 @pytest.fixture
 def parts(monkeypatch):
-    """What is measured, without the time that it takes."""
+    """Replace each measurement with its figures."""
     for name, figures in {
         "time_networks": NETWORK,
         "time_photos": PHOTO,

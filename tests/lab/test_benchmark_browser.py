@@ -1,4 +1,4 @@
-"""What is measured is tested with the page, in `tests/ship/test_web.py`."""
+"""The measurement itself is tested with the page, in `tests/ship/test_web.py`."""
 
 import numpy as np
 from PIL import Image

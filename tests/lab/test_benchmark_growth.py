@@ -17,8 +17,8 @@ def test_collections_are_scored_in_processes(monkeypatch):
     assert speed["photos_per_second"] > 0
     assert memory["photos"] == 4
     assert memory["main_megabytes"] > 20
-    assert memory["worker_megabytes"] > 20  # the process that scores was seen
-    assert figures["megabytes_per_million"] is None  # of one size there is no slope
+    assert memory["worker_megabytes"] > 20  # the worker process was seen
+    assert figures["megabytes_per_million"] is None  # one size gives no slope
 
 
 def test_the_slope_leaves_the_smallest_collection_out():
@@ -40,7 +40,7 @@ def test_tables_say_what_a_million_take():
     figures = {"speed": speed, "memory": memory, "megabytes_per_million": 3.21}
     assert "| 2 | 200 | 2.00 | 1.0 s | 1.4 h | 0.14 h |" in speed_rows(figures)
     assert "| 100,000 | 74 MB | 68 MB |" in memory_rows(figures)
-    assert memory_rows(figures).endswith("grow by 3 MB for a million photos more.")
+    assert memory_rows(figures).endswith("grow by 3 MB per million photos.")
 
 
 def test_memory_is_that_of_the_process():
@@ -49,8 +49,8 @@ def test_memory_is_that_of_the_process():
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         process.stdout.readline()
-        peak, now = (resident_memory(process.pid, peak=peak) for peak in (True, False))
+        peak, current = (resident_memory(process.pid, peak=peak) for peak in (True, False))
         process.communicate(b"\n")
-    assert peak > 60 > now > 0
+    assert peak > 60 > current > 0
     assert resident_memory(process.pid, peak=True) == 0
     assert resident_memory(os.getpid(), peak=False) > 0

@@ -29,14 +29,14 @@ def test_the_untrained_network_takes_and_gives_what_the_bundled_one_does():
     detector = load_bundled()
     side = detector.config.input_size
     with small_networks():
-        model, again = build_like_bundled(), build_like_bundled()
+        model, twin = build_like_bundled(), build_like_bundled()
     assert model.input_shape == (None, side, side, 3)
     assert (
         with_heatmap(model).output["heatmap"].shape[1:]
         == detector.predict(np.zeros((side, side, 3), np.uint8)).heatmap.shape
     )
     weights = model.get_weights()
-    assert all(map(np.array_equal, weights, again.get_weights()))
+    assert all(map(np.array_equal, weights, twin.get_weights()))
     assert np.ptp(weights[-2]) > 0
 
 

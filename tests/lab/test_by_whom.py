@@ -32,15 +32,15 @@ def call(monkeypatch, *arguments) -> int:
 def test_real_photos_are_compared_by_whom_they_show(
     exported_run, data, tmp_path, monkeypatch, capsys
 ):
-    mine, output = tmp_path / "mine", tmp_path / "found.json"
-    mine.mkdir()
+    folder, output = tmp_path / "mine", tmp_path / "found.json"
+    folder.mkdir()
     for index in range(40):
-        draw_face(index, 64).save(mine / f"{20 + 30 * (index % 2)}_1_0_2017{index}.png")
-    given = ["--bona-fide", f"utk={mine}", "--data", data, "--output", output]
-    assert call(monkeypatch, exported_run, *given) == 0
+        draw_face(index, 64).save(folder / f"{20 + 30 * (index % 2)}_1_0_2017{index}.png")
+    flags = ["--bona-fide", f"utk={folder}", "--data", data, "--output", output]
+    assert call(monkeypatch, exported_run, *flags) == 0
     figures = read_by_whom(Run.open(exported_run).fingerprint, output)
     values = figures["by_whom"]["apparent age"]["values"]
-    assert {name: of["called_fake"]["photos"] for name, of in values.items()} == {
+    assert {name: counts["called_fake"]["photos"] for name, counts in values.items()} == {
         "18 to 39": 20,
         "40 to 59": 20,
     }
@@ -51,7 +51,7 @@ def test_real_photos_are_compared_by_whom_they_show(
 
 
 def test_a_run_without_export_is_one_sentence(run, data, tmp_path, monkeypatch, capsys):
-    given = ["--bona-fide", f"utk={tmp_path}", "--data", data, "--output", tmp_path / "found.json"]
-    assert call(monkeypatch, run, *given) == 2
+    flags = ["--bona-fide", f"utk={tmp_path}", "--data", data, "--output", tmp_path / "found.json"]
+    assert call(monkeypatch, run, *flags) == 2
     assert "run `export" in capsys.readouterr().err
     assert not (tmp_path / "found.json").exists()

@@ -23,8 +23,8 @@ SETTINGS = {"composites": 0.5, "input_size": 224, "seed": 1}
 
 @pytest.fixture
 def runs(data, tmp_path, monkeypatch) -> list:
-    """Runs whose scores are given by their names' quality: the first is fair, the next two (seeds
-    of one recipe) are good, the last is blind."""
+    """Runs whose names say how good their scores are: the first is fair, the next two (seeds of one
+    recipe) are good, the last is blind."""
     changes = [
         {},
         {"composites": 0.0},
@@ -37,11 +37,11 @@ def runs(data, tmp_path, monkeypatch) -> list:
         (tmp_path / name / CONFIG).write_text(json.dumps(stored))
     quality = {"fair": 0.5, "good": 6.0, "good-2": 5.0, "blind": -6.0}
 
-    by_network = module.scores
+    network_scores = module.scores
 
     def scores(model, photos):
         if not isinstance(model, Run):
-            return by_network(model, photos)
+            return network_scores(model, photos)
         rng = np.random.default_rng(3)
         truth = np.array([photo.is_fake for photo in photos])
         return quality[model.path.name] * truth + rng.normal(size=len(photos))
@@ -62,8 +62,8 @@ def test_seeds_are_one_recipe_and_the_rest_is_set_against_the_first(runs, data):
     assert blind["lead"]["mean_auc"]["high"] < 0
     photos = read_split(data, "validation")
     truth = [photo.is_fake for photo in photos]
-    both = [roc_auc_score(truth, module.scores(Run.open(run), photos)) for run in runs[1:3]]
-    assert good["figures"]["mean_auc"]["value"] == pytest.approx(np.mean(both))
+    aucs = [roc_auc_score(truth, module.scores(Run.open(run), photos)) for run in runs[1:3]]
+    assert good["figures"]["mean_auc"]["value"] == pytest.approx(np.mean(aucs))
     assert json.loads((runs[0] / "comparison.json").read_text()) == results
     table = comparison_table(results).splitlines()
     assert "| composites 0.0 | 2 | +0." in table[3]
@@ -75,9 +75,9 @@ def test_runs_from_before_a_setting_existed_had_its_default(runs, data):
         stored = json.loads((run / CONFIG).read_text())
         stored["settings"] = SETTINGS | settings
         (run / CONFIG).write_text(json.dumps(stored))
-    first, other = compare(runs[:3], data, samples=10)["recipes"]
+    first, second = compare(runs[:3], data, samples=10)["recipes"]
     assert first["runs"] == ["fair", "good"]
-    assert other["differs"] == {"dropout": 0.5}
+    assert second["differs"] == {"dropout": 0.5}
 
 
 def test_a_setting_whose_code_is_gone_makes_a_recipe_where_it_was_on(runs, data):
@@ -85,9 +85,9 @@ def test_a_setting_whose_code_is_gone_makes_a_recipe_where_it_was_on(runs, data)
         stored = json.loads((run / CONFIG).read_text())
         stored["settings"] = SETTINGS | settings
         (run / CONFIG).write_text(json.dumps(stored))
-    first, other = compare(runs[:3], data, samples=10)["recipes"]
+    first, second = compare(runs[:3], data, samples=10)["recipes"]
     assert first["runs"] == ["fair", "good"]
-    assert other["differs"] == {"mixup": 0.5}
+    assert second["differs"] == {"mixup": 0.5}
 
 
 def test_another_recipe_goes_by_its_name(runs, data):
@@ -96,8 +96,8 @@ def test_another_recipe_goes_by_its_name(runs, data):
         stored = json.loads((run / CONFIG).read_text())
         stored["settings"] = dict(changes)
         (run / CONFIG).write_text(json.dumps(stored))
-    _, other = compare(runs[:2], data, samples=10)["recipes"]
-    assert other["differs"] == {"recipe": "plain", "input_size": 128}
+    _, second = compare(runs[:2], data, samples=10)["recipes"]
+    assert second["differs"] == {"recipe": "plain", "input_size": 128}
 
 
 def differs(first: dict, other: dict) -> dict:
@@ -105,9 +105,9 @@ def differs(first: dict, other: dict) -> dict:
 
 
 def test_what_differs_is_said_in_few_words():
-    one, short = RECIPES["one-stage"], RECIPES["short"]
-    assert differs(one, short) == {"recipe": "short"}
-    assert differs(short, one) == {"recipe": "one-stage"}
+    one_stage, short = RECIPES["one-stage"], RECIPES["short"]
+    assert differs(one_stage, short) == {"recipe": "short"}
+    assert differs(short, one_stage) == {"recipe": "one-stage"}
     assert differs(short, short | {"dropout": 0.5}) == {"dropout": 0.5}
     longer = {"epochs": 22, "input_size": 160}
     assert differs(short, short | longer) == longer
@@ -122,10 +122,10 @@ def test_a_source_that_was_left_out_is_measured_on_all_of_its_photos(runs, data)
     photos = read_all(data)
     assert (foreign["source"], foreign["photos"]) == ("archive", len(photos))
     assert foreign["fakes"] == sum(photo.is_fake for photo in photos)
-    assert foreign["figures"]["auc_archive"]["value"] < 0.1  # it is the blind one
+    assert foreign["figures"]["auc_archive"]["value"] < 0.1  # the run is blind
     assert "foreign" not in results["recipes"][0]
     alone = compare([runs[3]], data, samples=10)
-    assert len(leave_out_table(alone).splitlines()) == 2  # there is nothing to set it against
+    assert len(leave_out_table(alone).splitlines()) == 2  # there is nothing to compare it with
     head, _, *rows = leave_out_table(results).splitlines()
     assert len(rows) == 1
     assert rows[0].startswith("| archive | 0.")
@@ -141,7 +141,7 @@ def test_a_source_that_was_left_out_is_measured_on_all_of_its_photos(runs, data)
 
 
 def one_label_each(photos):
-    """Make of one source three: fakes alone, real photos alone, and the rest."""
+    """Split one source into three: fakes only, real photos only, and the rest."""
     names = {(True, 0): "t2i", (False, 0): "web"}
     return [
         replace(photo, source=names.get((photo.is_fake, number // 2 % 2), "both"))
@@ -188,7 +188,7 @@ def test_a_source_of_one_label_that_was_left_out(runs, data, left_out):
     foreign = results["recipes"][1]["foreign"]
     fakes = [photo for photo in one_label_each(read_all(data)) if photo.source == "t2i"]
     assert (foreign["photos"], foreign["fakes"]) == (len(fakes), len(fakes))
-    assert foreign["figures"]["auc_t2i"]["value"] < 0.1  # it is the blind one
+    assert foreign["figures"]["auc_t2i"]["value"] < 0.1  # the run is blind
     assert rows[0].startswith("| t2i | 0.")
 
 
@@ -198,7 +198,7 @@ def test_settings_are_compared_by_the_scores_of_folds(runs, data):
     photos = read_all(data)
     truth = np.array([photo.is_fake for photo in photos])
     rng = np.random.default_rng(4)
-    for run, quality in zip(runs, (2.0, -3.0, -4.0, 6.0), strict=True):  # other than on a split
+    for run, quality in zip(runs, (2.0, -3.0, -4.0, 6.0), strict=True):  # unlike on a split
         scores = quality * truth + rng.normal(size=len(photos))
         write_fold_scores(run, data, photos, scores)
     results = compare(runs, data, folds=True, samples=100)
@@ -233,8 +233,8 @@ def test_exported_model_is_compared_as_it_is_served(runs, data, exported, tmp_pa
     assert run["lead"]["mean_auc"]["value"] == pytest.approx(1 - roc_auc_score(truth, scores))
     table = comparison_table({"recipes": [served, run]}).splitlines()
     assert table[2].startswith(f"| model {exported} | 1 |")
-    behind = compare([runs[1], exported], data, samples=10)["recipes"][1]
-    assert behind["differs"] == served["differs"]
+    second = compare([runs[1], exported], data, samples=10)["recipes"][1]
+    assert second["differs"] == served["differs"]
 
 
 def test_what_is_not_to_be_had_of_an_exported_model(runs, data, exported, tmp_path):
@@ -246,7 +246,7 @@ def test_what_is_not_to_be_had_of_an_exported_model(runs, data, exported, tmp_pa
         compare([model, runs[1]], data)
     for figures, report, message in (
         ({}, {"data_fingerprint": "other"}, "is not the data that"),
-        ({"data_fingerprint": "other"}, {}, "is not the data that"),  # of before the report said it
+        ({"data_fingerprint": "other"}, {}, "is not the data that"),  # before the report said it
         ({}, {}, "does not name the data"),
     ):
         (model / METRICS).write_text(json.dumps(figures))

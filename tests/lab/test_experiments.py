@@ -12,7 +12,7 @@ from training.measure.left_out import EXPERIMENT
 
 @pytest.mark.parametrize(("name", "experiment"), read_experiments().items())
 def test_every_experiment_can_be_run_and_has_figures(name, experiment):
-    # Of the one that the report tells of, it says where it was not run.
+    # The report says so if the experiment that it cites was not run.
     assert (RESULTS / f"{name}.json").is_file() or name == EXPERIMENT
     assert experiment["recipe"] in RECIPES
     known = {field.name for field in fields(TrainConfig)} | {"recipe", "seeds"}
@@ -23,7 +23,7 @@ def test_every_experiment_can_be_run_and_has_figures(name, experiment):
 
 @pytest.fixture
 def calls(monkeypatch, tmp_path) -> list:
-    """Record what is trained, folded and compared, in place of doing it."""
+    """Record training, folds and comparisons instead of running them."""
     recorded = []
 
     def train(recipe, flags, *, resume):

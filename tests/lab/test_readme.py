@@ -33,10 +33,12 @@ def test_figures_in_the_text_are_those_of_the_bundled_model():
         r"([\d,]+) are the test",
         README,
     )
-    every, train, validation, test = (int(count.replace(",", "")) for count in counts.groups())
+    total, train, validation, test = (int(count.replace(",", "")) for count in counts.groups())
     measured = json.loads((MODEL / "detector.json").read_text())["metrics"]
-    assert (validation, test) == tuple(measured[of]["photos"] for of in ("validation", "test"))
-    assert every == train + validation + test
+    assert (validation, test) == tuple(
+        measured[split]["photos"] for split in ("validation", "test")
+    )
+    assert total == train + validation + test
 
 
 def test_tables_are_written_anew(tmp_path):
@@ -52,16 +54,16 @@ def test_tables_are_written_anew(tmp_path):
 
 def test_sources_are_told_apart_where_the_figures_do(tmp_path, monkeypatch):
     monkeypatch.setattr(training.lab.tables, "_read", lambda path: figures[path.name])
-    of_one = {name: {"value": 0.5, "low": 0.25, "high": 0.75} for name in OF_A_SOURCE}
-    of_one |= {"photos": 40, "fakes": 20, "pairs": 0}
+    source_figures = {name: {"value": 0.5, "low": 0.25, "high": 0.75} for name in OF_A_SOURCE}
+    source_figures |= {"photos": 40, "fakes": 20, "pairs": 0}
     figures = {
-        "metrics.json": {"by_source": {"dfdc": of_one}},
-        "stress.json": {"conditions": {"clean": {"by_source": {"dfdc": of_one}}}},
+        "metrics.json": {"by_source": {"dfdc": source_figures}},
+        "stress.json": {"conditions": {"clean": {"by_source": {"dfdc": source_figures}}}},
     }
     for name in ("sources", "stress_sources"):
         assert TABLES[name]() == ONE_SOURCE
-    figures["metrics.json"]["by_source"]["mine"] = of_one
-    figures["stress.json"]["conditions"]["clean"]["by_source"]["mine"] = of_one
+    figures["metrics.json"]["by_source"]["mine"] = source_figures
+    figures["stress.json"]["conditions"]["clean"]["by_source"]["mine"] = source_figures
     assert TABLES["sources"]().splitlines()[-1].startswith("| mine | 40 (20) | 0.500 (0.250 to")
     assert TABLES["stress_sources"]().splitlines()[-1] == "| clean | 0.500 | 0.500 |"
 

@@ -38,8 +38,8 @@ CONFIG = DetectorConfig(
 
 
 class Double:
-    """A detector for which brightness is the probability; blue pictures show no face, white ones a
-    blurred one."""
+    """A detector that takes brightness for the probability. Blue pictures show no face, white ones
+    a blurred face."""
 
     config, folder = CONFIG, None
 
@@ -82,12 +82,12 @@ def test_answers_have_verdicts_and_reasons(tmp_path):
         replace(photo("broken"), path=tmp_path / "broken.png"),
     ]
     (tmp_path / "broken.png").write_bytes(b"no picture")
-    found = ask(Double(), photos)[ORIGINAL]
-    assert found.verdicts.tolist() == ["real", "inconclusive", "fake", *["inconclusive"] * 3]
-    assert found.reasons.tolist() == ["", BETWEEN, "", NO_FACE, "blurred", UNREADABLE]
-    assert found.probabilities[3] == pytest.approx(1 / 3)  # of the whole photo
-    assert np.isnan(found.probabilities[5])
-    assert found.has_face.tolist() == [True, True, True, False, True, False]
+    answers = ask(Double(), photos)[ORIGINAL]
+    assert answers.verdicts.tolist() == ["real", "inconclusive", "fake", *["inconclusive"] * 3]
+    assert answers.reasons.tolist() == ["", BETWEEN, "", NO_FACE, "blurred", UNREADABLE]
+    assert answers.probabilities[3] == pytest.approx(1 / 3)  # of the whole photo
+    assert np.isnan(answers.probabilities[5])
+    assert answers.has_face.tolist() == [True, True, True, False, True, False]
 
 
 def test_photos_are_judged_again_after_each_change(tmp_path):
@@ -96,18 +96,18 @@ def test_photos_are_judged_again_after_each_change(tmp_path):
         stored(tmp_path, "large", (9, 9, 9), (600, 40)),
     ]
     brighter = {"brighter": lambda pixels: np.full_like(pixels, 230), **CHANGES}
-    found = ask(Double(), photos, brighter)
-    assert list(found) == [ORIGINAL, "brighter", *CHANGES]
-    assert found["brighter"].verdicts.tolist() == ["fake", "fake"]
-    assert found["at most 512 px"].changed.tolist() == [False, True]
-    assert found[ORIGINAL].verdicts.tolist() == ["real", "real"]
+    answers = ask(Double(), photos, brighter)
+    assert list(answers) == [ORIGINAL, "brighter", *CHANGES]
+    assert answers["brighter"].verdicts.tolist() == ["fake", "fake"]
+    assert answers["at most 512 px"].changed.tolist() == [False, True]
+    assert answers[ORIGINAL].verdicts.tolist() == ["real", "real"]
 
 
 def test_what_is_too_small_after_a_change_is_not_judged(tmp_path):
     tiny = stored(tmp_path, "tiny", (20, 20, 20), (40, 40))
-    found = ask(Double(), [tiny], {"half": halve})
-    assert found[ORIGINAL].reasons.tolist() == [""]
-    assert found["half"].reasons.tolist() == [UNREADABLE]
+    answers = ask(Double(), [tiny], {"half": halve})
+    assert answers[ORIGINAL].reasons.tolist() == [""]
+    assert answers["half"].reasons.tolist() == [UNREADABLE]
 
 
 def test_changes_do_what_their_names_say():

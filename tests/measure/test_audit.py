@@ -27,7 +27,7 @@ FEW = 50  # bootstrap samples
 
 
 class TearingFolds(StratifiedKFold):
-    """Folds that take no notice of groups."""
+    """Folds that ignore groups."""
 
     def split(self, X, y, groups=None):
         return super().split(X, y)
@@ -35,10 +35,10 @@ class TearingFolds(StratifiedKFold):
 
 @pytest.fixture(scope="module", autouse=True)
 def _quick():
-    """A small forest, and no search for what drawings do not have."""
+    """Use a small forest, and do not search for what drawings lack."""
     with quick_search(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(audit_checks, "TREES", 10)
-        patch.setattr(audit_drawn, "PAIRS", 0)  # what training draws has tests of its own
+        patch.setattr(audit_drawn, "PAIRS", 0)  # training batches have tests of their own
         yield
 
 
@@ -100,9 +100,9 @@ def test_folds_that_tear_groups_are_noticed(tmp_path, monkeypatch):
             draw_face(number // 3 + 100 * (label == "fake"), 48).save(
                 source / label / f"{number}.jpg"
             )
-    whole = audit(source, samples=FEW)
-    assert whole["groups"] == 16
-    assert not whole["checks"]["shuffled"]["leak"]
+    grouped = audit(source, samples=FEW)
+    assert grouped["groups"] == 16
+    assert not grouped["checks"]["shuffled"]["leak"]
     monkeypatch.setattr(audit_checks, "StratifiedGroupKFold", TearingFolds)
     results = audit(source, samples=FEW)
     assert results["checks"]["shuffled"]["leak"]
@@ -177,7 +177,7 @@ def test_faces_that_are_framed_otherwise_are_found(tmp_path, monkeypatch):
 
 def test_a_group_across_splits_is_found(torn):
     check = torn["checks"]["groups_across_splits"]
-    # The group that was renamed, and that of the copied file.
+    # The renamed group, and the group of the copied file.
     assert check["leak"]
     assert check["figures"]["count"] == 2
     assert check["figures"]["examples"][0][0].startswith("train/")
@@ -204,7 +204,7 @@ def test_duplicates_are_no_leak_without_splits_unless_the_labels_contradict(tmp_
     shutil.copy(real / "real_00000.jpg", real / "twin.jpg")
     edited = draw_face(1)
     edited.putpixel((48, 48), (0, 0, 0))
-    edited.save(fake / "slight.jpg")  # nearly its source, as a fake may be
+    edited.save(fake / "slight.jpg")  # nearly equal to its source, as a fake may be
     (fake / "damaged.jpg").write_bytes(b"no photo")
     with caplog.at_level(logging.INFO):
         results = audit(source, tmp_path / "out" / "raw.json", samples=FEW)
@@ -229,8 +229,8 @@ def test_the_hash_survives_encoding_and_tells_faces_apart():
     face = draw_face(3, 256)
     smaller = face.resize((100, 100)).resize((256, 256))
     assert np.sum(perceptual_hash(face) != perceptual_hash(smaller)) <= NEAR_BITS
-    other = draw_face(4, 256)
-    assert np.sum(perceptual_hash(face) != perceptual_hash(other)) > NEAR_BITS
+    other_face = draw_face(4, 256)
+    assert np.sum(perceptual_hash(face) != perceptual_hash(other_face)) > NEAR_BITS
 
 
 def test_the_table(clean):

@@ -44,11 +44,11 @@ def darken_border(pixels: np.ndarray) -> np.ndarray:
 
 @pytest.fixture
 def landmarked(data, tmp_path, monkeypatch) -> Path:
-    """The drawn faces, with the place of each face."""
+    """The drawn faces, with each face's box and landmarks."""
     monkeypatch.setattr(audit_checks, "TREES", 10)
     monkeypatch.setattr(audit_drawn, "PAIRS", 40)
-    nobody = SimpleNamespace(find=lambda photo: [])
-    monkeypatch.setattr(audit_traces, "load_finder", lambda: nobody)
+    blind_finder = SimpleNamespace(find=lambda photo: [])
+    monkeypatch.setattr(audit_traces, "load_finder", lambda: blind_finder)
     folder = Path(shutil.copytree(data, tmp_path / "faces"))
     face = " ".join(map(str, [*BOX, *LANDMARKS]))
     for split in SPLITS:
@@ -63,11 +63,11 @@ def check(folder: Path) -> dict:
 def test_drawings_that_differ_in_their_eyes_alone_are_no_leak(landmarked):
     checks = check(landmarked)
     assert checks.keys() == {"surroundings of archive", "history of archive"}
-    assert not any(one.leak for one in checks.values())
-    for one in checks.values():
-        auc = one.figures["roc_auc"]
+    assert not any(result.leak for result in checks.values())
+    for result in checks.values():
+        auc = result.figures["roc_auc"]
         assert auc["low"] < auc["value"] < auc["high"]
-        assert "does not exceed the limit of 0.60" in one.finding
+        assert "does not exceed the limit of 0.60" in result.finding
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_what_tells_fakes_is_found(landmarked, change, name):
     checks = check(landmarked)
     assert checks[name].leak
     assert checks[name].figures["roc_auc"]["low"] > LIMIT
-    table = audit_table({"checks": {name: vars(one) for name, one in checks.items()}})
+    table = audit_table({"checks": {name: vars(result) for name, result in checks.items()}})
     assert f"| {name} | AUC " in table
 
 
@@ -91,9 +91,9 @@ def test_generated_photos_may_be_told_by_their_border(landmarked, monkeypatch):
     edit_fakes(landmarked, darken_border)
     known = SimpleNamespace(changed="all", everyday=False)
     monkeypatch.setattr(audit_drawn, "lookup", lambda source: known)
-    one = check(landmarked)["surroundings of archive"]
-    assert not one.leak
-    assert one.finding.endswith("as may be where photos are generated as a whole.")
+    result = check(landmarked)["surroundings of archive"]
+    assert not result.leak
+    assert result.finding.endswith("as may be where photos are generated as a whole.")
 
 
 def test_fakes_of_each_source_are_drawn_beside_real_photos(landmarked):
@@ -105,15 +105,17 @@ def test_fakes_of_each_source_are_drawn_beside_real_photos(landmarked):
     ]
     drawn = dict(draw_by_source([*fakes, *reals], {}, pairs=6, seed=1))
     assert drawn.keys() == {"t2i", "sd15"}
-    for source, found in drawn.items():
-        assert (found.surroundings.shape, found.history.shape) == ((12, 18), (12, 103))
-        assert np.isfinite(found.surroundings).all()
-        np.testing.assert_array_equal(found.truth, [0, 1] * 6)
-        assert set(found.groups[0::2]) <= {photo.group for photo in reals}
-        assert set(found.groups[1::2]) <= {one.group for one in fakes if one.source == source}
-        assert (found.surroundings[:, 0] > 0).mean() > 0.5  # something lies outside
-    again = dict(draw_by_source([*fakes, *reals], {}, pairs=6, seed=1))
-    np.testing.assert_array_equal(drawn["t2i"].history, again["t2i"].history)
+    for source, sample in drawn.items():
+        assert (sample.surroundings.shape, sample.history.shape) == ((12, 18), (12, 103))
+        assert np.isfinite(sample.surroundings).all()
+        np.testing.assert_array_equal(sample.truth, [0, 1] * 6)
+        assert set(sample.groups[0::2]) <= {photo.group for photo in reals}
+        assert set(sample.groups[1::2]) <= {
+            photo.group for photo in fakes if photo.source == source
+        }
+        assert (sample.surroundings[:, 0] > 0).mean() > 0.5  # something lies outside
+    repeated = dict(draw_by_source([*fakes, *reals], {}, pairs=6, seed=1))
+    np.testing.assert_array_equal(drawn["t2i"].history, repeated["t2i"].history)
     [(_, alone)] = draw_by_source([fakes[0], *reals], {0: 1}, pairs=40, seed=1)
     beside = [group == reals[0].group for group in alone.groups[0::2]]
     assert 0.3 < np.mean(beside) < 0.8  # half of the time beside its original
@@ -123,24 +125,24 @@ def test_surroundings_are_blind_to_the_face():
     photo = np.float32(draw_face(1, 160))
     inside = np.zeros((10, 10), np.float32)
     inside[2:8, 2:8] = 1
-    found = surroundings_features(photo, inside)
+    features = surroundings_features(photo, inside)
     changed = photo.copy()
     changed[40:120, 40:120] = 255 - changed[40:120, 40:120]
-    np.testing.assert_array_equal(surroundings_features(changed, inside), found)
+    np.testing.assert_array_equal(surroundings_features(changed, inside), features)
     changed[:16] = 0
-    assert np.abs(surroundings_features(changed, inside) - found).max() > 5
-    assert found[0] == pytest.approx(0.64)
+    assert np.abs(surroundings_features(changed, inside) - features).max() > 5
+    assert features[0] == pytest.approx(0.64)
     assert not surroundings_features(photo, np.ones((10, 10), np.float32)).any()
 
 
 def test_history_is_that_of_compression_and_resampling():
     photo = np.float32(draw_face(2, 160))
-    found = history_features(photo)
-    assert found.shape == (103,)
+    features = history_features(photo)
+    assert features.shape == (103,)
     _, content = cv2.imencode(".jpg", photo.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 20])
     compressed = history_features(np.float32(cv2.imdecode(content, cv2.IMREAD_COLOR)))
-    assert compressed[[0, 8]].mean() > found[[0, 8]].mean() + 0.02  # the steps between blocks
+    assert compressed[[0, 8]].mean() > features[[0, 8]].mean() + 0.02  # the steps between blocks
     blurred = history_features(cv2.GaussianBlur(photo, (0, 0), 1.5))
-    assert blurred[-1] < found[-1] - 1  # the highest frequencies
-    np.testing.assert_allclose(history_features(photo + 20), found, atol=1e-2)
+    assert blurred[-1] < features[-1] - 1  # the highest frequencies
+    np.testing.assert_allclose(history_features(photo + 20), features, atol=1e-2)
     assert np.isfinite(history_features(np.zeros((160, 160, 3), np.float32))).all()

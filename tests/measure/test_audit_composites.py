@@ -40,8 +40,8 @@ def quick(monkeypatch):
     monkeypatch.setattr(audit_checks, "TREES", 10)
     monkeypatch.setattr(audit_drawn, "COMPOSITES", 60)
     monkeypatch.setattr(audit_drawn, "PAIRS", 0)
-    nobody = SimpleNamespace(find=lambda photo: [])
-    monkeypatch.setattr(audit_traces, "load_finder", lambda: nobody)
+    blind_finder = SimpleNamespace(find=lambda photo: [])
+    monkeypatch.setattr(audit_traces, "load_finder", lambda: blind_finder)
 
 
 def blurred(*arguments) -> tuple[np.ndarray, np.ndarray]:
@@ -81,10 +81,10 @@ def test_composites_that_are_blurred_as_a_whole_are_found(landmarked, monkeypatc
 
 @pytest.mark.usefixtures("quick")
 def test_where_nothing_can_be_composed_there_is_no_such_check(data, landmarked, monkeypatch):
-    assert check_composites(data, read_photos(data), samples=20) is None  # there are no landmarks
+    assert check_composites(data, read_photos(data), samples=20) is None  # without landmarks
     photos = read_photos(landmarked)
     assert check_composites(landmarked, photos, samples=20) is not None
-    monkeypatch.setattr(audit_drawn, "COMPOSITES", 3)  # of too few bases
+    monkeypatch.setattr(audit_drawn, "COMPOSITES", 3)  # too few bases
     assert check_composites(landmarked, photos, samples=20) is None
 
 
@@ -97,14 +97,14 @@ def test_pairs_share_their_base_s_group(photos):
     real = {photo.group for photo in photos if not photo.is_fake}
     assert len(set(drawn.groups)) > 6
     assert set(drawn.groups) <= real
-    again = draw_composites(photos, pairs=12, seed=3)
-    np.testing.assert_array_equal(drawn.columns, again.columns)
-    assert drawn.groups == again.groups
+    repeated = draw_composites(photos, pairs=12, seed=3)
+    np.testing.assert_array_equal(drawn.columns, repeated.columns)
+    assert drawn.groups == repeated.groups
     assert draw_composites(photos, pairs=12, seed=4).groups != drawn.groups
 
 
 def test_the_group_is_that_of_the_photo_that_was_drawn(photos, monkeypatch):
-    """Of composites that are their base, both photos have the same statistics."""
+    """A composite that equals its base has the same statistics."""
     monkeypatch.setattr(
         pairs, "compose", lambda base, *rest: (base, np.zeros(base.shape[:2], np.float32))
     )

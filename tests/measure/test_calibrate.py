@@ -19,7 +19,7 @@ ONE = ["s"]  # source of all photos
 
 
 def draw(slope: float, intercept: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels and scores whose log-odds are off by a line."""
+    """Return labels and scores whose log-odds are off by a linear map."""
     rng = np.random.default_rng(1)
     log_odds = rng.normal(0, 2, 4000)
     truth = (rng.random(4000) < expit(slope * log_odds + intercept)).astype(int)
@@ -38,7 +38,7 @@ def test_a_shift_takes_platt():
     calibration = calibrate(truth, scores, GROUPS, ONE * len(truth))
     assert calibration.method == "platt"
     assert calibration.slope == pytest.approx(1.5, abs=0.15)
-    # The score is that of as many real photos as fakes: what there are more of here is taken off.
+    # Scores assume as many real photos as fakes, so the prior of this set is taken off.
     prior = np.log(truth.mean() / (1 - truth.mean()))
     assert calibration.intercept == pytest.approx(1.0 - prior, abs=0.15)
     probabilities = [calibration.apply(score) for score in scores]
@@ -74,14 +74,14 @@ def test_a_share_of_fakes_that_sets_happen_to_have_does_not_shift_the_score():
 
 def test_a_large_source_does_not_outvote_a_small_one():
     truth, scores = draw(slope=1.0, intercept=0.0)
-    small = slice(0, 250)  # a sixteenth: a quarter of the weight of the other
+    small = slice(0, 250)  # a sixteenth of the photos: a quarter of the other's weight
     overconfident = expit(4 * np.log(scores[small] / (1 - scores[small])))
-    truths = np.concatenate([truth, truth[small]])
-    both = np.concatenate([scores, overconfident])
+    all_truths = np.concatenate([truth, truth[small]])
+    all_scores = np.concatenate([scores, overconfident])
     sources = ["large"] * 4000 + ["small"] * 250
     groups = [str(number) for number in range(4250)]
-    balanced = calibrate(truths, both, groups, sources)
-    pooled = calibrate(truths, both, groups, ONE * 4250)
+    balanced = calibrate(all_truths, all_scores, groups, sources)
+    pooled = calibrate(all_truths, all_scores, groups, ONE * 4250)
     assert balanced.slope < pooled.slope - 0.05
 
 
@@ -116,14 +116,14 @@ def test_mistakes_about_fakes_of_a_small_source_weigh_more():
     truth = np.repeat([0, 1], 1000)
     scores = np.tile(np.linspace(0.1, 0.9, 1000), 2)
     hard = np.linspace(0.1, 0.2, 40)  # forty fakes that score like real photos
-    truths, both = np.append(truth, np.ones(40, int)), np.append(scores, hard)
+    all_truths, all_scores = np.append(truth, np.ones(40, int)), np.append(scores, hard)
     sources = ["large"] * 2000 + ["small"] * 40
-    balanced = choose_thresholds(truths, both, sources)
-    pooled = choose_thresholds(truths, both, ONE * 2040)
+    balanced = choose_thresholds(all_truths, all_scores, sources)
+    pooled = choose_thresholds(all_truths, all_scores, ONE * 2040)
     assert balanced["real"] < pooled["real"]
     assert balanced["fake"] == pooled["fake"]  # the small source has no real photos
-    weights = balanced_weights(truths, sources)[truths == 1]
-    called = both[truths == 1] < balanced["real"]
+    weights = balanced_weights(all_truths, sources)[all_truths == 1]
+    called = all_scores[all_truths == 1] < balanced["real"]
     assert 0.04 < np.average(called, weights=weights) <= MAX_FAKE_CALLED_REAL
 
 
@@ -132,18 +132,18 @@ def test_of_no_source_more_real_photos_are_called_fake_than_promised(photos, acc
     truth = np.repeat([0, 1], 5000)
     scores = np.tile(np.linspace(0.1, 0.9, 5000), 2)
     hard = np.linspace(0.92, 0.95, photos)  # real photos that score like fakes
-    truths, both = np.append(truth, np.zeros(photos, int)), np.append(scores, hard)
+    all_truths, all_scores = np.append(truth, np.zeros(photos, int)), np.append(scores, hard)
     sources = ["easy"] * 10_000 + ["hard"] * photos
-    fake = choose_thresholds(truths, both, sources)["fake"]
+    fake = choose_thresholds(all_truths, all_scores, sources)["fake"]
     assert (hard >= fake).sum() == accused
 
 
 def test_no_source_of_a_few_photos_decides_for_all():
     truth = np.repeat([0, 1], 5000)
     scores = np.tile(np.linspace(0.1, 0.9, 5000), 2)
-    truths, both = np.append(truth, 0), np.append(scores, 0.95)
+    all_truths, all_scores = np.append(truth, 0), np.append(scores, 0.95)
     sources = ["easy"] * 10_000 + ["few"]
-    assert choose_thresholds(truths, both, sources)["fake"] < 0.95
+    assert choose_thresholds(all_truths, all_scores, sources)["fake"] < 0.95
 
 
 def test_order_of_the_photos_does_not_matter():
@@ -177,8 +177,8 @@ def test_bins_cover_all_and_tell_the_share_of_fakes():
     assert bins[0].low == 0
     assert bins[-1].high == 1
     assert all(left.high == right.low for left, right in pairwise(bins))
-    assert sum(one.photos for one in bins) == 4000
-    assert min(one.photos for one in bins) >= BIN_PHOTOS
+    assert sum(score_bin.photos for score_bin in bins) == 4000
+    assert min(score_bin.photos for score_bin in bins) >= BIN_PHOTOS
     middle = bins[len(bins) // 3]
     members = (scores >= middle.low) & (scores < middle.high)
     assert middle.fake_share == pytest.approx(truth[members].mean(), abs=0.02)
@@ -187,5 +187,5 @@ def test_bins_cover_all_and_tell_the_share_of_fakes():
 
 def test_bins_are_those_of_as_many_real_photos_as_fakes():
     truth = np.repeat([0, 1], [30, 10])
-    [one] = describe_scores(truth, np.linspace(0, 1, 40), ONE * 40)
-    assert (one.photos, one.fake_share) == (40, pytest.approx(0.5))
+    [score_bin] = describe_scores(truth, np.linspace(0, 1, 40), ONE * 40)
+    assert (score_bin.photos, score_bin.fake_share) == (40, pytest.approx(0.5))

@@ -50,14 +50,14 @@ def test_what_is_no_model_is_one_sentence(data, tmp_path):
 def test_other_data_than_the_runs_is_pointed_out(run, source, tmp_path, caplog):
     config = PrepareConfig(source=(str(source),), output=tmp_path / "faces", size=64, seed=8)
     with quick_search():
-        other = prepare(config)
-    evaluate(run, other, "test", tmp_path / "out", samples=20)
+        other_data = prepare(config)
+    evaluate(run, other_data, "test", tmp_path / "out", samples=20)
     assert "may have been trained on photos" in caplog.text
 
 
 @pytest.mark.slow
 def test_folds_test_every_photo_once_and_go_on_where_they_were(run, data, tmp_path):
-    copy = tmp_path / "run"  # the folds are written into the run
+    copy = tmp_path / "run"  # folds are written into the run
     copy.mkdir()
     stored = read_config(run)
     stored["settings"]["epochs"] = 1
@@ -88,7 +88,7 @@ def test_folds_are_of_all_photos(run, data, tmp_path, part):
     stored = read_config(run)
     stored["settings"] |= part
     (tmp_path / "config.json").write_text(json.dumps(stored))
-    with pytest.raises(UserError, match="a part of the photos cannot be repeated"):
+    with pytest.raises(UserError, match="part of the photos cannot be repeated"):
         evaluate_folds(tmp_path, data, 2)
 
 

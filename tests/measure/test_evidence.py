@@ -15,7 +15,7 @@ def test_odds_at_the_assumed_prior_are_the_likelihood_ratio():
 
 
 def test_strengths_have_the_words_of_the_guideline():
-    told = {
+    expected = {
         0.5: "no support either way",
         0.6: "no support either way",  # 1.5
         0.75: "weak support for fake",  # 3
@@ -25,10 +25,10 @@ def test_strengths_have_the_words_of_the_guideline():
         0.0002: "strong support for real",  # 4,999
         1.0: "very strong support for fake",  # no score is worth more than its clip
     }
-    for probability, words in told.items():
+    for probability, words in expected.items():
         assert strength_of_evidence(probability) == words
     names = strength_names()
-    assert set(told.values()) <= set(names)
+    assert set(expected.values()) <= set(names)
     swapped = {"fake": "real", "real": "fake"}
     mirrored = [" ".join(swapped.get(word, word) for word in name.split()) for name in names[::-1]]
     assert names == mirrored
@@ -36,12 +36,12 @@ def test_strengths_have_the_words_of_the_guideline():
 
 
 def test_cost_is_one_bit_for_saying_nothing_and_more_for_misleading():
-    once = np.ones(6)
-    assert cllr(TRUTH, np.full(6, 0.5), once) == pytest.approx(1)
-    right = np.where(TRUTH == 1, 0.9, 0.1)
-    assert cllr(TRUTH, right, once) == pytest.approx(-np.log2(0.9))
-    assert cllr(TRUTH, 1 - right, once) > 3
-    assert np.isnan(cllr(TRUTH, right, (TRUTH == 1).astype(float)))
+    weights = np.ones(6)
+    assert cllr(TRUTH, np.full(6, 0.5), weights) == pytest.approx(1)
+    scores = np.where(TRUTH == 1, 0.9, 0.1)
+    assert cllr(TRUTH, scores, weights) == pytest.approx(-np.log2(0.9))
+    assert cllr(TRUTH, 1 - scores, weights) > 3
+    assert np.isnan(cllr(TRUTH, scores, (TRUTH == 1).astype(float)))
 
 
 def test_labels_count_as_half_each_however_many_there_are():
@@ -54,32 +54,32 @@ def test_the_minimum_is_what_no_calibration_changes():
     rng = np.random.default_rng(0)
     truth = np.repeat([0, 1], 200)
     scores = 1 / (1 + np.exp(-(rng.normal(size=400) + 1.5 * truth)))
-    once = np.ones(400)
-    least = minimum_cllr(truth, scores, once)
-    assert 0 < least < cllr(truth, scores, once)
-    assert minimum_cllr(truth, scores**3, once) == pytest.approx(least)
-    assert minimum_cllr(truth, truth.astype(float), once) == pytest.approx(0, abs=1e-9)
-    assert minimum_cllr(truth, 1 - scores, once) == pytest.approx(1, abs=0.02)
+    weights = np.ones(400)
+    minimum = minimum_cllr(truth, scores, weights)
+    assert 0 < minimum < cllr(truth, scores, weights)
+    assert minimum_cllr(truth, scores**3, weights) == pytest.approx(minimum)
+    assert minimum_cllr(truth, truth.astype(float), weights) == pytest.approx(0, abs=1e-9)
+    assert minimum_cllr(truth, 1 - scores, weights) == pytest.approx(1, abs=0.02)
 
 
 def test_weights_are_repetitions():
     scores = np.array([0.1, 0.4, 0.6, 0.3, 0.7, 0.8])
     weights = np.array([2, 1, 0, 1, 3, 1])
-    drawn = np.repeat(np.arange(6), weights)
+    repeated = np.repeat(np.arange(6), weights)
     for cost in (cllr, minimum_cllr):
-        expected = cost(TRUTH[drawn], scores[drawn], np.ones(len(drawn)))
+        expected = cost(TRUTH[repeated], scores[repeated], np.ones(len(repeated)))
         assert cost(TRUTH, scores, weights) == pytest.approx(expected)
 
 
 def test_figures_have_intervals_and_count_the_strengths():
     probabilities = np.array([0.1, 0.3, 0.5, 0.5, 0.95, 0.99])
-    found = evidence_figures(TRUTH, probabilities, list("abcdef"), samples=50)
-    assert found["cllr"]["low"] <= found["cllr"]["value"] <= found["cllr"]["high"]
-    assert found["strengths"]["real"] == {
+    figures = evidence_figures(TRUTH, probabilities, list("abcdef"), samples=50)
+    assert figures["cllr"]["low"] <= figures["cllr"]["value"] <= figures["cllr"]["high"]
+    assert figures["strengths"]["real"] == {
         "weak support for real": 2,
         "no support either way": 1,
     }
-    assert found["strengths"]["fake"] == {
+    assert figures["strengths"]["fake"] == {
         "no support either way": 1,
         "moderate support for fake": 2,
     }

@@ -21,7 +21,7 @@ BASELINES = {"centre", "random", "random_weights"}
 
 
 class GreenDetector:
-    """Knows how the drawn fakes differ: their eyes are green."""
+    """A detector that knows how the drawn fakes differ: their eyes are green."""
 
     config = SimpleNamespace(sha256="0" * 64, input_size=64, framing="photo")
 
@@ -86,8 +86,8 @@ def test_maps_that_know_nothing_are_compared(results):
 def test_what_decides_shows_in_the_curves(results):
     """The green eyes are all that this detector looks at, and its heatmap points at them."""
     areas = {
-        name: [of[way]["value"] for way in ("insertion_area", "deletion_area")]
-        for name, of in results["curves"].items()
+        name: [curve[area]["value"] for area in ("insertion_area", "deletion_area")]
+        for name, curve in results["curves"].items()
     }
     for name in BASELINES:
         assert areas["grad_cam"][0] > areas[name][0]
@@ -96,10 +96,10 @@ def test_what_decides_shows_in_the_curves(results):
 
 def test_curves_start_and_end_at_the_same_photos(results):
     curves = results["curves"]
-    for name, of in curves.items():
-        assert of["insertion"][0] == pytest.approx(of["deletion"][-1])
-        assert of["insertion"][-1] == pytest.approx(of["deletion"][0])
-        assert of["insertion"][-1] == pytest.approx(curves["grad_cam"]["insertion"][-1]), name
+    for name, curve in curves.items():
+        assert curve["insertion"][0] == pytest.approx(curve["deletion"][-1])
+        assert curve["insertion"][-1] == pytest.approx(curve["deletion"][0])
+        assert curve["insertion"][-1] == pytest.approx(curves["grad_cam"]["insertion"][-1]), name
 
 
 def test_conclusion_follows_the_intervals_on_pairs():

@@ -11,13 +11,13 @@ from training.measure.tiers import ORDINARY, UNSEEN
 
 @pytest.fixture
 def figures() -> dict:
-    """Of a detector that accuses one of twenty web photos, and finds one of ten fakes."""
+    """Figures of a detector that accuses one of twenty web photos and finds one of ten fakes."""
     photos = [photo(f"w{number}", source="web") for number in range(20)]
     photos += [photo(f"f{number}", "fake", "methods") for number in range(10)]
     scores = [0.9] + [0.1] * 19 + [0.9] + [0.5] * 8 + [0.1]
-    found = {ORIGINAL: answers(scores, {21: "blurred"})}
+    judged = {ORIGINAL: answers(scores, {21: "blurred"})}
     tiers = [ORDINARY] * 20 + [UNSEEN] * 10
-    return {"tiers": tier_figures(photos, tiers, found, samples=2)}
+    return {"tiers": tier_figures(photos, tiers, judged, samples=2)}
 
 
 def test_failures_are_told_with_counts_and_reasons(figures):
@@ -36,9 +36,9 @@ def test_failures_are_told_with_counts_and_reasons(figures):
 
 def test_scores_that_mislead_about_unseen_kinds_are_said_to_be_no_evidence(figures):
     assert caveats(figures) == []
-    for cost, said in ((0.99, 0), (1.0, 1), (1.2, 1)):
+    for cost, number in ((0.99, 0), (1.0, 1), (1.2, 1)):
         figures["tiers"][UNSEEN]["cllr"] = {"value": cost, "low": 0.9, "high": 1.3}
-        assert len(caveats(figures)) == said
+        assert len(caveats(figures)) == number
     (sentence,) = caveats(figures)
     assert sentence.startswith("**No evidence about kinds it never saw.** There")
     assert "cost 1.20 bits" in sentence
@@ -50,10 +50,10 @@ def test_no_ratio_is_above_what_the_validation_photos_support():
     photos = [photo(f"{number}", ("real", "fake")[number % 2]) for number in range(40)]
     certain = {ORIGINAL: answers([0.0001, 0.9999] * 20)}
     for most, word in ((None, "strong support"), (50, "moderate support")):
-        (of,) = tier_figures(photos, [UNSEEN] * 40, certain, most=most, samples=2).values()
-        assert of["strengths"] == {
+        (tier,) = tier_figures(photos, [UNSEEN] * 40, certain, most=most, samples=2).values()
+        assert tier["strengths"] == {
             "real": {f"{word} for real": 20},
             "fake": {f"{word} for fake": 20},
         }
         if most:
-            assert of["cllr"]["value"] == pytest.approx(np.log2(1 + 1 / most))
+            assert tier["cllr"]["value"] == pytest.approx(np.log2(1 + 1 / most))

@@ -19,21 +19,21 @@ def fill(folder: Path, *names: str) -> Path:
 def test_foreign_fakes_need_no_real_photos(tmp_path):
     fill(tmp_path, "fake/clip1__a.jpg", "fake/clip1__b.jpg", "fake/other.png", "fake/notes.txt")
     photos = read_foreign(f"swaps={tmp_path}")
-    assert [one.label for one in photos] == ["fake"] * 3
-    assert {one.source for one in photos} == {"swaps"}
-    assert len({one.group for one in photos}) == 2  # frames of one clip share a group
+    assert [photo.label for photo in photos] == ["fake"] * 3
+    assert {photo.source for photo in photos} == {"swaps"}
+    assert len({photo.group for photo in photos}) == 2  # frames of one clip share a group
     fill(tmp_path, "real/clip1__clip1.jpg")
-    both = read_foreign(f"swaps={tmp_path}")
-    assert sorted(one.label for one in both) == ["fake"] * 3 + ["real"]
-    assert len({one.group for one in both}) == 2
+    labelled = read_foreign(f"swaps={tmp_path}")
+    assert sorted(photo.label for photo in labelled) == ["fake"] * 3 + ["real"]
+    assert len({photo.group for photo in labelled}) == 2
 
 
 def test_ordinary_photos_are_all_below_a_folder(tmp_path):
     fill(tmp_path, "a.jpg", "deeper/b.webp", "real/c.png", ".hidden/d.jpg", ".e.jpg", "notes.txt")
     photos, traits = read_bona_fide(f"mine={tmp_path}")
-    assert [one.path.name for one in photos] == ["a.jpg", "b.webp", "c.png"]
-    assert {one.label for one in photos} == {"real"}
-    assert len({one.group for one in photos}) == 3
+    assert [photo.path.name for photo in photos] == ["a.jpg", "b.webp", "c.png"]
+    assert {photo.label for photo in photos} == {"real"}
+    assert len({photo.group for photo in photos}) == 3
     assert traits == {}
 
 
@@ -44,11 +44,11 @@ def test_groups_and_what_is_told_of_people_come_from_a_table(tmp_path):
     )
     photos, traits = read_bona_fide(f"mine={tmp_path}")
     groups = dict(
-        zip([one.path.name for one in photos], [one.group for one in photos], strict=True)
+        zip([photo.path.name for photo in photos], [photo.group for photo in photos], strict=True)
     )
     assert groups["a.jpg"] == groups["d.jpg"]
     assert len(set(groups.values())) == 3
-    order = [one.path.name for one in photos]
+    order = [photo.path.name for photo in photos]
     assert dict(zip(order, traits["sex"], strict=True)) == {
         "a.jpg": "female", "b.jpg": "male", "d.jpg": "female", "e.jpg": "",
     }  # fmt: skip
@@ -59,7 +59,7 @@ def test_groups_and_what_is_told_of_people_come_from_a_table(tmp_path):
     ("names", "given", "message"),
     [
         ((), "mine", "names no folder: give NAME=FOLDER"),
-        ((), "mine={}/missing", "missing is no folder"),
+        ((), "mine={}/missing", "missing is not a folder"),
         (("notes.txt",), "mine={}", "no photos in"),
     ],
 )
@@ -100,10 +100,10 @@ def test_photos_that_the_model_was_made_with_are_left_out(tmp_path, caplog):
     reals = fill(tmp_path / "r", "a.jpg", "b.jpg")
     (reals / "groups.csv").write_text("file,age\nb.jpg,40\n")
     used = [photo("a", source="mine"), photo("x", source="mine")]
-    found = read_elsewhere([f"swaps={fakes}"], [f"mine={reals}"], used)
-    assert [one.path.name for one in found.photos] == ["x.jpg", "b.jpg"]
-    assert found.tiers == [UNSEEN, ORDINARY]
-    assert found.traits == {"age": ["", "40"]}
+    elsewhere = read_elsewhere([f"swaps={fakes}"], [f"mine={reals}"], used)
+    assert [photo.path.name for photo in elsewhere.photos] == ["x.jpg", "b.jpg"]
+    assert elsewhere.tiers == [UNSEEN, ORDINARY]
+    assert elsewhere.traits == {"age": ["", "40"]}
     assert "left out 1 that the model was made with" in caplog.text
     with pytest.raises(UserError, match="made with all of these photos"):
         read_elsewhere([f"mine={fakes}"], [], used)
@@ -112,6 +112,6 @@ def test_photos_that_the_model_was_made_with_are_left_out(tmp_path, caplog):
 def test_photos_that_tell_whom_they_show_are_left_out_like_others(tmp_path):
     reals = fill(tmp_path, "26_1_3_20170116.jpg", "30_0_0_20170117.jpg")
     used = [photo("26_1_3_20170116", source="utk")]
-    found = read_elsewhere([], [f"utk={reals}"], used)
-    assert found.tiers == [ORDINARY]
-    assert found.traits["apparent sex"] == ["male"]
+    elsewhere = read_elsewhere([], [f"utk={reals}"], used)
+    assert elsewhere.tiers == [ORDINARY]
+    assert elsewhere.traits["apparent sex"] == ["male"]

@@ -16,8 +16,8 @@ def test_results_of_the_same_photos_are_told_and_no_others(tmp_path):
     ]
     path.write_text(json.dumps({"data_fingerprint": "same", "recipes": recipes}))
     assert read_left_out("other", path) == []
-    found = read_left_out("same", path)
-    table = left_out_table({"left_out": found}).splitlines()
+    left_out = read_left_out("same", path)
+    table = left_out_table({"left_out": left_out}).splitlines()
     assert table[-1] == (
         "| Deepfake Detection Challenge | 40 (20) | 0.500 (0.250 to 0.750) | "
         "0.700 (0.250 to 0.750) | 0.500 (0.250 to 0.750) |"

@@ -77,8 +77,8 @@ def test_figures_of_a_case_worked_by_hand(rows):
 
 @pytest.fixture
 def two_sources() -> tuple[list[PhotoRow], np.ndarray]:
-    """Photos of two sources, in turn, that overlap in no score, and their scores: the real photos
-    of one score above the fakes of the other."""
+    """Photos of two sources in turn, and scores that do not overlap: the real photos of one source
+    score above the fakes of the other."""
     rng = np.random.default_rng(3)
     rows, scores = [], []
     for number in range(60):
@@ -98,7 +98,7 @@ def test_each_source_gets_the_figures_of_its_photos_alone(two_sources):
     own_pairs = {"low": [(0, 1), (3, 4)], "high": [(0, 1), (3, 0)]}
     figures = compute_metrics(rows, scores, thresholds=thresholds, pairs=pairs, samples=50)
     assert figures["by_source"].keys() == {"low", "high"}
-    for name, found in figures["by_source"].items():
+    for name, source in figures["by_source"].items():
         chosen = [index for index, photo in enumerate(rows) if photo.source == name]
         alone = compute_metrics(
             [rows[index] for index in chosen],
@@ -107,12 +107,12 @@ def test_each_source_gets_the_figures_of_its_photos_alone(two_sources):
             pairs=own_pairs[name],
             samples=50,
         )
-        assert (found["photos"], found["fakes"], found["pairs"]) == (60, 20, 2)
+        assert (source["photos"], source["fakes"], source["pairs"]) == (60, 20, 2)
         expected = {key: alone[key] for key in ("roc_auc", "paired_ranking")} | alone["verdicts"]
         for key, figure in expected.items():
-            assert found[key] == pytest.approx(figure), key
-        assert found["called_fake"] == found["fake_called_fake"]
-        assert 0 < found["roc_auc"]["low"] < found["roc_auc"]["value"] < found["roc_auc"]["high"]
+            assert source[key] == pytest.approx(figure), key
+        assert source["called_fake"] == source["fake_called_fake"]
+        assert 0 < source["roc_auc"]["low"] < source["roc_auc"]["value"] < source["roc_auc"]["high"]
     low, high = (figures["by_source"][name] for name in ("low", "high"))
     assert low["real_called_fake"]["value"] == 0 < high["real_called_fake"]["value"]
     assert high["fake_called_real"]["value"] == 0 < low["fake_called_real"]["value"]
@@ -133,8 +133,8 @@ def test_a_kind_of_fake_in_two_sources_is_compared_within_each(two_sources):
     hard = [replace(photo, difficulty="hard") if photo.label == "fake" else photo for photo in rows]
     figures = compute_metrics(hard, scores, thresholds=HALF, samples=50)
     # Both sources hold as many pairs of a fake and a real photo.
-    each = [of["roc_auc"]["value"] for of in figures["by_source"].values()]
-    assert figures["by_difficulty"]["hard"]["roc_auc"]["value"] == pytest.approx(np.mean(each))
+    aucs = [source["roc_auc"]["value"] for source in figures["by_source"].values()]
+    assert figures["by_difficulty"]["hard"]["roc_auc"]["value"] == pytest.approx(np.mean(aucs))
 
 
 def test_a_source_of_one_label_keeps_what_can_be_said_of_it(rows):
@@ -158,7 +158,7 @@ def test_fakes_alone_are_set_against_the_real_photos_of_all(rows):
     assert web["paired_ranking"]["value"] == 0.5
     assert web["fake_called_fake"]["value"] == pytest.approx(1 / 3)
     assert web["inconclusive"]["value"] == pytest.approx(1 / 3)
-    assert web["real_called_fake"]["value"] is None  # the real photos are others'
+    assert web["real_called_fake"]["value"] is None  # the real photos are of other sources
     assert figures["by_source"]["s"]["pairs"] == 1
 
 
@@ -172,7 +172,7 @@ def test_verdicts_are_counted_by_label(rows):
         "fake_called_fake": pytest.approx(2 / 3),
         "accuracy_where_decided": 1.0,
     }
-    assert figures["accuracy"]["value"] == pytest.approx(5 / 7)  # thresholds move verdicts alone
+    assert figures["accuracy"]["value"] == pytest.approx(5 / 7)  # thresholds change only verdicts
 
 
 def test_what_is_not_defined_is_none(rows):
@@ -238,11 +238,11 @@ def three_sources() -> tuple[np.ndarray, np.ndarray, list[str]]:
 def test_fakes_are_set_against_their_own_real_photos_or_against_all(three_sources):
     truth, scores, sources = three_sources
     aucs = source_aucs(truth, scores, sources)
-    assert aucs.keys() == {"both", "fakes"}  # without fakes there is nothing to tell
+    assert aucs.keys() == {"both", "fakes"}  # a source without fakes has none
     assert aucs["both"] == pytest.approx(roc_auc_score(truth[:70], scores[:70]))
     against = np.flatnonzero((truth == 0) | (np.array(sources) == "fakes"))
     assert aucs["fakes"] == pytest.approx(roc_auc_score(truth[against], scores[against]))
-    labels = ["fake" if one else "real" for one in truth]  # as sources, they have one label each
+    labels = ["fake" if is_fake else "real" for is_fake in truth]  # sources of one label each
     assert source_aucs(truth, scores, labels) == {
         "fake": pytest.approx(roc_auc_score(truth, scores))
     }
@@ -253,8 +253,8 @@ def test_mean_auc_counts_sources_by_the_root_of_their_size(three_sources):
     aucs = source_aucs(truth, scores, sources)
     expected = np.average([aucs["both"], aucs["fakes"]], weights=[70**0.5, 20**0.5])
     assert mean_auc(truth, scores, sources) == pytest.approx(expected)
-    alone = ["one"] * 100
-    assert mean_auc(truth, scores, alone) == pytest.approx(roc_auc_score(truth, scores))
+    one_source = ["one"] * 100
+    assert mean_auc(truth, scores, one_source) == pytest.approx(roc_auc_score(truth, scores))
 
 
 def test_photos_of_a_large_source_weigh_less():

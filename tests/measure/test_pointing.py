@@ -48,9 +48,9 @@ def test_equal_maxima_share_the_point():
 def test_iou_is_cut_at_a_share_of_the_maximum():
     wide = np.zeros(MASK.shape)
     wide[20:40, 10:80] = 0.3
-    found = overlaps(3 * (wide + PERFECT), MASK)
-    assert found[0] == pytest.approx(50 / 70)  # 5 % of the maximum
-    assert found[-1] == 1
+    ious = overlaps(3 * (wide + PERFECT), MASK)
+    assert ious[0] == pytest.approx(50 / 70)  # 5 % of the maximum
+    assert ious[-1] == 1
 
 
 def test_painting_keeps_the_maximum_in_its_place():
@@ -105,11 +105,11 @@ def test_localisation_compares_maps_on_the_same_photos(tmp_path):
         "other": [PERFECT] * 7,
     }
     called_fake = np.array([1, 1, 0, 0, 1, 0, 1], bool)
-    found = localisation(targets, maps, called_fake, "pair", samples=20)
-    served = found["grad_cam"]
+    figures = localisation(targets, maps, called_fake, "pair", samples=20)
+    served = figures["grad_cam"]
     assert served["pointing"]["value"] == pytest.approx(4 / 6)
     assert served["pointing_called_fake"]["value"] == pytest.approx(2 / 3)
     assert served["lead_over_centre"]["value"] == pytest.approx(4 / 6)
-    assert found["other"]["iou"]["value"] == pytest.approx(1)
-    assert found["other"]["energy"]["value"] == pytest.approx(1)
-    assert found["centre"]["energy"]["value"] == 0
+    assert figures["other"]["iou"]["value"] == pytest.approx(1)
+    assert figures["other"]["energy"]["value"] == pytest.approx(1)
+    assert figures["centre"]["energy"]["value"] == 0

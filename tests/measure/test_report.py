@@ -48,9 +48,9 @@ def test_plots_are_pictures_that_follow_the_figures(tmp_path):
     pictures = {path.stem: np.asarray(Image.open(path), int) for path in tmp_path.iterdir()}
     pairs = [("curves", "flat"), ("confusion", "wrong"), ("roc", "perfect")]
     pairs += [("reliability", "reliable"), ("scores", "thresholds")]
-    for one, other in pairs:
-        assert pictures[one].shape == pictures[other].shape
-        assert np.abs(pictures[one] - pictures[other]).max() > 100
+    for first, second in pairs:
+        assert pictures[first].shape == pictures[second].shape
+        assert np.abs(pictures[first] - pictures[second]).max() > 100
 
 
 def photo(folder: Path, label: str, number: int) -> Photo:
@@ -87,23 +87,23 @@ def test_report_names_its_figures_and_its_plots(tmp_path):
     (tmp_path / "stress.png").touch()
     write_report(figures, photos, scores, tmp_path)
     assert "](stress.png)" in (tmp_path / "report.md").read_text()
-    assert "mistakes" not in text  # it shows photos, and stays where it was made
-    assert f"| s | 12 | {show(figures['roc_auc'])} |" in text  # the one source, among the kinds
+    assert "mistakes" not in text  # the plot shows photos, so it is not in the report
+    assert f"| s | 12 | {show(figures['roc_auc'])} |" in text  # the only source is among the kinds
     assert "| source |" not in text
 
 
 def test_several_sources_have_a_row_each(tmp_path):
     photos = [photo(tmp_path, label, n) for n in range(12) for label in ("real", "fake")]
     photos = [
-        replace(one, source="stylegan_ffhq" if index < 10 else "mine")
-        for index, one in enumerate(photos)
+        replace(photo, source="stylegan_ffhq" if index < 10 else "mine")
+        for index, photo in enumerate(photos)
     ]
     scores = np.random.default_rng(0).random(24)
     pairs = [(index + 1, index) for index in (12, 14, 16)]
     thresholds = {"real": 0.3, "fake": 0.7}
-    found = compute_metrics(photos, scores, thresholds=thresholds, pairs=pairs, samples=200)
-    mine, generated = found["by_source"]["mine"], found["by_source"]["stylegan_ffhq"]
-    assert sources_table(found).splitlines() == [
+    figures = compute_metrics(photos, scores, thresholds=thresholds, pairs=pairs, samples=200)
+    mine, generated = figures["by_source"]["mine"], figures["by_source"]["stylegan_ffhq"]
+    assert sources_table(figures).splitlines() == [
         "| source | photos (fakes) | AUC | paired ranking | real called fake | fakes called fake |",
         "| --- | --- | --- | --- | --- | --- |",
         f"| mine | 14 (7) | {show(mine['roc_auc'])} | {show(mine['paired_ranking'])}, 3 pairs | "
@@ -111,6 +111,6 @@ def test_several_sources_have_a_row_each(tmp_path):
         f"| 140k Real and Fake Faces | 10 (5) | {show(generated['roc_auc'])} | no pairs | "
         f"{show(generated['real_called_fake'])} | {show(generated['fake_called_fake'])} |",
     ]
-    assert kinds_table(found) == ""  # no difficulty or part is known, and sources have their own
-    write_report({"split": "test", **found}, photos, scores, tmp_path)
-    assert f"\n\n{sources_table(found)}\n" in (tmp_path / "report.md").read_text()
+    assert kinds_table(figures) == ""  # no difficulty or part is known, and sources have their own
+    write_report({"split": "test", **figures}, photos, scores, tmp_path)
+    assert f"\n\n{sources_table(figures)}\n" in (tmp_path / "report.md").read_text()

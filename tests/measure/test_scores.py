@@ -27,7 +27,7 @@ def test_what_is_judged_follows_from_the_model(data, exported):
     photos = [replace(photo, face=face) for face in ("", "8 8 24 24")]
     detector = framed_as(Detector(exported), FACE)
     whole, cropped = scores(detector, photos)
-    crops = [open_framed(one, detector.config.crop_margin) for one in photos]
+    crops = [open_framed(photo, detector.config.crop_margin) for photo in photos]
     expected = [detector.predict(crop).probability for crop in crops]
     np.testing.assert_allclose([whole, cropped], expected, atol=1e-5)
     assert abs(whole - cropped) > 1e-3
@@ -38,13 +38,13 @@ def test_what_is_judged_follows_from_the_model(data, exported):
 def test_faces_are_judged_as_on_the_page(tmp_path):
     detector, portrait = load_bundled(), SPACE / "examples/portrait.jpg"
     judge = judge_with(detector)
-    (found,) = detector.judge(portrait, load_face_finder())
-    assert judge(portrait).probability == found.prediction.probability
+    (judgement,) = detector.judge(portrait, load_face_finder())
+    assert judge(portrait).probability == judgement.prediction.probability
     Image.new("RGB", (300, 200), "#8899aa").save(tmp_path / "wall.png")
     whole = detector.predict(tmp_path / "wall.png")
     assert judge(tmp_path / "wall.png").probability == whole.probability
-    of_photos = judge_with(framed_as(detector, PHOTO))
-    assert of_photos(portrait).probability != found.prediction.probability
+    judge_whole = judge_with(framed_as(detector, PHOTO))
+    assert judge_whole(portrait).probability != judgement.prediction.probability
 
 
 def test_faces_are_found_by_what_lies_beside_the_model(data, tmp_path):

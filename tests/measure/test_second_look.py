@@ -10,12 +10,12 @@ THRESHOLDS = {"real": 0.2, "fake": 0.8}
 
 def test_the_margin_reaches_as_far_as_verdicts_are_flipped():
     scores = np.concatenate([np.linspace(-6, -3, 450), np.linspace(3, 6, 550)])
-    at = logit(0.8)
+    threshold = logit(0.8)
     first, mean = scores.copy(), scores.copy()
     flips = {0: 0.1, 1: 0.2, 2: 0.3, **dict(enumerate([0.9] * 10, start=3))}
     for index, distance in flips.items():
-        first[index], mean[index] = at - distance, at + 0.1
-    # Ten of 1,000 may be flipped beyond it: those that lie farthest away.
+        first[index], mean[index] = threshold - distance, threshold + 0.1
+    # Ten of 1,000 may flip beyond it: those that lie farthest away.
     assert choose_margin(expit(first), expit(mean), THRESHOLDS) == pytest.approx(0.3, abs=2e-4)
     assert choose_margin(expit(first), expit(first), THRESHOLDS) == 0
 
@@ -38,20 +38,20 @@ def test_thresholds_keep_their_promise_for_the_scores_that_are_served():
     groups, sources = [str(number) for number in range(600)], ["one"] * 600
     meaning = give_meaning(truth, first, mean, groups, sources)
     raw = np.where(meaning.looked_again, mean, first)
-    served = [meaning.calibration.apply(one) for one in raw]
+    served = [meaning.calibration.apply(score) for score in raw]
     assert np.allclose(served, meaning.probabilities)
     assert np.mean(meaning.probabilities[truth == 0] >= meaning.thresholds["fake"]) <= 0.02
     assert np.mean(meaning.probabilities[truth == 1] < meaning.thresholds["real"]) <= 0.05
     assert 0 < meaning.looked_again.mean() <= MAX_SHARE + 0.01
-    # As the detector itself does it: the mean of the calibrated looks.
+    # The detector takes the mean of the calibrated looks.
     index = int(np.flatnonzero(meaning.looked_again)[0])
-    apart = [meaning.calibration.apply(float(expit(one))) for one in looks[index]]
-    assert mean_probability(apart) == pytest.approx(meaning.probabilities[index])
+    calibrated = [meaning.calibration.apply(float(expit(score))) for score in looks[index]]
+    assert mean_probability(calibrated) == pytest.approx(meaning.probabilities[index])
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_promise_is_kept_among_few_photos_as_well(seed):
-    """Where thresholds and second looks may never agree."""
+    """With few photos, thresholds and second looks may never agree."""
     rng = np.random.default_rng(seed)
     truth = np.arange(22) % 2
     first = expit(rng.normal(2.0 * truth - 1, 1.5))

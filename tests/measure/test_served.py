@@ -24,7 +24,7 @@ FOOTPRINT = {
 
 @pytest.fixture
 def model(tmp_path, monkeypatch):
-    """A model folder whose detector goes by brightness, without a network."""
+    """A model folder whose detector scores brightness, without a network."""
     double = Double()
     double.config = replace(CONFIG, sources=["archive"], metrics={"test": {"note": "As split."}})
     monkeypatch.setattr(training.measure.answers, "load_finder", lambda folder: "a finder")
@@ -46,8 +46,8 @@ def ordinary(folder, number: int):
 def test_one_command_measures_all(model, data, tmp_path):
     mine = ordinary(tmp_path / "mine", 40)
     (mine / "broken.jpg").write_bytes(b"no photo")
-    given = {"bona_fide": [f"mine={mine}"]}
-    figures = evaluate(model, data, "test", full=True, samples=10, **given)
+    options = {"bona_fide": [f"mine={mine}"]}
+    figures = evaluate(model, data, "test", full=True, samples=10, **options)
     assert json.loads((model / "metrics.json").read_text()) == figures
     assert set(figures["tiers"]) == {"trained_kinds", "ordinary_photos"}
     trained, everyday = figures["tiers"].values()
@@ -65,10 +65,10 @@ def test_one_command_measures_all(model, data, tmp_path):
     titles += ["Strength of evidence", "Stability", "By whom", "Footprint"]
     places = [report.index(f"## {title}\n\n|") for title in titles]
     assert places == sorted(places)
-    told = DetectorConfig.load(model).metrics["test"]
-    assert told["note"] == "As split."
-    assert told["tiers"]["ordinary_photos"]["real_called_fake"] == everyday["real_called_fake"]
-    assert "by_source" not in told["tiers"]["ordinary_photos"]
+    described = DetectorConfig.load(model).metrics["test"]
+    assert described["note"] == "As split."
+    assert described["tiers"]["ordinary_photos"]["real_called_fake"] == everyday["real_called_fake"]
+    assert "by_source" not in described["tiers"]["ordinary_photos"]
 
 
 def test_without_report_photos_are_judged_once_and_the_description_stays(model, data):
@@ -97,10 +97,12 @@ def test_broken_promises_are_loud(model, data, tmp_path, caplog):
     for index in range(30):
         draw_face(index, 64).point(lambda value: 240 - value // 9).save(mine / f"{index}.png")
     figures = evaluate(model, data, bona_fide=[f"mine={mine}"], samples=10)
-    told = "“mine” (ordinary photos), 30 of 30"
-    (sentence,) = [one for one in figures["promises_broken"] if told in one]
+    accusation = "“mine” (ordinary photos), 30 of 30"
+    (sentence,) = [promise for promise in figures["promises_broken"] if accusation in promise]
     training.measure.evaluate.log_metrics(figures, model)
-    assert sentence in [one.message for one in caplog.records if one.levelname == "WARNING"]
+    assert sentence in [
+        record.message for record in caplog.records if record.levelname == "WARNING"
+    ]
     report = (model / "report.md").read_text()
     assert "**Not calibrated: its thresholds promise more than they keep.**" in report
     assert sentence in report

@@ -27,7 +27,7 @@ CHANGES = ("verdict_changed", "verdict_reversed")
 
 
 def greenness(photo: np.ndarray) -> float:
-    """Return how green it gets where the eyes are, 0 to 1."""
+    """Return how green the eyes are, 0 to 1."""
     height, width = photo.shape[:2]
     eyes = photo[int(0.43 * height) : int(0.52 * height), int(0.3 * width) : int(0.7 * width)]
     red, green, blue = np.moveaxis(eyes.astype(float), -1, 0)
@@ -108,9 +108,9 @@ def test_a_verdict_that_becomes_inconclusive_changes_but_is_not_reversed(judge, 
     photos = [np.asarray(open_photo(photo.path)) for photo in read_split(data, "test")]
     brightest = max(brightness(photo) for photo in photos)
     figures = judge(Stub(brightness, brightest + 1e-6, 1.0))["brighter, x 1.4"]
-    over = np.mean([brightness(brighten(photo, 1.4)) > brightest for photo in photos])
-    assert over > 0.1
-    assert values(figures, ("inconclusive", *CHANGES)) == pytest.approx([over, over, 0])
+    share = np.mean([brightness(brighten(photo, 1.4)) > brightest for photo in photos])
+    assert share > 0.1
+    assert values(figures, ("inconclusive", *CHANGES)) == pytest.approx([share, share, 0])
 
 
 def test_shares_of_labels_are_of_their_own_photos(judge, data):
@@ -133,22 +133,22 @@ def test_each_source_has_its_own_auc_and_change(judge, data, monkeypatch):
     monkeypatch.setattr(training.measure.stress, "conditions", lambda index=0: black)
     monkeypatch.setattr(training.measure.stress, "read_split", of_two_sources)
     photos = of_two_sources(data, "test")
-    known = {open_photo(p.path).tobytes() for p in photos if p.source == "one"}
-    # Sees nothing in the photos of the other source.
+    known = {open_photo(photo.path).tobytes() for photo in photos if photo.source == "one"}
+    # The stub sees nothing in the photos of the other source.
     figures = judge(Stub(lambda p: greenness(p) if p.tobytes() in known else 0.5, 0.2, 0.8))
-    found = {
-        (name, source): (of["roc_auc"]["value"], of["auc_change"]["value"])
-        for name, by in figures.items()
-        for source, of in by["by_source"].items()
+    figures_by_source = {
+        (name, source): (source_figures["roc_auc"]["value"], source_figures["auc_change"]["value"])
+        for name, condition in figures.items()
+        for source, source_figures in condition["by_source"].items()
     }
-    assert found == {
+    assert figures_by_source == {
         (CLEAN, "one"): (1, 0),
         (CLEAN, "two"): (0.5, 0),
         ("black", "one"): (0.5, -0.5),
         ("black", "two"): (0.5, 0),
     }
     change = figures["black"]["by_source"]["one"]["auc_change"]
-    assert change["low"] == change["high"] == -0.5  # of the same drawn photos each time
+    assert change["low"] == change["high"] == -0.5  # both on the same bootstrap samples
 
 
 def test_a_source_of_one_label_has_no_auc(judge, monkeypatch):
@@ -172,17 +172,17 @@ def test_clean_photos_and_their_intervals_are_those_of_evaluate(data, tmp_path, 
         "conditions",
         lambda index=0: {name: change for name, change in conditions(index).items() if name in few},
     )
-    found = stress(BUNDLED, data, "test", tmp_path / "stress", samples=20)
+    results = stress(BUNDLED, data, "test", tmp_path / "stress", samples=20)
     figures = evaluate(BUNDLED, data, "test", tmp_path / "evaluate", samples=20)
-    clean = found["conditions"][CLEAN]
+    clean = results["conditions"][CLEAN]
     assert clean["roc_auc"] == pytest.approx(figures["roc_auc"])
     assert clean["by_source"].keys() == {"one", "two"}
-    for name, of in clean["by_source"].items():
-        assert of["roc_auc"] == pytest.approx(figures["by_source"][name]["roc_auc"])
+    for name, source_figures in clean["by_source"].items():
+        assert source_figures["roc_auc"] == pytest.approx(figures["by_source"][name]["roc_auc"])
     for name in SHARES:
         assert clean[name] == pytest.approx(figures["verdicts"][name])
     stored = json.loads((tmp_path / "stress" / "stress.json").read_text())
-    assert stored == found
+    assert stored == results
     assert stored["data_fingerprint"] == figures["data_fingerprint"]
 
 
@@ -195,8 +195,8 @@ def test_conditions_differ_from_the_clean_photo_and_from_each_other():
 
 def test_each_photo_has_noise_of_its_own_and_the_same_in_every_call():
     photo = np.full((64, 64, 3), 128, np.uint8)
-    first, again, second = (conditions(index)["noise, 15 levels"](photo) for index in (0, 0, 1))
-    assert np.array_equal(first, again)
+    first, repeated, second = (conditions(index)["noise, 15 levels"](photo) for index in (0, 0, 1))
+    assert np.array_equal(first, repeated)
     assert not np.array_equal(first, second)
 
 
@@ -218,7 +218,7 @@ def test_table_has_a_row_for_each_condition():
 def test_sources_have_a_column_each_where_there_are_several():
     clean, blurred = figures_of(0.9, 0.1), figures_of(0.7, 0.1)
     results = {"conditions": {CLEAN: clean, "blur, 1 px": blurred}}
-    assert stress_sources_table(results) == ""  # of a time when there was one source
+    assert stress_sources_table(results) == ""  # from when there was one source
     clean["by_source"], blurred["by_source"] = {"dfdc": clean.copy()}, {"dfdc": blurred.copy()}
     assert stress_sources_table(results) == ""
     clean["by_source"]["mine"], blurred["by_source"]["mine"] = (

@@ -34,8 +34,10 @@ SHA256 = json.loads((BUNDLED / "detector.json").read_text())["sha256"]
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a damaged file, a photo without a face, one of one face and one of two, of
-    which the second is blurred."""
+    """A folder with a damaged file and photos of no face, one face and two faces.
+
+    The second of the two faces is blurred.
+    """
     folder = tmp_path_factory.mktemp("photos")
     portraits = [
         Image.open(SPACE / f"examples/{name}.jpg").resize((200, 200))
@@ -54,7 +56,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def listed(photos, tmp_path) -> Path:
-    """A list with photos of that folder, one of them twice."""
+    """A list of photos in that folder, one of them twice."""
     names = ("none.png", "one.png", "bad.jpg", "one.png")
     (tmp_path / "list.txt").write_text("\n".join(str(photos / name) for name in names))
     return tmp_path / "list.txt"
@@ -69,7 +71,7 @@ def score(where: object, output: Path, *flags: object) -> list[dict]:
 
 @pytest.fixture
 def _in_this_process(monkeypatch) -> None:
-    """Score in this process, where it is not the others that are tested."""
+    """Score in this process, for tests that are not about worker processes."""
 
     def score_chunks(chunks, config, workers, on_photo):
         scorer = Scorer(config)
@@ -91,8 +93,8 @@ def test_every_face_is_a_row_as_the_detector_judges_it(photos, tmp_path, caplog)
     with caplog.at_level(logging.INFO):
         rows = score(photos, tmp_path / "rows.parquet")
     assert pq.read_schema(tmp_path / "rows.parquet").equals(SCHEMA)
-    where = [(Path(row["file"]).name, row["face"]) for row in rows]
-    assert where == [
+    places = [(Path(row["file"]).name, row["face"]) for row in rows]
+    assert places == [
         ("bad.jpg", None),
         ("none.png", None),
         ("one.png", 0),
@@ -104,8 +106,12 @@ def test_every_face_is_a_row_as_the_detector_judges_it(photos, tmp_path, caplog)
     blank = dict.fromkeys(SCHEMA.names) | {"model_sha256": SHA256}
     assert none == blank | {"file": str(photos / "none.png")}
     detector, finder = load_bundled(), load_face_finder()
-    judged = [one for n in ("one", "two") for one in detector.judge(photos / f"{n}.png", finder)]
-    for row, judgement in zip(faces, judged, strict=True):
+    judgements = [
+        judgement
+        for name in ("one", "two")
+        for judgement in detector.judge(photos / f"{name}.png", finder)
+    ]
+    for row, judgement in zip(faces, judgements, strict=True):
         values = judgement.as_dict()
         assert [row[name] for name in ("left", "top", "width", "height")] == values["box"]
         assert row["probability"] == pytest.approx(values["probability"], abs=1e-6)
@@ -161,9 +167,9 @@ def shell(where: Path, output: Path, *flags: str) -> subprocess.Popen:
         cwd=PROJECT,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell without a terminal ignores Ctrl-C in what it starts, and that is inherited.
+        # A shell without a terminal makes its children ignore Ctrl-C, and theirs inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        start_new_session=True,  # so that a signal to all of it, as of Ctrl-C, ends nothing else
+        start_new_session=True,  # so that a signal to its group, as by Ctrl-C, ends nothing else
     )
 
 
@@ -181,11 +187,11 @@ def is_running(pid: str) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_in_this_process")  # but for those that end early
+@pytest.mark.usefixtures("_in_this_process")  # except the runs that end early
 def test_interrupted_and_killed_run_goes_on(photos, tmp_path):
-    some = ("one.png", "two.png", *["bad.jpg"] * 9)  # those that are bad take no time
-    names = [str(photos / name) for name in some] * 9
-    # Pipes, at which a run waits for as long as it takes: in the second and the third chunk.
+    cycle = ("one.png", "two.png", *["bad.jpg"] * 9)  # damaged files take no time
+    names = [str(photos / name) for name in cycle] * 9
+    # Pipes in the second and the third chunk, at which a run waits for as long as it takes.
     gates = names[40], names[70] = [str(tmp_path / name) for name in ("first.png", "second.png")]
     for gate in gates:
         os.mkfifo(gate)
@@ -211,9 +217,9 @@ def test_interrupted_and_killed_run_goes_on(photos, tmp_path):
     for _ in range(1000):
         if not any(map(is_running, children)):
             break
-        let_pass(gates[1])  # to see that it is alone
+        let_pass(gates[1])  # wakes the child, so that it sees that it is alone
         time.sleep(0.01)
-    assert not any(map(is_running, children))  # nobody had to end them
+    assert not any(map(is_running, children))  # they ended by themselves
     process.communicate()
 
     replace_by_photo(gates[1], photos)
@@ -228,7 +234,7 @@ def test_interrupted_and_killed_run_goes_on(photos, tmp_path):
 
 
 def let_pass(gate: str) -> None:
-    """End what waits at a pipe, if anybody does."""
+    """Unblock the process that waits at a pipe, if there is one."""
     with suppress(OSError):
         os.close(os.open(gate, os.O_WRONLY | os.O_NONBLOCK))
 
@@ -240,7 +246,7 @@ def replace_by_photo(gate: str, photos: Path) -> None:
 
 @pytest.fixture
 def interrupted(listed, monkeypatch) -> Path:
-    """The output of a run that was interrupted when it had scored that list, in two chunks."""
+    """The output of a run that was interrupted after it had scored that list in two chunks."""
     output = listed.with_name("rows.parquet")
     monkeypatch.setattr(score_inputs, "CHUNK_PHOTOS", 2)
     monkeypatch.setattr(score_parts, "ROW_GROUP", 2)
@@ -254,10 +260,10 @@ def interrupted(listed, monkeypatch) -> Path:
 def test_resume_wants_the_same_photos_and_settings(interrupted, listed, capsys, caplog):
     resume = (listed, "--output", interrupted, "--resume")
     assert "add --resume to go on, remove it" in refusal(capsys, *resume[:-1])
-    told = refusal(capsys, *resume, "--whole-picture")
-    assert "rows.parquet.parts was started with face_finder = " in told
-    told = refusal(capsys, f"{listed.parent}/*.txt", *resume[1:])
-    assert f"was started with input = {listed}, not {listed.parent}/*.txt: " in told
+    message = refusal(capsys, *resume, "--whole-picture")
+    assert "rows.parquet.parts was started with face_finder = " in message
+    message = refusal(capsys, f"{listed.parent}/*.txt", *resume[1:])
+    assert f"was started with input = {listed}, not {listed.parent}/*.txt: " in message
     lines = listed.read_text().splitlines()
     for changed in ([*lines[1:], lines[0]], lines[:2], [*lines[:3], lines[0]]):
         listed.write_text("\n".join(changed))
@@ -277,12 +283,12 @@ def test_resume_wants_the_same_photos_and_settings(interrupted, listed, capsys, 
     [
         (["list.txt", "--output", "rows.json"], "rows.json ends in neither .parquet nor .csv"),
         (["list.txt", "--output", "there.csv"], "there.csv exists already: remove it"),
-        (["list.txt", "--output", "rows.csv", "--resume"], "no run to go on with"),
+        (["list.txt", "--output", "rows.csv", "--resume"], "holds nothing to resume"),
         (["list.txt", "--output", "mine.csv"], "mine.csv.parts was written by something else"),
         (["list.txt", "--output", "rows.csv", "--workers", "0"], "--workers 0"),
         (["list.txt", "--output", "rows.csv", "--address", "x:1"], "belongs to --engine ray"),
         (["list.txt", "--output", "rows.csv", "--model", "."], "detector.json cannot be read"),
-        (["nothing.txt", "--output", "rows.csv"], "nothing.txt is no file"),
+        (["nothing.txt", "--output", "rows.csv"], "nothing.txt is not a file"),
         (["*.jpg", "--output", "rows.csv"], "*.jpg holds no photos"),
         (["x", "--output", "x.parquet", "--engine", "ray", "--resume"], "--resume is not for"),
     ],
@@ -302,8 +308,8 @@ def test_mistakes_are_told_before_anything_is_written(
 def test_ray_is_asked_for_where_it_is_missing(listed, monkeypatch, capsys):
     monkeypatch.delitem(sys.modules, "training.score.ray", raising=False)
     monkeypatch.setitem(sys.modules, "ray", None)
-    told = refusal(capsys, listed, "--output", "rows.parquet", "--engine", "ray")
-    assert '`pip install "ray[data]"`' in told
+    message = refusal(capsys, listed, "--output", "rows.parquet", "--engine", "ray")
+    assert '`pip install "ray[data]"`' in message
 
 
 @pytest.mark.usefixtures("_in_this_process")
@@ -314,6 +320,6 @@ def test_what_files_say_of_themselves_is_in_columns_on_request(photos, tmp_path)
     Image.open(folder / "one.png").save(folder / "one.png", pnginfo=info)
     rows = score(folder, tmp_path / "rows.parquet", "--provenance")
     assert list(rows[0]) == [*SCHEMA.names, "provenance", "provenance_trust"]
-    said = {Path(row["file"]).name: (row["provenance"], row["provenance_trust"]) for row in rows}
-    assert said["one.png"] == ("made by AI", "written by anybody")
-    assert said["two.png"] == said["bad.jpg"] == (None, None)
+    claims = {Path(row["file"]).name: (row["provenance"], row["provenance_trust"]) for row in rows}
+    assert claims["one.png"] == ("made by AI", "written by anybody")
+    assert claims["two.png"] == claims["bad.jpg"] == (None, None)

@@ -18,7 +18,7 @@ with io.BytesIO() as file:
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Photos of two classes, and what is none."""
+    """A folder with photos of two classes, and files that are none."""
     for name in ("b/2.PNG", "b/1.jpg", "a/3.webp", "a/.4.jpg", ".c/5.jpg", "a/list.csv"):
         path = tmp_path / "photos" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,7 +28,7 @@ def folder(tmp_path) -> Path:
 
 @pytest.fixture
 def dataset() -> Dataset:
-    """A photo without a name, one that is damaged, and none."""
+    """A dataset of a photo without a name, a damaged photo and a row without one."""
     images = [{"bytes": CONTENT, "path": None}, {"bytes": b"damaged", "path": "x.jpg"}, None]
     features = Features({"age": Value("int64"), "image": Image()})
     return Dataset.from_dict({"age": [1, 2, 3], "image": images}, features)
@@ -115,14 +115,18 @@ def test_dataset_with_several_columns_of_images(tmp_path):
 @pytest.mark.parametrize(
     ("where", "split", "found"),
     [
-        ("missing.txt", None, "is no file"),
+        ("missing.txt", None, "is not a file"),
         ("photos/a/list.csv", None, "is neither a photo nor a list"),
         ("photos/*.jpg", None, "holds no photos"),
         ("empty", None, "its split train cannot be streamed"),
         ("photos", "nope", "its split nope cannot be streamed as a dataset (Bad split: nope"),
         ("nobody/nothing", None, "cannot be streamed as a dataset (Couldn't reach"),
-        ("file:///nowhere", None, "is no folder"),
+        ("file:///nowhere", None, "is not a folder"),
         ("strange://photos", None, "cannot be opened"),
+        ("photos/*/*.jpg", "test", "has no splits: leave out --split test"),
+        ("photos/a/list.csv", "test", "has no splits: leave out --split test"),
+        ("missing.txt", "test", "has no splits: leave out --split test"),
+        ("file:///nowhere", "test", "has no splits: leave out --split test"),
     ],
 )
 def test_what_holds_no_photos_is_told(folder, tmp_path, monkeypatch, where, split, found):

@@ -31,7 +31,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture
 def listed(tmp_path) -> Path:
-    """A list of five photos, each of them sixty times, and of one that is missing."""
+    """A list of five photos, sixty times each, and one missing photo."""
     for seed in range(5):
         draw_face(seed, 64).save(tmp_path / f"{seed}.png")
     names = [f"{tmp_path}/{seed}.png" for seed in range(5)] * 60
@@ -40,11 +40,11 @@ def listed(tmp_path) -> Path:
 
 
 class Watch(threading.Thread):
-    """Looks at the processes in which Ray runs our actors, and kills the first one at work.
+    """Watches the processes in which Ray runs our actors, and kills the first one at work.
 
     Attributes:
-        killed: that process, or `None`.
-        nodes: the processes of the nodes of all that were at work.
+        killed: ID of the killed process, or `None`.
+        nodes: IDs of the node processes of all actors that were at work.
     """
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class Watch(threading.Thread):
 
     def _at_work(self) -> Iterator[tuple[int, str]]:
         for folder in Path("/proc").iterdir():
-            with suppress(OSError):  # it is no process, or has ended
+            with suppress(OSError):  # not a process, or already ended
                 title = (folder / "cmdline").read_text()
                 if title.startswith("ray::MapWorker(MapBatches(RayScorer)).submit"):
                     parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]

@@ -42,9 +42,9 @@ def test_what_nobody_expected_is_an_error_of_one_photo(config, monkeypatch):
 
 
 def test_process_with_another_model_or_finder_scores_nothing(config, tmp_path):
-    other = replace(config, description=replace(config.description, crop_margin=9.0))
+    changed = replace(config, description=replace(config.description, crop_margin=9.0))
     with pytest.raises(UserError, match="other than the main process"):
-        Scorer(other)
+        Scorer(changed)
     with pytest.raises(UserError, match="other than the main process"):
         Scorer(replace(config, finder="another"))
     process = ScorerProcess(replace(config, model=str(tmp_path)))

@@ -14,7 +14,7 @@ from training.score.workers import score_chunks
 
 @dataclass(frozen=True)
 class Double:
-    """Stands for a `ScorerConfig` and for its scorer; photos with some names end the process."""
+    """Stands in for a `ScorerConfig` and its scorer; photos with some names kill the process."""
 
     marker: Path
 
@@ -55,8 +55,8 @@ def test_death_costs_no_row_but_that_of_a_photo_that_kills_twice(tmp_path):
     rows = scored(chunks_of(*names), Double(tmp_path / "marker"))
     (error,) = (row.pop("error") for row in rows if "error" in row)
     assert "died (exit code -9)" in error
-    scored_ones = [{"file": name, "face": face} for name in names[:-1] for face in range(2)]
-    assert rows == [*scored_ones, {"file": "deadly"}]
+    scored_rows = [{"file": name, "face": face} for name in names[:-1] for face in range(2)]
+    assert rows == [*scored_rows, {"file": "deadly"}]
 
 
 def test_process_that_cannot_load_the_model_ends_the_run(tmp_path):
@@ -79,6 +79,6 @@ def test_input_is_not_read_far_ahead_and_interrupts_are_for_the_main_process(tmp
         ahead = max(ahead, taken - len(done))
         done.append(rows)
     assert len(done) == 20
-    assert ahead <= 3  # one in each process, one to come
+    assert ahead <= 3  # one in each process, and the next
     assert sorted(row["file"] for rows in done for row in rows) == sorted(names * 2)
     assert not any("error" in row for rows in done for row in rows)

@@ -73,7 +73,7 @@ def test_text_follows_from_the_run(spread, exported):
     assert "for 2 epochs of at most 2" in text
     assert "random weights" in text
     assert "not evidence about a person" in text
-    assert "terms are not recorded" in text  # of the drawn faces, which no table of sources knows
+    assert "terms are not recorded" in text  # of the drawn faces, an unknown source
     assert "composites" not in text
     assert "ImageNet" not in text
     assert not re.search(r"\{\{|\{%|None|Undefined", text.replace("[None]", ""))
@@ -98,8 +98,7 @@ def test_robustness_and_heatmap_are_told_where_they_were_measured(spread, export
     stress(export, data, "test", samples=20)
     pointing = {"value": 0.4, "low": 0.3, "high": 0.5}
     maps = {"grad_cam": {"pointing": pointing}, "centre": {"pointing": pointing | {"value": 0.8}}}
-    fingerprint = json.loads((export / "metrics.json").read_text())["data_fingerprint"]
-    explanation = {"data_fingerprint": fingerprint, "localisation": {"pair": maps}}
+    explanation = {"model": DetectorConfig.load(export).sha256, "localisation": {"pair": maps}}
     explanation["faces"] = False
     (export / "explanation.json").write_text(json.dumps(explanation))
     text = render_card(spread, export, ID).text
@@ -107,6 +106,9 @@ def test_robustness_and_heatmap_are_told_where_they_were_measured(spread, export
     assert "in 0.400 (0.300 to 0.500) of the cases" in text
     assert "does in 0.800" in text
     assert "easured for this model" not in text
+    (export / "explanation.json").write_text(json.dumps(explanation | {"model": "another"}))
+    with pytest.raises(UserError, match=r"explanation\.json is of another model"):
+        render_card(spread, export, ID)
 
 
 def test_known_source_and_random_split_are_told(spread, export):
@@ -127,8 +129,8 @@ def test_several_sources_have_a_table_of_their_own(spread, export):
     text = render_card(spread, export, ID).text
     assert "| source |" not in text
     figures = json.loads((export / "metrics.json").read_text())
-    (of_all,) = figures["by_source"].values()
-    figures["by_source"] = {"dfdc": of_all, "mine": of_all}
+    (source_figures,) = figures["by_source"].values()
+    figures["by_source"] = {"dfdc": source_figures, "mine": source_figures}
     (export / "metrics.json").write_text(json.dumps(figures))
     text = render_card(spread, export, ID).text
     assert f"\n\n{sources_table(figures)}\n\n" in text

@@ -41,7 +41,7 @@ def test_folder_is_complete_and_loads(exported, run):
     sizes = {variant["name"]: variant["megabytes"] for variant in report["variants"]}
     assert others == {name: sizes[name] for name in names[1:]}
     assert detector.config.input_size == 64
-    assert detector.config.framing == "photo"  # as the run, which was trained on whole photos
+    assert detector.config.framing == "photo"  # as in the run, which was trained on whole photos
     assert str(run) not in (exported / "detector.json").read_text()
     assert detector.config.trained_on.startswith("photos of the dataset “archive”")
 
@@ -51,8 +51,8 @@ def test_served_model_agrees_with_keras(exported, spread, tmp_path):
     config = dataclasses.replace(config, calibration=Calibration(), second_look=None)
     bare = shutil.copytree(exported, tmp_path / "bare")
     config.save(bare)
-    both = with_heatmap(keras.models.load_model(spread / "deepfake_cnn.keras"))
-    outputs = both.predict(FACES, verbose=0)
+    network = with_heatmap(keras.models.load_model(spread / "deepfake_cnn.keras"))
+    outputs = network.predict(FACES, verbose=0)
     predictions = Detector(bare).predict([face.astype(np.uint8) for face in FACES])
     served = [prediction.probability for prediction in predictions]
     np.testing.assert_allclose(served, outputs["probabilities"][:, 1], atol=0.05)
@@ -65,13 +65,13 @@ def test_score_has_a_meaning(exported, data):
     detector = Detector(exported)
     assert detector.config.calibration.method in ("temperature", "platt")
     photos = read_split(data, "validation")
-    judged = ask(detector, photos)[ORIGINAL].probabilities
+    probabilities = ask(detector, photos)[ORIGINAL].probabilities
     fake = np.array([photo.is_fake for photo in photos])
-    assert np.mean(judged[~fake] >= detector.config.thresholds["fake"]) <= 0.02
-    assert np.mean(judged[fake] < detector.config.thresholds["real"]) <= 0.05
-    assert sum(one.photos for one in detector.config.score_bins) == len(photos)
-    rarer = min(len({photo.group for photo in photos if photo.is_fake == one}) for one in (0, 1))
-    assert detector.config.max_likelihood_ratio == rarer
+    assert np.mean(probabilities[~fake] >= detector.config.thresholds["fake"]) <= 0.02
+    assert np.mean(probabilities[fake] < detector.config.thresholds["real"]) <= 0.05
+    assert sum(score_bin.photos for score_bin in detector.config.score_bins) == len(photos)
+    fewest = min(len({row.group for row in photos if row.is_fake == label}) for label in (0, 1))
+    assert detector.config.max_likelihood_ratio == fewest
     assert detector.config.second_look.margin >= 0
 
 
@@ -82,20 +82,20 @@ def test_figures_are_those_of_the_served_file(exported, data, tmp_path):
     assert detector.config.promise["broken"] == figures["promises_broken"]
     assert detector.config.is_calibrated == (not figures["promises_broken"])
     assert "note" not in detector.config.metrics["test"]  # groups were kept whole
-    again = evaluate(exported, data, "test", tmp_path / "again", samples=20)
-    assert again == figures
+    repeated = evaluate(exported, data, "test", tmp_path / "again", samples=20)
+    assert repeated == figures
     photos = read_split(data, "test")
-    judged = ask(detector, photos)[ORIGINAL].probabilities >= 0.5
-    right = np.mean([photo.is_fake == one for photo, one in zip(photos, judged, strict=True)])
-    assert figures["accuracy"]["value"] == pytest.approx(right)
+    calls = ask(detector, photos)[ORIGINAL].probabilities >= 0.5
+    accuracy = np.mean([photo.is_fake == call for photo, call in zip(photos, calls, strict=True)])
+    assert figures["accuracy"]["value"] == pytest.approx(accuracy)
 
 
 def test_other_data_and_unfinished_runs_are_refused(run, data, tmp_path):
-    other = Path(shutil.copytree(data, tmp_path / "other"))
-    report = json.loads((other / "prepare_report.json").read_text())
-    (other / "prepare_report.json").write_text(json.dumps(report | {"fingerprint": "other"}))
+    changed = Path(shutil.copytree(data, tmp_path / "other"))
+    report = json.loads((changed / "prepare_report.json").read_text())
+    (changed / "prepare_report.json").write_text(json.dumps(report | {"fingerprint": "other"}))
     with pytest.raises(UserError, match="is not the data"):
-        export(run, other, tmp_path / "out")
+        export(run, changed, tmp_path / "out")
     unfinished = tmp_path / "unfinished"
     unfinished.mkdir()
     shutil.copy(run / "config.json", unfinished)
@@ -117,7 +117,7 @@ def test_gate_counts_sources_by_the_root_of_their_size(data):
     scores = np.random.default_rng(3).random(len(photos))
     fake = np.array([photo.is_fake for photo in photos])
     small = np.array([photo.source == "True" for photo in photos])
-    expected = [roc_auc_score(fake[of], scores[of]) for of in (small, ~small)]
+    expected = [roc_auc_score(fake[chosen], scores[chosen]) for chosen in (small, ~small)]
     sizes = [small.sum(), (~small).sum()]
     assert _auc(photos, scores) == pytest.approx(np.average(expected, weights=np.sqrt(sizes)))
 
@@ -160,13 +160,15 @@ def test_formats_agree_and_hold_smaller_weights(spread):
 
 
 def fake_probabilities(graph: bytes) -> np.ndarray:
-    """Return the probabilities of fake by a LiteRT graph, `[faces]`."""
-    run = Interpreter(model_content=graph).get_signature_runner()
-    return run(image=FACES)["probabilities"][:, 1]
+    """Return a LiteRT graph's probabilities of fake, `[faces]`."""
+    runner = Interpreter(model_content=graph).get_signature_runner()
+    return runner(image=FACES)["probabilities"][:, 1]
 
 
 def kernel_types(graph: bytes) -> dict[str, type]:
-    """Return the type in which each convolution of the small network is stored."""
+    """Return the dtype in which each convolution of the small network is stored."""
     tensors = Interpreter(model_content=graph).get_tensor_details()
-    kernels = [one for one in tensors if len(one["shape"]) == 4 and one["dtype"] != np.float32]
-    return {re.search(r"(\w+conv)_\d", one["name"])[1]: one["dtype"] for one in kernels}
+    kernels = [
+        tensor for tensor in tensors if len(tensor["shape"]) == 4 and tensor["dtype"] != np.float32
+    ]
+    return {re.search(r"(\w+conv)_\d", kernel["name"])[1]: kernel["dtype"] for kernel in kernels}

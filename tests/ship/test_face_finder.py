@@ -1,4 +1,4 @@
-"""The face finder beside a model, in whatever folder it is needed."""
+"""The face finder beside a model, in every folder that needs one."""
 
 import hashlib
 import json
@@ -63,5 +63,5 @@ def test_the_converted_file_is_not_what_is_converted(tmp_path, monkeypatch):
     monkeypatch.setenv("FACE_DETECTOR", str(tmp_path / FINDER_FILE))
     assert find_yunet() == onnx
     monkeypatch.setenv("FACE_DETECTOR", str(tmp_path / "missing.onnx"))
-    with pytest.raises(UserError, match=r"missing\.onnx, which is no file"):
+    with pytest.raises(UserError, match=r"missing\.onnx, which is not a file"):
         find_yunet()

@@ -1,5 +1,7 @@
-"""The graph for the browser answers as the exported one, and its weights are put back alike by
-Python and JavaScript."""
+"""The browser's graph answers like the exported one.
+
+Python and JavaScript restore its weights to the same bytes.
+"""
 
 import json
 import shutil
@@ -16,7 +18,7 @@ from tests.conftest import FACES
 from tests.serving import SPACE
 from training.ship.float_graph import Kernel, take_weights
 
-TINY_INT8 = 0.02  # what int8 activations, which the float graph does not have, may cost
+TINY_INT8 = 0.02  # error of int8 activations, which the float graph lacks
 
 
 def answers(graph: bytes, photos: np.ndarray) -> dict[str, np.ndarray]:
@@ -25,8 +27,8 @@ def answers(graph: bytes, photos: np.ndarray) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("variant", ["float16", "dynamic-range"])
 def test_graph_with_its_weights_in_float32_answers_as_the_exported_one(exported, variant):
-    other = exported / f"variants/{variant}.tflite"
-    content = (other if other.is_file() else exported / "detector.tflite").read_bytes()
+    path = exported / f"variants/{variant}.tflite"
+    content = (path if path.is_file() else exported / "detector.tflite").read_bytes()
     network = take_weights(content)
     assert any(kernel.scales for kernel in network.kernels) == (variant == "dynamic-range")
     found, wanted = (answers(graph, FACES) for graph in (network.whole(), content))
@@ -46,12 +48,12 @@ def test_bundled_graph_becomes_no_larger_on_the_way_and_answers_as_before():
 
 def test_graph_without_small_weights_stays_as_it_is():
     whole = take_weights((BUNDLED / "detector.tflite").read_bytes()).whole()
-    again = take_weights(whole)
-    assert again.kernels == ()
-    assert again.weights == b""
+    network = take_weights(whole)
+    assert network.kernels == ()
+    assert network.weights == b""
     side = Interpreter(model_content=whole).get_input_details()[0]["shape"][1]
     photo = np.full((1, side, side, 3), 90, np.float32)
-    found, wanted = (answers(graph, photo) for graph in (again.whole(), whole))
+    found, wanted = (answers(graph, photo) for graph in (network.whole(), whole))
     np.testing.assert_array_equal(found["probabilities"], wanted["probabilities"])
 
 
@@ -61,7 +63,7 @@ def test_javascript_puts_weights_back_to_the_same_bytes(tmp_path: Path):
     assert Kernel(values=864, scales=0, run=1) in network.kernels  # the first layer's, in float16
     (tmp_path / "graph").write_bytes(network.graph)
     (tmp_path / "weights").write_bytes(network.weights)
-    (tmp_path / "kernels").write_text(json.dumps([asdict(one) for one in network.kernels]))
+    (tmp_path / "kernels").write_text(json.dumps([asdict(kernel) for kernel in network.kernels]))
     code = f"""
     import {{ readFileSync, writeFileSync }} from "node:fs";
     import {{ withWeights }} from "{(SPACE / "browser/weights.js").as_uri()}";

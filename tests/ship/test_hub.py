@@ -1,5 +1,8 @@
-"""Pushed and fetched by the real client from a Hub on loopback: in processes of their own what
-users start, and in this one the pushes that differ by flags and by what the Hub answers."""
+"""Pushes to a Hub on loopback, and downloads from it, by the real client.
+
+What users start runs in a process of its own. Pushes that differ by flags or by the Hub's answers
+run in this process.
+"""
 
 import ast
 import json
@@ -52,7 +55,7 @@ def trained(spread: Path, exported: Path, tmp_path: Path) -> Path:
 def run_client(
     *command: object, hub: Hub, home: Path, token: str | None = OWNER, cwd: Path = PROJECT
 ) -> subprocess.CompletedProcess:
-    """Run a program that talks to the Hub; no secret may show in what it prints."""
+    """Run a program that talks to the Hub and return its output, which may show no secret."""
     result = subprocess.run(
         list(map(str, command)),
         env=os.environ | hub.environment(token, home),
@@ -75,14 +78,14 @@ def without_secrets(
 def push(
     hub: Hub, run: Path, *flags: object, token: str | None = OWNER, **environment: str
 ) -> subprocess.CompletedProcess:
-    """Push in this process; no secret may show in what is printed."""
+    """Push in this process and return the output, which may show no secret."""
     arguments = ["push", str(run), *map(str, flags)]
     result = call(lambda: main(arguments), hub.environment(token, run / "home") | environment)
     return without_secrets(result, token)
 
 
 def sentence(result: subprocess.CompletedProcess) -> str:
-    """Return the one sentence in which a refused push ends."""
+    """Return the one sentence with which a refused push ends."""
     assert result.returncode == 2, result.stdout + result.stderr
     assert "Traceback" not in result.stderr
     sentences = re.findall(r"^error: .*\.$", result.stderr, re.MULTILINE)
@@ -111,7 +114,7 @@ def pushed(
 
 
 def write_files(repository: Repository, folder: Path) -> Path:
-    """Write what a repository holds into a folder; return it."""
+    """Write the files of a repository to a folder; return the folder."""
     for path, content in repository.files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content)
@@ -120,7 +123,7 @@ def write_files(repository: Repository, folder: Path) -> Path:
 
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
-    """A portrait, in which the cascade finds a face as well."""
+    """A portrait in which the cascade also finds a face."""
     return Path(shutil.copy(PROJECT / "space/examples/portrait.jpg", tmp_path / "photo.jpg"))
 
 
@@ -145,7 +148,8 @@ def test_each_repository_gets_one_commit(pushed, data):
     model, space, dataset = (
         hub.repositories[key] for key in (("model", MODEL), ("space", SPACE), ("dataset", DATASET))
     )
-    assert [len(one.commits) for one in (model, space, dataset)] == [2, 2, 2]  # one is the Hub's
+    # One commit of each is the Hub's.
+    assert [len(repository.commits) for repository in (model, space, dataset)] == [2, 2, 2]
     assert (model.private, space.private, dataset.private) == (False, False, True)
     assert space.sdk == "gradio"
     assert model.tags == {"v1": model.head.sha}
@@ -183,8 +187,8 @@ def test_code_of_a_model_repository_is_complete():
         imported = {
             f"{node.module}.py" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
         }
-        ours = {path.name for path in (PROJECT / "space").glob("*.py")}
-        assert imported & ours <= set(CODE_FILES), name
+        space_files = {path.name for path in (PROJECT / "space").glob("*.py")}
+        assert imported & space_files <= set(CODE_FILES), name
 
 
 def test_cards_passed_the_hubs_own_check(pushed):
@@ -192,11 +196,11 @@ def test_cards_passed_the_hubs_own_check(pushed):
     assert hub.requests.count("POST /api/validate-yaml") >= 3
     card = hub.repositories["model", MODEL].files["README.md"].decode()
     assert card == (run / "model_card.md").read_text(encoding="utf-8")
-    nobody = hub.environment(None, run / "home")
-    call(ModelCard(card).validate, nobody)
+    anonymous = hub.environment(None, run / "home")
+    call(ModelCard(card).validate, anonymous)
     broken = ModelCard(card.replace("license: gpl-3.0", "license: mine"))
     with pytest.raises(ValueError, match='"license" must be'):
-        call(broken.validate, nobody)
+        call(broken.validate, anonymous)
 
 
 def test_examples_of_the_card_run_as_they_stand(pushed, photo, monkeypatch):
@@ -207,20 +211,20 @@ def test_examples_of_the_card_run_as_they_stand(pushed, photo, monkeypatch):
     monkeypatch.chdir(photo.parent)
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     programs = {"python": (sys.executable, "-c"), "bash": ("bash", "-ec")}
-    where = {"hub": hub, "home": photo.parent / "home", "token": None}
+    settings = {"hub": hub, "home": photo.parent / "home", "token": None}
     printed = []
     for language, code in blocks:
         assert len([line for line in code.splitlines() if line.strip()]) <= 10
-        if code.startswith("import keras"):  # which takes longest to import
-            result = call(partial(exec, code, {}), hub.environment(None, where["home"]))
+        if code.startswith("import keras"):  # which is slow to import
+            result = call(partial(exec, code, {}), hub.environment(None, settings["home"]))
         else:
-            result = run_client(*programs[language], code, cwd=photo.parent, **where)
+            result = run_client(*programs[language], code, cwd=photo.parent, **settings)
         assert result.returncode == 0, result.stderr
         printed.append(result.stdout.splitlines()[-1])
     detector = Detector(run / "export")
-    (found,) = detector.judge(photo, load_face_finder())
-    prediction = found.prediction
-    assert printed[0] == f"{found.face.box} {prediction.verdict} {prediction.probability}"
+    (judgement,) = detector.judge(photo, load_face_finder())
+    prediction = judgement.prediction
+    assert printed[0] == f"{judgement.face.box} {prediction.verdict} {prediction.probability}"
     assert printed[1] == (
         f"photo.jpg: {prediction.verdict} (probability of fake {prediction.probability:.2f})"
     )
@@ -241,14 +245,14 @@ def test_keras_loads_what_the_hub_suggests(pushed, tmp_path):
         hub.environment(None, tmp_path),
     )
     expected = keras.saving.load_model(run / "deepfake_cnn.keras")
-    for one, two in zip(loaded[0].get_weights(), expected.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
+    for left, right in zip(loaded[0].get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_array_equal(left, right)
     config = json.loads(hub.repositories["model", MODEL].files["config.json"])
     assert config["training_run"] == json.loads((run / "config.json").read_text())
 
 
 def test_endpoint_loads_the_handler(pushed, photo, tmp_path):
-    """As Hugging Face's inference toolkit does: under a name of its own, from a folder."""
+    """Load it as Hugging Face's inference toolkit does: from a folder, under the toolkit's name."""
     hub, run = pushed
     folder = write_files(hub.repositories["model", MODEL], tmp_path / "repository")
     code = (
@@ -293,20 +297,20 @@ def test_photos_load_as_a_dataset(pushed, data, tmp_path):
 
 
 def test_page_for_the_browser_is_pushed_where_it_is_asked_for(monkeypatch, tmp_path, capsys):
-    """What is in it is tested with the page, in `test_web.py`."""
+    """The tests in `test_web.py` check what the page holds."""
     page = Upload("space", STATIC_SPACE, {"index.html": b""}, frozenset(), None, "static")
-    asked = []
-    for name, answer in (
+    calls = []
+    for name, upload in (
         ("model_upload", Upload("model", MODEL, {}, frozenset(), None)),
         ("static_space_upload", page),
     ):
         monkeypatch.setattr(
-            training.ship.push, name, lambda *given, a=answer: asked.append(given) or a
+            training.ship.push, name, lambda *given, a=upload: calls.append(given) or a
         )
     names = ["--model-id", MODEL, "--static-space-id", STATIC_SPACE]
     assert main(["push", str(tmp_path), *names, "--dry-run"]) == 0
-    assert asked[0][-1] == STATIC_SPACE  # for the card
-    assert asked[1] == (tmp_path, STATIC_SPACE, MODEL, None)
+    assert calls[0][-1] == STATIC_SPACE  # for the card
+    assert calls[1] == (tmp_path, STATIC_SPACE, MODEL, None)
     assert f"space {STATIC_SPACE} (new ones" in capsys.readouterr().out
 
 
@@ -327,11 +331,11 @@ def test_another_push_changes_nothing_or_takes_the_place_of_the_old_one(hub, tra
     repositories = list(hub.repositories.values())
     before = [repository.head.sha for repository in repositories]
     hub.requests.clear()
-    again = push(hub, trained, *flags)
-    assert again.returncode == 0, again.stderr
+    repeated = push(hub, trained, *flags)
+    assert repeated.returncode == 0, repeated.stderr
     assert [repository.head.sha for repository in repositories] == before
     assert not [request for request in hub.requests if request.startswith("PUT ")]
-    assert f"POST /api/spaces/{SPACE}/variables" not in hub.requests  # that would start it anew
+    assert f"POST /api/spaces/{SPACE}/variables" not in hub.requests  # that would restart it
     assert push(hub, trained, "--model-id", MODEL, "--tag", "v1").returncode == 0
     before = [repository.head.sha for repository in repositories]
     (trained / "export/variants/dynamic-range.tflite").unlink()
@@ -350,7 +354,7 @@ def test_private_push_goes_on_after_the_server_died(hub, trained):
     assert "run the same command again" in message
     assert len(hub.uploads) >= 2
     repository = hub.repositories["model", MODEL]
-    assert len(repository.commits) == 1  # nothing but what the Hub put there
+    assert len(repository.commits) == 1  # only the one that the Hub made
     hub.restart()
     result = push(hub, trained, "--model-id", MODEL, "--space-id", SPACE, "--private")
     assert result.returncode == 0, result.stderr
@@ -378,10 +382,10 @@ def test_refused_push_is_one_sentence_and_leaves_nothing(hub, trained, name, tok
     ("flags", "message"),
     [
         ({"model_id": "detector"}, "give NAMESPACE/NAME"),
-        ({"model_id": "some one/detector"}, "no name of a repository"),
-        ({"model_id": ""}, "no name of a repository"),
-        ({"space_id": "a/b/c"}, "no name of a repository"),
-        ({"dataset_id": ""}, "no name of a repository"),
+        ({"model_id": "some one/detector"}, "not the name of a repository"),
+        ({"model_id": ""}, "not the name of a repository"),
+        ({"space_id": "a/b/c"}, "not the name of a repository"),
+        ({"dataset_id": ""}, "not the name of a repository"),
         ({"tag": 'v"); import os #'}, "use letters, digits"),
         ({"tag": "main"}, "use letters, digits"),
         ({"tag": ""}, "use letters, digits"),
@@ -462,11 +466,11 @@ def test_damaged_model_bad_examples_and_other_data_are_refused(trained, data, tm
     (examples / "text.jpg").write_text("no photo")
     with pytest.raises(UserError, match=r"text\.jpg: The file is not a readable photo"):
         training.ship.push.push(trained, MODEL, **flags)
-    other = Path(shutil.copytree(data, tmp_path / "other"))
-    report = json.loads((other / "prepare_report.json").read_text())
-    (other / "prepare_report.json").write_text(json.dumps(report | {"fingerprint": "other"}))
+    changed = Path(shutil.copytree(data, tmp_path / "other"))
+    report = json.loads((changed / "prepare_report.json").read_text())
+    (changed / "prepare_report.json").write_text(json.dumps(report | {"fingerprint": "other"}))
     with pytest.raises(UserError, match="is not the data"):
-        training.ship.push.push(trained, MODEL, data=other, dataset_id=DATASET)
+        training.ship.push.push(trained, MODEL, data=changed, dataset_id=DATASET)
     (trained / "export/detector.tflite").write_bytes(b"damaged")
     with pytest.raises(UserError, match="sha256 differs"):
         training.ship.push.push(trained, MODEL, data=data)

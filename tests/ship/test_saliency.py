@@ -24,9 +24,9 @@ def grad_cam_by_tape(model, photos: np.ndarray) -> np.ndarray:
     """Return the Grad-CAM maps of the log-odds of fake, differentiated by TensorFlow."""
     import keras
 
-    both = keras.Model(model.input, [model.get_layer("pooled").input, model.output])
+    network = keras.Model(model.input, [model.get_layer("pooled").input, model.output])
     with tf.GradientTape() as tape:
-        features, probabilities = both(photos, training=False)
+        features, probabilities = network(photos, training=False)
         log_odds = tf.math.log(probabilities[:, 1]) - tf.math.log(probabilities[:, 0])
     gradient = tape.gradient(log_odds, features)
     weights = tf.reduce_mean(gradient, axis=(1, 2), keepdims=True)
@@ -77,7 +77,7 @@ def test_evidence_map_is_what_lies_above_the_undecided_level(evidence_model):
 
     evidence = keras.Input((6, 6, 1))
     heatmap = EvidenceMap(evidence_model.get_layer("probabilities"))(evidence)
-    level = 0.5 / 3  # which makes the log-odds above zero, were it everywhere
+    level = 0.5 / 3  # evidence of this level everywhere gives log-odds of zero
     values = np.full((1, 6, 6, 1), level, np.float32)
     values[0, 2, 3], values[0, 4, 4] = level + 1, level - 1
     expected = np.zeros((1, 6, 6))

@@ -1,5 +1,7 @@
-"""The page that judges in the visitor's own browser, as people meet it in Chromium, and against
-Python on the same photos."""
+"""The page that judges photos in the visitor's own browser, as a visitor meets it in Chromium.
+
+Its answers are also compared with Python's on the same photos.
+"""
 
 import hashlib
 import json
@@ -41,7 +43,7 @@ GENERATED = PORTRAIT.with_name("generated-face.jpg")
 WAIT = 180_000  # ms; a busy machine is slow, a broken page never answers
 NEAR_A_THRESHOLD = 0.05  # verdicts of two runtimes may differ there
 
-# Canvases hold colours times their opacity, in 8 bits.
+# Canvases hold 8-bit colours, multiplied by their opacity.
 TRANSPARENT, TRANSPARENT_LEVELS = ("alpha.png", "lossless.webp"), 1
 
 needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="needs Chromium: apt-get install chromium")
@@ -54,7 +56,7 @@ def folder(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip(f"needs YuNet's file, {YUNET}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FACE_DETECTOR", str(YUNET))
-        patch.setattr("training.ship.web.LEVEL", 1)  # the best takes half a minute
+        patch.setattr("training.ship.web.LEVEL", 1)  # the best level takes half a minute
         return web(tmp_path_factory.mktemp("web") / "page", packages=packages)
 
 
@@ -118,7 +120,7 @@ def cases(folder: Path) -> dict:
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clip of three seconds in which the portrait moves over a wall, in a format of browsers."""
+    """A three-second clip, playable by browsers, in which the portrait moves over a wall."""
     import cv2
 
     path = tmp_path_factory.mktemp("film") / "film.webm"
@@ -133,7 +135,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_film(path: Path, frames: Sequence[np.ndarray]) -> Path:
-    """Write BGR frames as a clip, ten a second."""
+    """Write BGR frames as a clip at 10 frames per second; return its path."""
     import cv2
 
     height, width, _ = frames[0].shape
@@ -145,7 +147,7 @@ def write_film(path: Path, frames: Sequence[np.ndarray]) -> Path:
 
 
 def in_page(page: Page, body: str, argument: object = None):
-    """Run the body of a function of `argument` that may import the page's modules."""
+    """Return the result of a function body, which may use `argument` and `load` page modules."""
     script = f"async argument => {{ const load = name => import(new URL(name, location)); {body} }}"
     return page.evaluate(script, argument)
 
@@ -294,9 +296,9 @@ def test_litert_sees_the_same_rows_as_opencv(model):
         picture = np.asarray(portrait.resize(size))
         wanted, found = (network.rows(picture) for network in networks)
         assert len(wanted) == len(found) > 0
-        for row, other in zip(found, wanted, strict=True):
-            assert overlap(row[:4], other[:4]) > 0.999
-            assert np.allclose(row, other, atol=0.05)
+        for row, expected in zip(found, wanted, strict=True):
+            assert overlap(row[:4], expected[:4]) > 0.999
+            assert np.allclose(row, expected, atol=0.05)
 
 
 @pytest.mark.slow
@@ -307,7 +309,7 @@ def test_a_folder_with_the_finder_needs_no_other_and_serves_threads(model, monke
     alone = [finder.find(photo)[0].box for photo in photos]
     with ThreadPoolExecutor(3) as pool:
         found = list(pool.map(finder.find, photos * 4))
-    assert [one.box for (one,) in found] == alone * 4
+    assert [face.box for (face,) in found] == alone * 4
 
 
 @pytest.mark.slow
@@ -330,15 +332,18 @@ def test_faces_get_the_same_probabilities_and_verdicts(page, cases):
         name = case["file"]
         assert len(answer["faces"]) == len(case["faces"]), name
         for wanted in case["faces"]:
-            face = max(answer["faces"], key=lambda one: overlap(one["box"], wanted["box"]))
+            face = max(answer["faces"], key=lambda found: overlap(found["box"], wanted["box"]))
             assert overlap(face["box"], wanted["box"]) > 0.97, name
             distance = abs(face["probability"] - wanted["probability"])
             assert face["reason"] == wanted["reason"], name
-            if wanted["at_edge"]:  # one of the two may have looked again
+            if wanted["at_edge"]:  # only one of the two may have taken a second look
                 continue
             assert distance < 0.05, name
             distances.append(distance)
-            near = min(abs(wanted["probability"] - one) for one in thresholds) < NEAR_A_THRESHOLD
+            near = (
+                min(abs(wanted["probability"] - threshold) for threshold in thresholds)
+                < NEAR_A_THRESHOLD
+            )
             assert near or face["verdict"] == wanted["verdict"], name
     assert np.mean(distances) < 0.01
 
@@ -346,7 +351,7 @@ def test_faces_get_the_same_probabilities_and_verdicts(page, cases):
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("node"), reason="needs Node.js")
 def test_borderline_scores_get_the_same_second_look():
-    """Of a network that goes by the brightness of the left half, run by Node.js."""
+    """The network goes by the brightness of the left half, and Node.js runs the page's code."""
     looks = [Look(True, 2, -3), Look(False, 0, 5)]
     config = replace(
         load_bundled().config,
@@ -363,12 +368,12 @@ def test_borderline_scores_get_the_same_second_look():
         return np.stack([1 - fake, fake], axis=1), np.zeros((len(pixels), 2, 2), np.float32)
 
     detector._judge = judge
-    random = np.random.default_rng(5)
+    rng = np.random.default_rng(5)
     levels = np.linspace(0.2, 1, 20)[:, None, None, None]
-    pictures = (random.integers(0, 255, (20, 12, 12, 3)) * levels).astype(np.uint8)
+    pictures = (rng.integers(0, 255, (20, 12, 12, 3)) * levels).astype(np.uint8)
     inputs = list(pictures.astype(np.float32))
-    wanted = [one.probability for one in detector._predict(inputs)]
-    once = [one.probability for one in detector._predict(inputs, [False] * 20)]
+    wanted = [prediction.probability for prediction in detector._predict(inputs)]
+    once = [prediction.probability for prediction in detector._predict(inputs, [False] * 20)]
     assert 3 < np.sum(np.not_equal(wanted, once)) < 17
     code = f"""
     import {{ Detector }} from "{(SPACE / "browser/detector.js").as_uri()}";
@@ -388,10 +393,10 @@ def test_borderline_scores_get_the_same_second_look():
         found.push((await detector.judgeWhole(picture)).probability);
     }}
     console.log(JSON.stringify(found));"""
-    told = json.dumps([asdict(config) | {"metrics": {}}, pictures.reshape(20, -1).tolist()])
-    command = ["node", "--input-type=module", "-e", code, told]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    np.testing.assert_allclose(json.loads(done.stdout), wanted, atol=1e-6)
+    argument = json.dumps([asdict(config) | {"metrics": {}}, pictures.reshape(20, -1).tolist()])
+    command = ["node", "--input-type=module", "-e", code, argument]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    np.testing.assert_allclose(json.loads(result.stdout), wanted, atol=1e-6)
 
 
 # --- What a visitor meets ---
@@ -403,7 +408,7 @@ def test_photo_gets_a_verdict_a_box_and_an_evidence_map(page, browser, tmp_path)
     choose(page, GENERATED)
     status(page, "generated-face.jpg: One face:")
     assert page.locator(".photo rect").count() == 1
-    box, photo = (page.locator(f".photo {one}").bounding_box() for one in ("rect", "img"))
+    box, photo = (page.locator(f".photo {tag}").bounding_box() for tag in ("rect", "img"))
     assert photo["x"] < box["x"] < box["x"] + box["width"] < photo["x"] + photo["width"]
     heat = page.locator(".face .heat")
     expect(heat).to_have_css("opacity", "0.6")
@@ -413,10 +418,10 @@ def test_photo_gets_a_verdict_a_box_and_an_evidence_map(page, browser, tmp_path)
     expect(page.get_by_text("evidence for fake")).to_be_visible()
     with page.expect_download() as download:
         page.get_by_role("button", name="Save a report").click()
-    saved_as = tmp_path / "report.html"
-    download.value.save_as(saved_as)
+    path = tmp_path / "report.html"
+    download.value.save_as(path)
     report = browser.new_page()
-    report.goto(saved_as.as_uri())
+    report.goto(path.as_uri())
     digest = hashlib.sha256(GENERATED.read_bytes()).hexdigest()
     expect(report.get_by_text(digest)).to_be_visible()
     expect(report.locator(".photo img")).to_have_js_property("complete", True)
@@ -499,21 +504,21 @@ def test_clip_gets_a_verdict_for_each_person_with_times(page, film):
     page.locator(".face summary").click()
     assert page.locator(".plot circle").count() == 8
     assert page.locator(".moments li").count() >= 2
-    frames = page.locator(".plot circle").evaluate_all(
+    places = page.locator(".plot circle").evaluate_all(
         "all => all.map(one => one.getAttribute('cx'))"
     )
-    assert len(set(frames)) == 8
+    assert len(set(places)) == 8
 
 
 @pytest.mark.slow
 @needs_chromium
 def test_clip_is_looked_at_after_cuts_as_by_python(page, folder, model):
-    """Between two looks, another person is shown for two frames."""
+    """The clip shows another person for two frames, between two looks."""
     path = folder / "cases/cut.webm"
     path.parent.mkdir(exist_ok=True)
     scenes = [
-        np.asarray(Image.open(one).convert("RGB").resize((320, 320)))[..., ::-1]
-        for one in (PORTRAIT, GENERATED)
+        np.asarray(Image.open(photo).convert("RGB").resize((320, 320)))[..., ::-1]
+        for photo in (PORTRAIT, GENERATED)
     ]
     write_film(path, [scenes[number in (9, 10)] for number in range(30)])
     wanted = judge_video(path, load_bundled(), load_face_finder(model))
@@ -587,7 +592,7 @@ def test_what_a_browser_lacks_is_said(browser, host, change, message):
 @pytest.mark.slow
 @needs_chromium
 def test_wrong_runtime_is_noticed_at_the_start(browser, folder, tmp_path):
-    """Another network stands for a browser that computes something else."""
+    """Another expected answer stands in for a browser that computes something else."""
     broken = Path(shutil.copytree(folder, tmp_path / "broken"))
     answer = json.loads((broken / "model/selftest.json").read_text())
     answer["probability"] = (answer["probability"] + 0.5) % 1
@@ -609,8 +614,8 @@ def test_nothing_leaves_the_page_and_it_works_without_a_network(browser, folder,
     with serve_folder(folder) as host:
         page = open_page(browser, host.address, accept_downloads=True)
         status(page, "also without a network")
-        asked = []
-        page.context.on("request", lambda request: asked.append(request.url))
+        urls = []
+        page.context.on("request", lambda request: urls.append(request.url))
         host.requests.clear()
         choose(page, PORTRAIT)
         status(page, "portrait.jpg: One face:")
@@ -618,9 +623,9 @@ def test_nothing_leaves_the_page_and_it_works_without_a_network(browser, folder,
             page.get_by_role("button", name="Save a report").click()
         choose(page, film)
         status(page, "film.webm was judged.")
-        # The browser itself looks now and then whether the service worker's scripts are the same.
+        # The browser itself checks now and then whether the service worker's scripts changed.
         assert set(host.requests) <= {"/service-worker.js", "/files.js"}
-        assert [url for url in asked if not url.startswith(("blob:", "data:"))] == []
+        assert [url for url in urls if not url.startswith(("blob:", "data:"))] == []
         blocked = in_page(
             page, "return fetch(argument).then(() => 'sent', () => 'blocked');", "http://127.0.0.2/"
         )
@@ -653,8 +658,10 @@ def test_page_is_accessible_at_all_widths(browser, host, packages, scheme, tmp_p
         for width in (390, 768, 1280):
             page.set_viewport_size({"width": width, "height": 900})
             assert page.evaluate("document.documentElement.scrollWidth") <= width, (state, width)
-            found = page.evaluate("async () => (await axe.run()).violations")
-            assert [(one["id"], one["nodes"][0]["html"]) for one in found] == [], (state, width)
+            violations = page.evaluate("async () => (await axe.run()).violations")
+            assert [
+                (violation["id"], violation["nodes"][0]["html"]) for violation in violations
+            ] == [], (state, width)
 
     check("start")
     choose(page, PORTRAIT)
@@ -670,8 +677,8 @@ def test_page_is_accessible_at_all_widths(browser, host, packages, scheme, tmp_p
 @pytest.mark.slow
 @needs_chromium
 def test_memory_stays_flat_over_many_photos(browser, host):
-    """Graphs for sizes that were not used for long are deleted, and so are all tensors."""
-    page = open_page(browser, host.address)  # of its own: a page loads the runtime once
+    """The page deletes all tensors, and graphs for sizes that it has not used for long."""
+    page = open_page(browser, host.address)  # a new one, as a page loads the runtime only once
     found = in_page(
         page,
         """const { Runtime, unpacked } = await load("runtime.js");
@@ -696,10 +703,10 @@ def test_memory_stays_flat_over_many_photos(browser, host):
 @needs_chromium
 def test_download_times_and_memory_are_measured(folder, monkeypatch):
     monkeypatch.setattr(benchmark_browser, "SETTLING", 1)
-    with ThreadPoolExecutor(1) as other:  # Playwright runs once in a thread
-        figures = other.submit(benchmark_browser.measure_page, folder, photos=3).result()
+    with ThreadPoolExecutor(1) as pool:  # Playwright runs only once in a thread
+        figures = pool.submit(benchmark_browser.measure_page, folder, photos=3).result()
     listed = json.loads((folder / "files.js").read_text().split("=", 1)[1].strip().rstrip(";"))
-    # Of the two runtimes one is fetched; what nobody asks for are texts and an example.
+    # Only one of the two runtimes is fetched, and texts and an example are not.
     assert figures["download_megabytes"] == pytest.approx(listed["megabytes"], abs=0.15)
     assert figures["first_answer_seconds"].keys() == {"cold", "warm"}
     assert figures["further_photo_milliseconds"]["median"] > 0
@@ -790,16 +797,16 @@ def test_network_for_one_photo_answers_as_the_exported_one():
     fixed = with_batch_of_one(graph)
     assert len(fixed) == len(graph)
     interpreter = Interpreter(model_content=fixed)
-    (taken,) = interpreter.get_input_details()
-    assert list(taken["shape_signature"]) == list(taken["shape"])
-    assert taken["shape"][0] == 1
-    photo = np.random.default_rng(3).integers(0, 256, taken["shape"]).astype(np.float32)
+    (details,) = interpreter.get_input_details()
+    assert list(details["shape_signature"]) == list(details["shape"])
+    assert details["shape"][0] == 1
+    photo = np.random.default_rng(3).integers(0, 256, details["shape"]).astype(np.float32)
     outputs = (
         Interpreter(model_content=content).get_signature_runner()(image=photo)
         for content in (fixed, graph)
     )
-    one, other = outputs
-    assert all(np.array_equal(one[name], other[name]) for name in other)
+    found, wanted = outputs
+    assert all(np.array_equal(found[name], wanted[name]) for name in wanted)
 
 
 def test_folder_of_something_else_is_left_alone(tmp_path):

@@ -1,4 +1,4 @@
-"""YuNet as a LiteRT graph; that it answers as OpenCV's is checked whenever a page is made."""
+"""YuNet as a LiteRT graph; every build of a page checks that it answers like OpenCV's."""
 
 from pathlib import Path
 

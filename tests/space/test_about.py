@@ -34,12 +34,12 @@ def test_bins_that_rise_stay_as_they_are():
 
 def test_bins_that_fall_are_merged_with_what_they_hold():
     pooled = pool(JUMPING)
-    assert [(one.low, one.high, one.photos) for one in pooled] == [
+    assert [(score_bin.low, score_bin.high, score_bin.photos) for score_bin in pooled] == [
         (0, 0.3, 100),
         (0.3, 0.8, 100),
         (0.8, 1, 40),
     ]
-    assert [one.fake_share for one in pooled] == pytest.approx([0.13, 0.5, 0.95])
+    assert [score_bin.fake_share for score_bin in pooled] == pytest.approx([0.13, 0.5, 0.95])
 
 
 @pytest.mark.parametrize("bins", [RISING, JUMPING, load_bundled().config.score_bins])
@@ -57,7 +57,7 @@ def test_nothing_measured_means_nothing():
 
 
 def test_interval_is_wilsons():
-    # Of 10 photos 3: (0.108, 0.603) in Newcombe 1998, "Two-sided confidence intervals".
+    # 3 of 10 photos: (0.108, 0.603) in Newcombe 1998, "Two-sided confidence intervals".
     assert wilson_interval(0.3, 10) == pytest.approx((0.108, 0.603), abs=1e-3)
 
 
@@ -75,8 +75,8 @@ def test_error_rates_are_those_of_the_model(detector):
     for name in ("fake_called_fake", "real_called_fake", "inconclusive"):
         figure = figures["verdicts"][name]
         assert f"{figure['value']:.0%} ({figure['low']:.0%} to {figure['high']:.0%})" in text
-    for one in figures["by_source"].values():
-        assert f" {one['photos']} " in text
+    for source in figures["by_source"].values():
+        assert f" {source['photos']} " in text
     bare = dataclasses.replace(detector.config, metrics={})
     assert "comes without test figures" in words(figures_table(bare))
 
@@ -120,7 +120,7 @@ def test_the_page_answers_its_question_first_and_lists_each_training_set_once(
     places = [shown.index(part) for part in parts]
     assert places == sorted(places)
     sets = re.findall("<li>(.*?)</li>", shown[places[-1] :])
-    assert [one.lower() for one in sets] == [KINDS[name] for name in config.sources]
+    assert [label.lower() for label in sets] == [KINDS[name] for name in config.sources]
 
 
 def test_training_sets_that_nobody_described_are_named_as_the_model_does(detector, monkeypatch):

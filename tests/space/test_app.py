@@ -1,5 +1,4 @@
-"""The page, started in a process of its own with nothing but what `space/requirements.txt`
-names."""
+"""The page in a process of its own, with only the packages of `space/requirements.txt`."""
 
 import html
 import re
@@ -41,7 +40,7 @@ def client(space_python: Path, page_log: Path) -> Iterator[Client]:
 
 @pytest.fixture
 def portrait(tmp_path: Path) -> Path:
-    """A photo of one real face, as a page of the examples shows it."""
+    """A copy of the example photo of a real face."""
     return Path(shutil.copy(SPACE / "examples/portrait.jpg", tmp_path))
 
 
@@ -54,12 +53,12 @@ def uploaded_portrait(client: Client, portrait: Path) -> dict:
 
 
 def call(client: Client, endpoint: str, *data: object) -> str:
-    """Call an endpoint over plain HTTP, without the checks of the client; return the answer."""
+    """Call an endpoint over plain HTTP, without the client's checks; return the answer."""
     address = f"{client.src}gradio_api/call/{endpoint}"
-    started = requests.post(address, json={"data": data}, timeout=60)
-    if started.status_code != 200:
-        return f"{started.status_code} {started.text}"
-    return requests.get(f"{address}/{started.json()['event_id']}", timeout=60).text
+    response = requests.post(address, json={"data": data}, timeout=60)
+    if response.status_code != 200:
+        return f"{response.status_code} {response.text}"
+    return requests.get(f"{address}/{response.json()['event_id']}", timeout=60).text
 
 
 def test_environment_has_no_training_packages(space_python):
@@ -68,8 +67,8 @@ def test_environment_has_no_training_packages(space_python):
         f"from importlib.util import find_spec; print([one for one in {names} if find_spec(one)])"
     )
     command = [space_python, "-c", code]
-    found = subprocess.run(command, capture_output=True, check=True, text=True).stdout
-    assert found == "['gradio', 'ai_edge_litert', 'cv2']\n"
+    output = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    assert output == "['gradio', 'ai_edge_litert', 'cv2']\n"
 
 
 def test_photo_is_judged_face_by_face(client, portrait):
@@ -154,7 +153,7 @@ def test_clip_is_judged_person_by_person(client, clip):
     assert answer["sentence"].startswith("1 person")
     (person,) = answer["people"]
     assert 0 < person["probability"] < 1
-    assert [at for at, _ in person["scores"]] == sorted(at for at, _ in person["scores"])
+    assert [time for time, _ in person["scores"]] == sorted(time for time, _ in person["scores"])
 
 
 def test_what_is_no_clip_is_refused(client, portrait):
@@ -197,7 +196,7 @@ def test_page_reads_no_file_of_its_machine(client, portrait, path, meta):
 def test_wrong_calls_are_refused_in_words(client, uploaded_portrait, endpoint, data, words):
     def filled(item: object) -> object:
         if isinstance(item, list):
-            return [filled(one) for one in item]
+            return [filled(entry) for entry in item]
         return uploaded_portrait if item == "{portrait}" else item
 
     assert words in call(client, endpoint, *filled(data))
@@ -221,11 +220,11 @@ def test_no_call_ended_in_a_traceback(page_log):
 
 
 def test_no_address_is_fetched(client):
-    asked = []
+    requested = []
 
     class Listener(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
+            requested.append(self.path)
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Listener) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -236,7 +235,7 @@ def test_no_address_is_fetched(client):
                 answer = call(client, "judge_photo", *data)
                 assert "probability" not in answer
         server.shutdown()
-    assert asked == []
+    assert requested == []
 
 
 def test_page_says_how_good_the_model_is(client):
@@ -246,16 +245,16 @@ def test_page_says_how_good_the_model_is(client):
     assert "What it was trained on" in text
     assert f"Measured on {figures['photos']} photos" in text
     assert f"<td>{figures['verdicts']['inconclusive']['value']:.0%} <small>" in text
-    assert "Haar cascade" in text  # tests have no other: the page must say which one it uses
+    assert "Haar cascade" in text  # the only one in tests: the page must name the one it uses
 
 
 def test_examples_are_named_for_what_they_are(client):
-    buttons = [one["props"] for one in client.config["components"] if one["type"] == "button"]
-    names = {one.get("elem_id") or "" for one in buttons}
+    buttons = [part["props"] for part in client.config["components"] if part["type"] == "button"]
+    names = {button.get("elem_id") or "" for button in buttons}
     shown = {name for name in names if name.startswith("example-")}
     files = [path for path in (SPACE / "examples").iterdir() if path.suffix not in (".md", ".txt")]
     assert shown == {f"example-{path.stem}" for path in files}
-    assert {"A real portrait", "Made by a generator"} <= {one["value"] for one in buttons}
+    assert {"A real portrait", "Made by a generator"} <= {button["value"] for button in buttons}
 
 
 def test_endpoints_describe_themselves(client):
@@ -284,5 +283,5 @@ def test_page_falls_back_to_the_bundled_model(space_python, tmp_path):
     settings = {"MODEL_ID": "someone/detector", "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     with serve_page(space_python, tmp_path / "log.txt", **settings) as client:
         text = shown_text(client)
-    assert re.search(r"Model in use: bundled model\. The model someone/detector is no folder", text)
+    assert re.search(r"Model in use: bundled model\. The model someone/detector is not a f", text)
     assert "not in the cache" in text

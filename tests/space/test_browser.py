@@ -1,7 +1,7 @@
-"""The page as people meet it: in Chromium, driven by Playwright.
+"""The page as visitors see it: in Chromium, driven by Playwright.
 
-The model under it is the bundled one with other thresholds, so that it calls every face fake: what
-the page shows must not depend on how good a model is.
+It runs the bundled model with thresholds that call every face fake, as what the page shows must not
+depend on how good a model is.
 """
 
 import base64
@@ -50,7 +50,7 @@ def address(
 
 @pytest.fixture(scope="module")
 def visitor(address: str) -> Iterator[BrowserContext]:
-    """A browser that keeps what it has loaded of the page: opening it again takes a moment."""
+    """A browser that caches the page, so that opening it again is fast."""
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
@@ -68,7 +68,7 @@ def opened(visitor: BrowserContext) -> Page:
 
 @pytest.fixture
 def page(opened: Page) -> Page:
-    """The page as a new visitor meets it on a desktop."""
+    """The page as a new visitor sees it on a desktop."""
     opened.set_viewport_size({"width": DESKTOP[0], "height": DESKTOP[1]})
     opened.emulate_media(color_scheme="light")
     opened.goto("/")
@@ -92,7 +92,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One that takes long enough to be stopped."""
+    """A clip that takes long enough to be stopped."""
     return write_portrait_clip(tmp_path_factory.mktemp("clip") / "long.mp4", seconds=120)
 
 
@@ -106,7 +106,7 @@ def upload(page: Page, kind: str, *files: Path) -> None:
     inputs.last.set_input_files([str(file) for file in files])
 
 
-# A file as a system hands it over that knows another type of it, or none: dropped, or chosen.
+# Drop or choose a file to which the operating system gives another type, or none.
 HAND_OVER = """({ kind, how, content, name, type }) => {
     const bytes = Uint8Array.from(atob(content), one => one.charCodeAt(0));
     const dataTransfer = new DataTransfer();
@@ -164,13 +164,13 @@ def test_photo_gets_a_headline_a_box_a_heatmap_and_a_report(page, visitor, tmp_p
     expect(page.locator("#photo-input")).to_be_hidden()  # the picture is shown once
     heat = answer.locator(".photo svg .heat")
     expect(heat).to_have_css("opacity", "0.6")
-    box, photo = (answer.locator(f".photo {one}").bounding_box() for one in ("rect", "img"))
+    box, photo = (answer.locator(f".photo {tag}").bounding_box() for tag in ("rect", "img"))
     assert photo["x"] < box["x"] < box["x"] + box["width"] < photo["x"] + photo["width"]
     page.get_by_label("Strength").fill("0.2")
     expect(heat).to_have_css("opacity", "0.2")
     page.get_by_label("Heatmap").uncheck()
     expect(heat).to_be_hidden()
-    expect(page.locator("#said")).to_contain_text("Signs of manipulation")  # told to screen readers
+    expect(page.locator("#said")).to_contain_text("Signs of manipulation")  # for screen readers
     with page.expect_download() as download:
         page.get_by_text("Save a report").click()
     saved = tmp_path / "report.html"
@@ -204,11 +204,11 @@ def test_example_is_one_click_away_and_its_answer_has_an_address(page, visitor):
     headline(page, "photo", "Signs of manipulation")
     with visitor.expect_page() as opened:
         page.get_by_role("link", name="Link to this answer").click()
-    other = opened.value
-    headline(other, "photo", "Signs of manipulation")
-    other.close()
+    linked = opened.value
+    headline(linked, "photo", "Signs of manipulation")
+    linked.close()
     link = page.get_by_role("link", name="Link to this answer")
-    open_tab(page, "Several photos")  # what is judged there is no example
+    open_tab(page, "Several photos")  # photos judged there are no examples
     hand_over(page, "photos", "drop", PORTRAIT.read_bytes(), "own.jpg", "")
     headline(page, "photos", "Signs of manipulation in this photo")
     expect(page.locator("#photos-answer").get_by_text("Save a report")).to_be_visible()
@@ -230,7 +230,7 @@ def test_the_browsers_back_leads_to_the_first_screen_and_forward_to_an_examples_
     headline(page, "photo", "Signs of manipulation")
     expect(page).to_have_url(re.compile("example=portrait$"))
     open_tab(page, "How good is it?")
-    page.evaluate("history.back()")  # to the answer first, which nobody has seen since
+    page.evaluate("history.back()")  # first to the answer, which was out of sight
     expect(page.locator("#photo-answer .headline")).to_be_visible()
     page.evaluate("history.back()")
     expect(page.locator("#photo-input")).to_be_visible()
@@ -266,7 +266,7 @@ def test_files_are_refused_in_the_place_of_the_answer(page, text, tmp_path):
         headline(page, "photo", "This file cannot be judged")
         expect(page.locator("#photo-answer")).to_contain_text(f"{name} is not a photo")
         go_back(page, "Another photo")
-    for source in ("Capture from camera", "Paste from clipboard"):  # there is no picture in either
+    for source in ("Capture from camera", "Paste from clipboard"):  # neither has a picture
         page.get_by_label(source).first.click()
         if source == "Capture from camera":
             page.get_by_title("grant webcam access").locator("button").click()
@@ -289,16 +289,16 @@ def test_clip_gets_a_plot_and_moments_and_can_be_stopped(page, clip, long_clip):
     assert page.locator(".plot line[stroke-dasharray]").count() == 2
     assert page.locator(".moments li").count() >= 1
     expect(page.get_by_role("button", name="Stop")).to_have_count(0)
-    expect(page.locator(".toast-header")).to_have_count(0)  # Chromium cannot play it: no matter
+    expect(page.locator(".toast-header")).to_have_count(0)  # although Chromium cannot play it
 
 
 def test_a_clip_waits_for_its_turn_with_words_and_a_lost_answer_is_told(page, visitor, long_clip):
     doing = page.locator("#video-answer #doing")
-    other = visitor.new_page()
-    other.goto("/")
-    open_tab(other, "Video")
-    upload(other, "video", long_clip)
-    other.get_by_role("button", name="Stop").wait_for()
+    busy_page = visitor.new_page()
+    busy_page.goto("/")
+    open_tab(busy_page, "Video")
+    upload(busy_page, "video", long_clip)
+    busy_page.get_by_role("button", name="Stop").wait_for()
     page.locator("#example-portrait-clip").click()
     expect(doing).to_have_text("Waiting for its turn")
     expect(page.locator("#video-input")).to_be_hidden()
@@ -306,28 +306,28 @@ def test_a_clip_waits_for_its_turn_with_words_and_a_lost_answer_is_told(page, vi
     page.reload()
     headline(page, "video", "The answer did not arrive")
     resize(page, DESKTOP)
-    for _ in range(2):  # what is given up does not stand in the way of what comes after it
+    for _ in range(2):  # an abandoned clip does not block the next one
         page.get_by_role("button", name="Another clip").click()
         expect(page.locator("#video-input button").first).to_be_focused()
         open_tab(page, "Photo")
         page.locator("#example-portrait-clip").click()
         expect(doing).to_have_text("Waiting for its turn")
-    other.get_by_role("button", name="Stop").click()
+    busy_page.get_by_role("button", name="Stop").click()
     headline(page, "video", "in this person")
-    other.close()
+    busy_page.close()
 
 
 def test_several_photos_get_a_table_that_sorts_filters_and_can_be_saved(page, text, tmp_path):
     open_tab(page, "Several photos")
-    says = PngImagePlugin.PngInfo()
-    says.add_text("parameters", "a face\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 1")
-    Image.open(PORTRAIT).save(portrait := tmp_path / "portrait.png", pnginfo=says)
+    info = PngImagePlugin.PngInfo()
+    info.add_text("parameters", "a face\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 1")
+    Image.open(PORTRAIT).save(portrait := tmp_path / "portrait.png", pnginfo=info)
     upload(page, "photos", portrait, text)
     headline(page, "photos", "Signs of manipulation in 1 of 2 photos")
-    resize(page, PHONE)  # all columns are in sight
+    resize(page, PHONE)  # all columns fit
     widths = "one => [one.scrollWidth, one.clientWidth]"
-    needed, there = page.locator("#photos-answer .scroll").evaluate(widths)
-    assert needed <= there
+    needed, available = page.locator("#photos-answer .scroll").evaluate(widths)
+    assert needed <= available
     resize(page, DESKTOP)
     rows = page.locator("table.rows tbody tr")
     expect(rows).to_have_count(2)
@@ -337,7 +337,7 @@ def test_several_photos_get_a_table_that_sorts_filters_and_can_be_saved(page, te
     page.get_by_label("Signs of manipulation (1)").check()
     expect(rows.filter(has_text="text.jpg")).to_be_hidden()
     expect(rows.filter(has_text="portrait.png")).to_be_visible()
-    # A table that is written anew, as while it grows, keeps what was chosen, and where one was.
+    # A table that is rewritten, as while it grows, keeps its filter, its order and the focus.
     page.evaluate(
         "() => { const all = document.getElementById('photos-answer').firstElementChild;"
         "all.innerHTML = all.innerHTML; }"
@@ -353,7 +353,7 @@ def test_several_photos_get_a_table_that_sorts_filters_and_can_be_saved(page, te
     go_back(page, "Other photos")
     upload(page, "photos", PORTRAIT, text)
     headline(page, "photos", "Signs of manipulation in 1 of 2 photos")
-    expect(rows.filter(has_text="text.jpg")).to_be_visible()  # other photos, another choice
+    expect(rows.filter(has_text="text.jpg")).to_be_visible()  # new photos reset the filter
 
 
 def test_a_keyboard_is_enough(page):
@@ -372,7 +372,7 @@ def test_a_keyboard_is_enough(page):
 
 
 def states(page: Page, clip: Path, long_clip: Path, wall: Path, text: Path) -> Iterator[str]:
-    """Lead the page through all that a visitor may see of it."""
+    """Take the page through every state that a visitor may see; yield the name of each."""
     yield "first screen"
     upload(page, "photo", PORTRAIT)
     headline(page, "photo", "Signs of manipulation")
@@ -416,30 +416,31 @@ def test_every_state_fits_every_width_and_is_accessible(
     page, clip, long_clip, wall, text, packages
 ):
     page.evaluate((packages / "axe-core/axe.min.js").read_text(encoding="utf-8"))
-    page.add_style_tag(content="*, ::before, ::after { transition: none !important }")  # of colours
-    found = []
+    # Colours fade otherwise.
+    page.add_style_tag(content="*, ::before, ::after { transition: none !important }")
+    problems = []
     for state in states(page, clip, long_clip, wall, text):
-        # Themes differ in colours alone: two for each state, not for each of its widths.
+        # Themes differ only in colours: each state is seen in both, but not each of its widths.
         for size, scheme in ((PHONE, "light"), (DESKTOP, "light"), (TABLET, "dark")):
             resize(page, size)
             show_theme(page, scheme)
-            found += [f"{state}, {size}, {scheme}: {one}" for one in violations(page)]
+            problems += [f"{state}, {size}, {scheme}: {problem}" for problem in violations(page)]
         for size, enlarged in ((NARROW, 1), (PHONE, 1), (ZOOMED, 1), (TABLET, 1), (DESKTOP, 2)):
             resize(page, size)
             cut = page.evaluate(CUT_OFF, enlarged)
-            found += [f"{state}, {size}, text x {enlarged}: {one} is cut off" for one in cut]
+            problems += [f"{state}, {size}, text x {enlarged}: {tag} is cut off" for tag in cut]
         page.evaluate("document.documentElement.style.fontSize = ''")
-    assert not found, "\n".join(found)
+    assert not problems, "\n".join(problems)
 
 
 def show_theme(page: Page, scheme: str) -> None:
-    """Let the page change its colours, and wait until it has."""
+    """Switch the page's theme, and wait until its colours have changed."""
     page.emulate_media(color_scheme=scheme)
     is_shown = "dark => document.body.classList.contains('dark') === dark"
     page.wait_for_function(is_shown, arg=scheme == "dark")
 
 
-# What is not all in sight, and in no box that scrolls, with text as large as is asked for.
+# Enlarge the text by a factor; return what is cut off and not in a box that scrolls.
 CUT_OFF = """factor => {
     document.documentElement.style.fontSize = `${100 * factor}%`;
     const parts = '.top, .examples, .answer, .about, .programs';
@@ -453,13 +454,13 @@ CUT_OFF = """factor => {
 
 
 def violations(page: Page) -> list[str]:
-    """Return what breaks a rule of WCAG 2.2 AA."""
+    """Return the elements that break a rule of WCAG 2.2 AA, and why."""
     tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
     result = page.evaluate(
         "tags => axe.run(document, {runOnly: tags, resultTypes: ['violations']})", tags
     )
     return [
-        f"{one['id']} {node['html'][:200]} {node['failureSummary'][:300]}"
-        for one in result["violations"]
-        for node in one["nodes"]
+        f"{violation['id']} {node['html'][:200]} {node['failureSummary'][:300]}"
+        for violation in result["violations"]
+        for node in violation["nodes"]
     ]

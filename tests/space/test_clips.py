@@ -34,7 +34,7 @@ def bar(number: int) -> np.ndarray:
 
 
 def woven(number: int) -> np.ndarray:
-    """Return a frame whose odd lines are half a step later than the even ones."""
+    """Return a frame whose odd lines show the bar half a step later than the even ones."""
     frame = bar(number)
     frame[1::2] = np.roll(frame, 2, axis=1)[1::2]
     return frame
@@ -57,7 +57,7 @@ def hash_of(path: str | Path) -> str:
 
 
 def hash_in_new_process(path: Path, filler: int) -> str:
-    """Return the hash of a clip, decoded where memory that nobody wrote to holds `filler`."""
+    """Return the hash of a clip, decoded where uninitialised memory holds `filler`."""
     environment = {**os.environ, "MALLOC_PERTURB_": str(filler), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", HASH, str(path)]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
@@ -65,7 +65,7 @@ def hash_in_new_process(path: Path, filler: int) -> str:
 
 
 def combs(picture: np.ndarray) -> float:
-    """Return how much lines differ from the ones above and below them."""
+    """Return the mean difference between a line and the average of the lines next to it."""
     grey = picture[..., 1].astype(float)
     return float(np.abs(grey[1:-1] - (grey[:-2] + grey[2:]) / 2).mean())
 
@@ -156,7 +156,7 @@ def test_ten_bits_and_high_dynamic_range(tmp_path):
 
 
 def pictures_of(path: Path, apart: float | None = None) -> dict[float, np.ndarray]:
-    """Return the pictures of a clip by their time, all of them or what looks need."""
+    """Return a clip's pictures by their time: all, or those that looks `apart` s apart need."""
     uses = ()
     if apart:
         with open_clip(path) as clip:
@@ -219,7 +219,7 @@ def test_what_is_no_file_is_not_waited_for(tmp_path):
     pipe = tmp_path / "pipe.mp4"
     os.mkfifo(pipe)
     for path in (pipe, tmp_path):
-        with pytest.raises(VideoError, match="leads to no file"):
+        with pytest.raises(VideoError, match="no file at this path"):
             list(read_clip(path))
 
 

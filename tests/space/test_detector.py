@@ -56,8 +56,7 @@ def detector() -> Detector:
 
 @pytest.fixture
 def left_side(detector, monkeypatch) -> Detector:
-    """A detector that takes the brightness of the left half for the probability, and counts its
-    looks."""
+    """A detector whose probability is the brightness of the left half; it records its looks."""
     looks = []
 
     def judge(pixels):
@@ -65,12 +64,12 @@ def left_side(detector, monkeypatch) -> Detector:
         fake = pixels[:, :, : pixels.shape[2] // 2].mean(axis=(1, 2, 3)) / 255
         return np.stack([1 - fake, fake], axis=1), np.zeros((len(pixels), 10, 10), np.float32)
 
-    again = SecondLook(0.5, [Look(True, 0, 0), Look(False, 0, 3)])
+    second_look = SecondLook(0.5, [Look(True, 0, 0), Look(False, 0, 3)])
     config = dataclasses.replace(
         detector.config,
         thresholds={"real": 0.2, "fake": 0.8},
         calibration=Calibration(),
-        second_look=again,
+        second_look=second_look,
     )
     monkeypatch.setattr(detector, "config", config)
     monkeypatch.setattr(detector, "_judge", judge)
@@ -79,21 +78,21 @@ def left_side(detector, monkeypatch) -> Detector:
 
 
 def halves(left: int, right: int) -> Image.Image:
-    """Return a grey picture whose halves are so bright."""
+    """Return a picture with these grey levels in its halves."""
     pixels = np.full((160, 160, 3), right, np.uint8)
     pixels[:, :80] = left
     return Image.fromarray(pixels)
 
 
 def test_a_verdict_that_a_mirror_would_flip_is_none(left_side):
-    near, far, other = left_side.predict([halves(210, 120), halves(250, 120), halves(60, 30)])
+    near, far, real = left_side.predict([halves(210, 120), halves(250, 120), halves(60, 30)])
     odds = [210 / 45, 120 / 135, 210 / 45]  # the first look, mirrored, moved down
     expected = 1 / (1 + 1 / math.prod(odds) ** (1 / 3))
     assert near.probability == pytest.approx(expected, abs=1e-3)
     assert near.verdict == "inconclusive"
     assert (far.probability, far.verdict) == (pytest.approx(250 / 255, abs=1e-3), "fake")
     assert left_side.config.is_borderline(60 / 255)
-    assert other.verdict == "real"
+    assert real.verdict == "real"
     assert left_side.looks == [3, 4]  # both borderline ones together, in one call
 
 
@@ -120,12 +119,12 @@ def test_a_look_mirrors_and_then_moves_and_repeats_the_border():
 
 def test_second_look_and_cap_are_read_back_and_checked(model_folder):
     plain = DetectorConfig.load(model_folder)
-    again = SecondLook(0.4, [Look(True, 2, -2)])
-    config = dataclasses.replace(plain, second_look=again, max_likelihood_ratio=40.0)
+    second_look = SecondLook(0.4, [Look(True, 2, -2)])
+    config = dataclasses.replace(plain, second_look=second_look, max_likelihood_ratio=40.0)
     config.save(model_folder)
     assert DetectorConfig.load(model_folder) == config
     for name, value in {
-        "second_look": SecondLook(-1, again.looks),
+        "second_look": SecondLook(-1, second_look.looks),
         "max_likelihood_ratio": 0.5,
         "promise": ["kept"],
     }.items():
@@ -165,11 +164,11 @@ def run_process(*arguments: object, **environment: str) -> subprocess.CompletedP
 def test_every_kind_of_photo_gives_the_same_answer(detector, tmp_path):
     face = draw_face(1, 300)
     face.save(tmp_path / "face.png")
-    kinds = [tmp_path / "face.png", (tmp_path / "face.png").read_bytes(), face, np.asarray(face)]
-    together = detector.predict(kinds)
-    for kind, of_list in zip(kinds, together, strict=True):
-        alone = detector.predict(kind)
-        assert alone.probability == of_list.probability == together[0].probability
+    photos = [tmp_path / "face.png", (tmp_path / "face.png").read_bytes(), face, np.asarray(face)]
+    together = detector.predict(photos)
+    for photo, batched in zip(photos, together, strict=True):
+        alone = detector.predict(photo)
+        assert alone.probability == batched.probability == together[0].probability
         assert np.array_equal(alone.heatmap, together[0].heatmap)
 
 
@@ -268,7 +267,7 @@ def test_config_survives_saving(detector, tmp_path):
         ({"metrics": None}, "no metrics"),
         ({"input_size": 96}, r"takes photos of \d+ px where detector.json says 96"),
         ({"sha256": "0" * 64}, "sha256 differs"),
-        ({"calibration": {"method": "platt", "slope": "1"}}, "text where numbers belong"),
+        ({"calibration": {"method": "platt", "slope": "1"}}, "text in place of numbers"),
     ],
 )
 def test_wrong_description_is_refused(model_folder, change, message):
@@ -324,7 +323,7 @@ def test_shell_prints_a_line_a_face(detector, tmp_path):
 
 
 class FinderOfOneFace:
-    """Finds a face at the same place of every photo, as shares of its width."""
+    """Finds one face, at the same place in every photo (in shares of its width)."""
 
     def find(self, photo: Image.Image) -> list[Face]:
         left, top, side = (share * photo.width for share in (0.3, 0.2, self.side))
@@ -340,7 +339,7 @@ def test_a_large_photo_is_judged_as_if_read_in_full(detector):
     photo.save(buffer, "JPEG", quality=95)
     content = buffer.getvalue()
     in_full = open_photo(content)
-    # A face with enough pixels at half size, and one that is looked at in full.
+    # One face has enough pixels at half size; the other is judged at full size.
     for side, tolerance in ((0.3, 0.05), (0.03, 1e-6)):
         face = Face((1200.0, 800.0, 4000 * side, 4000 * side), None, 0.9)
         (full,) = detector.judge_faces(in_full, [face])
@@ -370,12 +369,14 @@ def test_faces_of_several_photos_are_judged_together(detector):
     photo = Image.open(BUNDLED.parent / "examples/portrait.jpg")
     faces = [Face((10.0 * n, 12.0 * n, 90.0, 120.0), None, 0.9) for n in range(BATCH // 2 + 1)]
     photos = [photo, photo.rotate(90)]
-    together = detector.judge_crops([c for one in photos for c in detector.crop_faces(one, faces)])
-    apart = [detector.judge_faces(one, [face])[0] for one in photos for face in faces]
-    assert [one.face for one in together] == faces * 2
+    together = detector.judge_crops(
+        [crop for turned in photos for crop in detector.crop_faces(turned, faces)]
+    )
+    apart = [detector.judge_faces(turned, [face])[0] for turned in photos for face in faces]
+    assert [judgement.face for judgement in together] == faces * 2
     np.testing.assert_allclose(
-        [one.prediction.probability for one in together],
-        [one.prediction.probability for one in apart],
+        [judgement.prediction.probability for judgement in together],
+        [judgement.prediction.probability for judgement in apart],
         atol=1e-4,
     )
     assert detector.judge_crops([]) == []
@@ -392,7 +393,7 @@ def hub() -> Iterator[Hub]:
 def ask(
     hub: Hub, photo: Path, *flags: str, run=run_shell, **environment: str
 ) -> subprocess.CompletedProcess:
-    """Judge a photo from the shell, with what the Hub has."""
+    """Judge a photo from the shell, with this Hub in its environment."""
     settings = hub.environment(None, photo.parent / "home") | environment
     return run(*flags, photo, "--json", "--whole-picture", **settings)
 
@@ -402,7 +403,7 @@ def refusal(result: subprocess.CompletedProcess) -> str:
     assert result.returncode == 2
     assert result.stdout == ""
     assert "Traceback" not in result.stderr
-    return result.stderr.strip().splitlines()[-1]  # the progress of downloads stands before
+    return result.stderr.strip().splitlines()[-1]  # after the progress of downloads
 
 
 @pytest.fixture
@@ -444,7 +445,7 @@ def test_model_of_the_hub_is_fetched_once(hub, photo, bundled, revision):
     ("flags", "message"),
     [
         (("--model", "someone/missing"), "does not exist or is private"),
-        (("--model", NAME, "--revision", "v9"), f"The model {NAME} at v9 is no folder here"),
+        (("--model", NAME, "--revision", "v9"), f"The model {NAME} at v9 is not a folder here"),
         (("--model", NAME, "--revision", "v9"), "has no such revision"),
         (("--model", "someone/empty"), "holds no detector.json"),
         (("--model", "folder/that/is/missing"), "names there are NAMESPACE/NAME"),
@@ -457,7 +458,7 @@ def test_what_the_hub_does_not_have_is_one_sentence(hub, photo, flags, message):
 
 def test_unreachable_hub_is_one_sentence(hub, photo):
     offline = refusal(ask(hub, photo, "--model", NAME, HF_HUB_OFFLINE="1"))
-    assert f"The model {NAME} is no folder here" in offline
+    assert f"The model {NAME} is not a folder here" in offline
     assert "not in the cache" in offline
     hub.stop()
     assert "not in the cache" in refusal(ask(hub, photo, "--model", NAME))
@@ -494,23 +495,23 @@ def test_revision_without_a_model_is_refused(photo):
 
 
 @pytest.mark.parametrize(
-    "load", [load_bundled, lambda **how: Detector.from_pretrained(BUNDLED, **how)]
+    "load", [load_bundled, lambda **options: Detector.from_pretrained(BUNDLED, **options)]
 )
 def test_threads_are_the_callers_choice(load, monkeypatch):
-    asked = []
+    requested = []
 
     def interpreter(*, num_threads: int, **options: object) -> Interpreter:
-        asked.append(num_threads)
+        requested.append(num_threads)
         return Interpreter(num_threads=num_threads, **options)
 
     monkeypatch.setattr("ai_edge_litert.interpreter.Interpreter", interpreter)
     load(threads=1)
     load()
-    assert asked == [1, min(4, os.cpu_count())]
+    assert requested == [1, min(4, os.cpu_count())]
 
 
 class GraphForOne:
-    """An interpreter of a graph that was exported for one photo; its answer is the photo's mean."""
+    """An interpreter of a graph exported for one photo; it answers with the photo's mean."""
 
     def __init__(self, **_: object) -> None:
         pass

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import cv2
 import numpy as np
 import pytest
 import skimage.data
@@ -13,7 +14,7 @@ from PIL import Image, PngImagePlugin
 from space.contract import MODEL_FILE
 from space.crops import crop_face, crop_landmarks, face_square
 from space.detector import BUNDLED
-from space.faces import Face, FaceFinder, FaceFinderError, load_face_finder
+from space.faces import Face, FaceFinder, FaceFinderError, HaarCascade, load_face_finder
 from space.photos import (
     PhotoError,
     animation_note,
@@ -223,7 +224,7 @@ def test_model_input_is_float_rgb_from_0_to_255():
     assert pixels[5, 5].tolist() == [255, 0, 0]
 
 
-# Faces: a real one is the portrait of the examples, which every machine has.
+# Faces: the real one is the portrait of the examples, which every machine has.
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +234,7 @@ def portrait() -> Image.Image:
 
 @pytest.fixture(scope="module")
 def haar() -> FaceFinder:
-    """The cascade, as nothing can be fetched in tests."""
+    """The cascade, as tests cannot fetch YuNet."""
     finder = load_face_finder()
     assert finder.name == "Haar cascade"
     return finder
@@ -274,7 +275,7 @@ def test_a_face_is_found_where_it_is(finder, portrait):
     (face,) = finder.find(portrait)
     left, top, width, height = face.box
     assert (left + width / 2, top + height / 2) == pytest.approx((148, 123), abs=12)
-    assert face.side == pytest.approx(112, rel=0.15)  # on one scale, whichever found it
+    assert face.side == pytest.approx(112, rel=0.15)  # on the same scale for both finders
     assert not face.too_small
     assert 0 < face.confidence <= 1
     if face.landmarks is not None:
@@ -319,9 +320,9 @@ def test_grey_dark_and_large_photos(finder, portrait):
 
 def test_both_finders_mean_the_same_by_a_box(haar, yunet):
     astronaut = Image.fromarray(skimage.data.astronaut())
-    (one,), (other,) = haar.find(astronaut), yunet.find(astronaut)
-    assert one.side == pytest.approx(other.side, rel=0.1)
-    assert one.centre == pytest.approx(other.centre, abs=0.1 * other.side)
+    (by_haar,), (by_yunet,) = haar.find(astronaut), yunet.find(astronaut)
+    assert by_haar.side == pytest.approx(by_yunet.side, rel=0.1)
+    assert by_haar.centre == pytest.approx(by_yunet.centre, abs=0.1 * by_yunet.side)
 
 
 def test_face_at_the_border_is_found_and_cropped_inside(yunet, portrait):
@@ -355,9 +356,9 @@ def test_turned_heads_come_upright(yunet, portrait, angle):
     (face,) = yunet.find(portrait)
     upright = crop_face(portrait, face, 1.33)
     turned = portrait.rotate(angle, expand=True, fillcolor="#999999")
-    (found,) = yunet.find(turned)
-    assert correlation(crop_face(turned, found, 1.33), upright) > 0.75
-    right_eye, left_eye, *_ = crop_landmarks(turned.size, found, 1.33)
+    (turned_face,) = yunet.find(turned)
+    assert correlation(crop_face(turned, turned_face, 1.33), upright) > 0.75
+    right_eye, left_eye, *_ = crop_landmarks(turned.size, turned_face, 1.33)
     assert right_eye[0] < left_eye[0]
     assert abs(right_eye[1] - left_eye[1]) < 0.12
 
@@ -373,15 +374,15 @@ def test_phone_held_upside_down_is_noticed_by_the_cascade_too(haar, portrait):
 def test_threads_find_the_same(finder, portrait):
     expected = finder.find(portrait)[0].box
     with ThreadPoolExecutor(8) as pool:
-        found = pool.map(finder.find, [portrait] * 16)
-        assert all(faces[0].box == expected for faces in found)
+        results = pool.map(finder.find, [portrait] * 16)
+        assert all(faces[0].box == expected for faces in results)
 
 
-# Crops: geometry of a face made by hand.
+# Crops: the geometry of faces made by hand.
 
 
 def numbered(width: int = 200, height: int = 160) -> Image.Image:
-    """A photo whose px tell where they are."""
+    """Return a photo in which the colour of each pixel encodes its position."""
     y, x = np.mgrid[:height, :width]
     return Image.fromarray(np.stack([x, y, (x + y) % 256], axis=-1).astype(np.uint8))
 
@@ -398,10 +399,10 @@ def test_upright_crop_keeps_its_pixels():
 
 
 def test_lying_heads_are_turned_without_a_change_of_pixels():
-    eyes = np.float32([[88, 72], [102, 72], [95, 80], [90, 90], [100, 90]])
-    upright = crop_face(numbered(), Face((80, 60, 30, 40), eyes, 1.0), 1.5)
+    landmarks = np.float32([[88, 72], [102, 72], [95, 80], [90, 90], [100, 90]])
+    upright = crop_face(numbered(), Face((80, 60, 30, 40), landmarks, 1.0), 1.5)
     lying = numbered().transpose(Image.Transpose.ROTATE_270)  # clockwise
-    turned = np.stack([160 - eyes[:, 1], eyes[:, 0]], axis=1)
+    turned = np.stack([160 - landmarks[:, 1], landmarks[:, 0]], axis=1)
     face = Face((160 - 60 - 40, 80, 40, 30), turned, 1.0)
     assert face.roll == 90
     assert np.array_equal(crop_face(lying, face, 1.5), upright)
@@ -409,13 +410,13 @@ def test_lying_heads_are_turned_without_a_change_of_pixels():
 
 @pytest.mark.parametrize("roll", [40, -40, 130])
 def test_tilted_heads_are_levelled(roll):
-    eyes = np.float32([[88, 72], [102, 72], [95, 80], [90, 90], [100, 90]])
-    upright = crop_face(draw_face(1, 160), Face((60, 60, 30, 40), eyes - [20, 0], 1.0), 1.5)
+    points = np.float32([[88, 72], [102, 72], [95, 80], [90, 90], [100, 90]])
+    upright = crop_face(draw_face(1, 160), Face((60, 60, 30, 40), points - [20, 0], 1.0), 1.5)
     tilted = draw_face(1, 160).rotate(-roll, Image.Resampling.BICUBIC)  # clockwise
     cos, sin = np.cos(np.radians(roll)), np.sin(np.radians(roll))
     spin = np.array([[cos, sin], [-sin, cos]])
     x, y = (np.array([75, 80]) - 80) @ spin + 80
-    landmarks = ((eyes - [20, 0] - 80) @ spin + 80).astype(np.float32)
+    landmarks = ((points - [20, 0] - 80) @ spin + 80).astype(np.float32)
     face = Face((x - 15, y - 20, 30, 40), landmarks, 1.0)
     assert face.roll == pytest.approx(roll, abs=0.1)
     levelled = crop_face(tilted, face, 1.5)
@@ -458,10 +459,10 @@ def test_framing_is_that_of_the_training_photos(shared, yunet):
     assert np.median(ratios) == pytest.approx(1.33, abs=0.07)
 
 
-# What finds them.
+# Face finders.
 
 
-# A file for LiteRT among them: OpenCV takes it for YuNet, and crashes.
+# The last is a file for LiteRT: OpenCV would take it for YuNet, and crash.
 @pytest.mark.parametrize("content", [None, b"no network", (BUNDLED / MODEL_FILE).read_bytes()])
 def test_wrong_face_detector_is_one_sentence(tmp_path, monkeypatch, content):
     path = tmp_path / "yunet.onnx"
@@ -470,6 +471,12 @@ def test_wrong_face_detector_is_one_sentence(tmp_path, monkeypatch, content):
     monkeypatch.setenv("FACE_DETECTOR", str(path))
     with pytest.raises(FaceFinderError, match=r"yunet\.onnx"):
         load_face_finder()
+
+
+def test_opencv_without_the_cascade_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(cv2.data, "haarcascades", str(tmp_path))
+    with pytest.raises(FaceFinderError, match="has no Haar cascade: install"):
+        HaarCascade("")
 
 
 def test_without_network_the_cascade_says_so(haar):
@@ -523,7 +530,8 @@ def test_a_face_scales_with_its_photo():
 
 
 def test_small_faces_are_looked_for_where_there_is_no_large_one(yunet, portrait):
-    tiny = portrait.resize((55, 55))  # a face of 20 px, too small for a coarse copy of so much
+    # A face of 20 px is too small for a coarse copy of a photo this large.
+    tiny = portrait.resize((55, 55))
     crowd = Image.new("RGB", (1600, 1200), "#999999")
     crowd.paste(portrait.resize((110, 110)), (200, 200))
     crowd.paste(tiny, (1200, 800))
@@ -533,7 +541,7 @@ def test_small_faces_are_looked_for_where_there_is_no_large_one(yunet, portrait)
 
 
 class BlindFinder(FaceFinder):
-    """Finds nothing, and remembers the copies in which it looked, as width and height."""
+    """Finds nothing, and records the width and height of each copy that it searched."""
 
     def __init__(self) -> None:
         super().__init__("for tests")
@@ -549,7 +557,8 @@ class BlindFinder(FaceFinder):
 
 def test_a_strip_is_not_looked_at_in_copies_that_show_no_face():
     finder = BlindFinder()
-    assert finder.find(Image.new("RGB", (3000, 200))) == []  # a panorama: every copy, both ways
+    # A panorama is searched in every copy, upright and turned.
+    assert finder.find(Image.new("RGB", (3000, 200))) == []
     assert {(4293, 286), (2147, 143), (1073, 72), (72, 1073)} <= {*finder.seen}
     finder.seen.clear()
     assert finder.find(Image.new("RGB", (32, 60_000))) == []
@@ -558,11 +567,15 @@ def test_a_strip_is_not_looked_at_in_copies_that_show_no_face():
 
 def test_a_sure_look_and_a_second_one_agree(yunet, portrait):
     (face,) = yunet.find(portrait)
-    # Upright, and large enough to be sure of.
+    # Upright, and large enough for a sure detection.
     framed = crop_face(portrait.rotate(face.roll, center=face.centre), face, 1.33, 256)
-    sure = [one for one in yunet._candidates(framed, [1.0], (0,), False) if one.confidence > 0.9]
+    sure = [
+        candidate
+        for candidate in yunet._candidates(framed, [1.0], (0,), False)
+        if candidate.confidence > 0.9
+    ]
     assert sure[0].landmarks is not None
-    (found,) = yunet.find(framed)
-    careful = yunet._confirm(framed, [Face(found.box, None, 0.9)], False)[0]
-    assert found.box == pytest.approx(careful.box, abs=0.1 * careful.side)
-    assert found.landmarks == pytest.approx(careful.landmarks, abs=0.06 * careful.side)
+    (quick,) = yunet.find(framed)
+    careful = yunet._confirm(framed, [Face(quick.box, None, 0.9)], False)[0]
+    assert quick.box == pytest.approx(careful.box, abs=0.1 * careful.side)
+    assert quick.landmarks == pytest.approx(careful.landmarks, abs=0.06 * careful.side)

@@ -12,7 +12,7 @@ CALL = "/gradio_api/call/judge_photo"
 
 
 def status(body: bytes, path: str = CALL, method: str = "POST") -> int:
-    """Return the status that a call gets; 200 is that of the page behind the guard."""
+    """Return the status that a call gets; the page behind the guard answers with 200."""
     sent: list[dict] = []
     parts = [body[:10], body[10:]]  # as a slow caller sends it
 

@@ -31,10 +31,10 @@ def test_every_way_to_send_a_photo_gets_the_detectors_answer(handler, photo):
     text = base64.b64encode(content).decode()
     wrapped = "\n".join(text[i : i + 76] for i in range(0, len(text), 76))  # as `base64` prints it
     expected = load_bundled().predict(photo)
-    together = [content, text, wrapped, f"data:image/png;base64,{text}", {"image": text}]
-    together.append(draw_face(1, 300))
-    answers = handler({"inputs": together})
-    assert answers == [handler({"inputs": one}) for one in together]
+    inputs = [content, text, wrapped, f"data:image/png;base64,{text}", {"image": text}]
+    inputs.append(draw_face(1, 300))
+    answers = handler({"inputs": inputs})
+    assert answers == [handler({"inputs": single}) for single in inputs]
     for answer in answers:
         assert answer["probability"] == expected.probability
         assert answer["verdict"] == expected.verdict
@@ -44,21 +44,21 @@ def test_every_way_to_send_a_photo_gets_the_detectors_answer(handler, photo):
 
 
 def test_a_file_is_asked_what_it_says_of_itself_and_decoded_pixels_are_not(handler):
-    noted = PngImagePlugin.PngInfo()
-    noted.add_text("Software", "GIMP 2.10")
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Software", "GIMP 2.10")
     file = io.BytesIO()
-    draw_face(1, 300).save(file, "PNG", pnginfo=noted)
+    draw_face(1, 300).save(file, "PNG", pnginfo=info)
     sent, decoded = handler({"inputs": [file.getvalue(), draw_face(1, 300)]})
-    assert [one["claim"] for one in sent["provenance"]] == ["", "edited"]
-    (why_not,) = decoded["provenance"]
-    assert "what its file says of itself is unknown" in why_not["sentence"]
+    assert [finding["claim"] for finding in sent["provenance"]] == ["", "edited"]
+    (finding,) = decoded["provenance"]
+    assert "what its file says of itself is unknown" in finding["sentence"]
 
 
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        ("https://example.com/face.jpg", "no address or path"),
-        ("face.png", "no address or path"),
+        ("https://example.com/face.jpg", "not an address or a path"),
+        ("face.png", "not an address or a path"),
         ("grüße", "not base64"),
         (base64.b64encode(b"no photo").decode(), "not a readable photo"),
         ({"image": None}, "holds no photo"),
@@ -70,7 +70,7 @@ def test_a_file_is_asked_what_it_says_of_itself_and_decoded_pixels_are_not(handl
     ],
 )
 def test_what_is_no_photo_is_refused(handler, photo, monkeypatch, inputs, message):
-    monkeypatch.chdir(photo.parent)  # a path that is there is not read either
+    monkeypatch.chdir(photo.parent)  # even a path that exists is not read
     with pytest.raises(PhotoError, match=message):
         handler({"inputs": inputs})
 

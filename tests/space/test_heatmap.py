@@ -5,10 +5,10 @@ from space.heatmap import USUAL_LANDMARKS, describe_parts, heat_by_part, heat_la
 
 
 def spot(x: float, y: float) -> np.ndarray:
-    """A map that is hot in one place, given as shares of its side."""
+    """Return a heatmap that is hot in one place, given as shares of its side."""
     middle = (np.arange(7) + 0.5) / 7
-    away = (middle[None] - x) ** 2 + (middle[:, None] - y) ** 2
-    return np.exp(-away / 0.004).astype(np.float32)
+    squared_distance = (middle[None] - x) ** 2 + (middle[:, None] - y) ** 2
+    return np.exp(-squared_distance / 0.004).astype(np.float32)
 
 
 def test_cold_places_are_transparent_and_hot_ones_are_not():

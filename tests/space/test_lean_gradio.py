@@ -24,7 +24,7 @@ def test_the_page_imports_gradio_without_making_stubs():
     command = [sys.executable, "-c", PROGRAM]
     printed = subprocess.run(command, cwd=SPACE, check=True, capture_output=True).stdout
     parsed, restored, file, shown = json.loads(printed)
-    assert parsed < 10  # without `lean_gradio` far over 50
+    assert parsed < 10  # far over 50 without `lean_gradio`
     assert restored
     assert Path(file).name == "textbox.py"
     assert shown == "textbox"

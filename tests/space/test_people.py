@@ -54,7 +54,7 @@ def test_suspicious_moments_lie_apart():
     scores = {0.0: 0.5, 0.5: 0.9, 1.0: 0.8, 1.5: 0.85, 2.0: 0.3, 2.5: 0.7, 9.0: 0.1}
     moments = [moment(seconds, probability) for seconds, probability in scores.items()]
     chosen = choose_suspicious([*moments, moment(5, 0.99, side=40)])
-    assert [one.seconds for one in chosen] == [0.5, 1.5, 2.5]
+    assert [suspicious.seconds for suspicious in chosen] == [0.5, 1.5, 2.5]
     assert choose_suspicious(moments[:2]) == [moments[1]]
 
 
@@ -66,10 +66,10 @@ def seen(probability: float, reason: str | None = None, confidence: float = 0.95
 
 def stranger(probability: float, reason: str | None = None, confidence: float = 0.95) -> Judgement:
     """Return a judgement of a face that looks like nobody else's, at the right of a frame."""
-    one = seen(probability, reason, confidence)
-    face = replace(one.face, box=(1000, 0, 200, 200))
+    usual = seen(probability, reason, confidence)
+    face = replace(usual.face, box=(1000, 0, 200, 200))
     noise = np.random.default_rng(1).integers(0, 255, (64, 64, 3), np.uint8)
-    return replace(one, face=face, crop=Image.fromarray(noise))
+    return replace(usual, face=face, crop=Image.fromarray(noise))
 
 
 def people_of(*looks: list[Judgement]) -> tuple[list[Person], int]:
@@ -111,5 +111,5 @@ def test_reason_of_most_looks_is_the_reason_of_a_person():
     assert (person.verdict, person.reason) == ("inconclusive", "blurred")
     (person,), _ = people_of(*blurred, *[[seen(0.0)]] * 4)
     assert (person.verdict, person.reason) == ("real", None)
-    # Where there are better looks, marked ones do not move the answer.
+    # Looks with a reason do not move the answer if there are better ones.
     assert person.probability == pytest.approx(1 / (1 + math.exp(3)))

@@ -1,4 +1,4 @@
-"""What files say of themselves without a signature: notes, XMP, EXIF, encoding."""
+"""What files say about themselves without a signature: notes, XMP, EXIF, encoding."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def write_clip(path: Path, notes: dict[str, str] | None = None) -> Path:
 
 
 def said(found: Provenance, kind: Kind) -> list[Finding]:
-    return [one for one in found.findings if one.kind == kind]
+    return [finding for finding in found.findings if finding.kind == kind]
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF", "HEIF"])
@@ -136,7 +136,7 @@ def test_notes_behind_the_picture_are_read():
 def test_a_note_that_no_generator_wrote_is_shown_as_it_is():
     found = read(png({"Title": "Holiday", "Comment": "Steps: down to the beach"}))
     assert found.statement is None
-    assert {one.value for one in said(found, Kind.SOFTWARE)} == {
+    assert {finding.value for finding in said(found, Kind.SOFTWARE)} == {
         "Holiday",
         "Steps: down to the beach",
     }
@@ -171,7 +171,7 @@ def test_the_digital_source_type_is_read_in_every_format(format):
     else:
         content = as_file(draw_face(1), format, xmp=packet)
     origin = said(read(content), Kind.ORIGIN)
-    assert [one.sentence for one in origin] == ["XMP states: made by AI."]
+    assert [finding.sentence for finding in origin] == ["XMP states: made by AI."]
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_the_digital_source_type_is_read_in_every_format(format):
 def test_source_types_are_told_apart(name, claim):
     element = f"<Iptc4xmpExt:DigitalSourceType>{SOURCE_TYPE}{name}</Iptc4xmpExt:DigitalSourceType>"
     found = read(as_file(draw_face(1), "JPEG", xmp=xmp(elements=element)))
-    assert [one.claim for one in said(found, Kind.ORIGIN)] == [claim]
+    assert [finding.claim for finding in said(found, Kind.ORIGIN)] == [claim]
 
 
 def test_an_editors_history_is_told_in_its_order():
@@ -201,7 +201,7 @@ def test_an_editors_history_is_told_in_its_order():
         '<rdf:li photoshop:LayerName="headline"/></rdf:Seq></photoshop:TextLayers>',
     )
     found = read(as_file(draw_face(1), "JPEG", xmp=packet))
-    text = " ".join(one.sentence for one in said(found, Kind.EDITING))
+    text = " ".join(finding.sentence for finding in said(found, Kind.EDITING))
     assert "“Adobe Photoshop 25.0 (Windows)”, an editor" in text
     assert "a history of 2 steps, the last first: saved at 2024-05-02, created with" in text
     assert "content of 2 other documents was pasted" in text
@@ -244,10 +244,10 @@ def test_a_place_is_said_to_be_there_and_never_shown():
 
 
 def preview_exif(preview: bytes, orientation: int = 1) -> bytes:
-    """Return EXIF data with a preview, which Pillow does not write."""
+    """Return EXIF data with a preview, which Pillow cannot write."""
     first = struct.pack("<HHHIHHI", 1, Base.Orientation, 3, 1, orientation, 0, 26)
-    place = 26 + 2 + 2 * 12 + 4
-    second = struct.pack("<HHHII", 2, Base.JpegIFOffset, 4, 1, place)
+    offset = 26 + 2 + 2 * 12 + 4
+    second = struct.pack("<HHHII", 2, Base.JpegIFOffset, 4, 1, offset)
     second += struct.pack("<HHIII", Base.JpegIFByteCount, 4, 1, len(preview), 0)
     return b"Exif\0\0II*\0" + struct.pack("<I", 8) + first + second + preview
 
@@ -265,7 +265,7 @@ def on_bars(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 def test_a_preview_that_shows_the_photo_is_no_finding():
     photo = draw_face(3, 480)
-    wide = photo.crop((0, 100, 480, 420))  # 3:2, where most cameras write previews of 4:3
+    wide = photo.crop((0, 100, 480, 420))  # 3:2, while most cameras write previews of 4:3
     for content in (
         with_preview(photo, photo.resize((160, 160))),
         with_preview(photo, photo.resize((160, 160)), orientation=6),
@@ -296,7 +296,7 @@ def test_a_preview_from_before_the_photo_was_cut_is_a_finding():
 
 
 def with_exif(photo: Image.Image, format: str, exif: bytes) -> bytes:
-    """Return a file with EXIF data, which may stand behind the picture in a PNG."""
+    """Return a file with EXIF data; in a PNG, they follow the picture."""
     if format != "PNG":
         return as_file(photo, format, exif=exif)
     content, data = as_file(photo, "PNG"), exif.removeprefix(b"Exif\0\0")
@@ -308,8 +308,8 @@ def with_exif(photo: Image.Image, format: str, exif: bytes) -> bytes:
 @pytest.mark.parametrize("format", ["PNG", "WEBP", "HEIF"])
 def test_previews_of_other_formats_are_compared(format, orientation):
     photo = draw_face(3, 300).crop((0, 0, 300, 240))
-    other = Image.fromarray(np.asarray(photo)[::-1])
-    for shown, findings in ((photo, 0), (other, 1)):
+    flipped = Image.fromarray(np.asarray(photo)[::-1])
+    for shown, findings in ((photo, 0), (flipped, 1)):
         small = as_file(shown.resize((160, 128)), "JPEG")
         content = with_exif(photo, format, preview_exif(small, orientation))
         assert len(said(read(content), Kind.PREVIEW)) == findings
@@ -361,17 +361,17 @@ def test_marks_of_photoshop_in_a_jpeg_are_hints():
 
 
 def extended(packet: bytes, name: str, *, missing: bool = False) -> list[bytes]:
-    """Return the segments in which a JPEG file holds XMP of more than 64 KB, in no order."""
-    places = range(0, len(packet), 65_000)
+    """Return the segments in which a JPEG file holds XMP of more than 64 KB, in reverse order."""
+    offsets = range(0, len(packet), 65_000)
     parts = [
         segment(
             0xE1,
             b"http://ns.adobe.com/xmp/extension/\0"
             + name.encode()
-            + struct.pack(">II", len(packet), place)
-            + packet[place : place + 65_000],
+            + struct.pack(">II", len(packet), offset)
+            + packet[offset : offset + 65_000],
         )
-        for place in places
+        for offset in offsets
     ]
     return parts[:0:-1] if missing else parts[::-1]
 
@@ -390,8 +390,8 @@ def test_xmp_that_goes_on_in_other_segments_of_a_jpeg_is_read():
     damaged = read(add_segments(photo, *extended(second, name, missing=True)))
     (unreadable,) = said(damaged, Kind.UNREADABLE)
     assert "parts of it are missing" in unreadable.value
-    stranger = add_segments(photo, *extended(second, name[::-1]))
-    assert not said(read(stranger), Kind.EDITING)
+    mismatched = add_segments(photo, *extended(second, name[::-1]))
+    assert not said(read(mismatched), Kind.EDITING)
 
 
 def photoshop(*resources: tuple[int, bytes]) -> bytes:
@@ -406,7 +406,7 @@ def test_photoshops_resources_tell_of_layers_and_programs():
     content = as_file(draw_face(1), "JPEG")
     program = b"\x1c\x02\x41\0\x0aSnapseed 2"
     found = read(add_segments(content, photoshop((0x0402, bytes(6)), (0x0404, program))))
-    text = " ".join(one.sentence for one in said(found, Kind.EDITING))
+    text = " ".join(finding.sentence for finding in said(found, Kind.EDITING))
     assert "3 layers" in text
     assert "“Snapseed 2”" in text
     found = read(add_segments(content, photoshop((0x0406, bytes(7)))))
@@ -430,7 +430,7 @@ def test_a_comment_is_read(format):
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".avi"])
 def test_a_clips_encoder_is_told(tmp_path, suffix):
     found = read(write_clip(tmp_path / f"clip{suffix}"))
-    assert any("Lavf" in one.sentence for one in said(found, Kind.SOFTWARE))
+    assert any("Lavf" in finding.sentence for finding in said(found, Kind.SOFTWARE))
     assert found.statement is None
     assert not said(found, Kind.UNREADABLE)
 
@@ -483,7 +483,7 @@ def test_json_holds_everything_but_the_pictures():
     found = read(with_preview(after, before.resize((160, 160))))
     answer = json.loads(json.dumps(found.to_json()))
     assert len(answer) == len(found.findings)
-    assert {frozenset(one) for one in answer} == {
+    assert {frozenset(finding) for finding in answer} == {
         frozenset(("kind", "sentence", "value", "trust", "source", "claim"))
     }
 
@@ -502,10 +502,10 @@ def test_libraries_for_rare_files_are_loaded_with_the_first_of_them(tmp_path):
         "import sys, provenance; provenance.read(sys.argv[1]);"
         "print({'c2pa', 'av', 'cryptography'} & set(sys.modules))"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code, str(path)],
         cwd=Path(provenance.__file__).parent,
         capture_output=True,
         text=True,
     )
-    assert done.stdout.strip() == "set()", done.stderr
+    assert result.stdout.strip() == "set()", result.stderr

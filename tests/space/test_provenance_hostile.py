@@ -1,4 +1,4 @@
-"""Files made to harm whoever reads them: no crash, no flood, nothing that deceives the eye."""
+"""Hostile files cause no crash and no flood of text, and show nothing that deceives the eye."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ HOSTILE = "<script>alert(1)</script>\"'&\u202e\u0000\u200bgnp.exe” “\u0007\n
 
 
 def check(found: Provenance) -> None:
-    """What holds for every file whatsoever."""
+    """Assert what holds for every file."""
     assert found.findings
     assert found.findings[0].kind == Kind.CREDENTIALS or found.findings[-1].kind == Kind.UNREADABLE
     answer = json.dumps(found.to_json())
     assert len(answer) < 200_000
-    text = "".join(one.sentence + one.value for one in found.findings)
-    assert not [one for one in text if unicodedata.category(one)[0] == "C"]
+    text = "".join(finding.sentence + finding.value for finding in found.findings)
+    assert not [character for character in text if unicodedata.category(character)[0] == "C"]
     assert "<script" not in provenance_html(found)
 
 
@@ -134,7 +134,7 @@ def test_names_from_right_to_left_are_kept_apart():
 
 
 def test_damaged_files_neither_crash_nor_hang(tmp_path):
-    """What is damaged is named, and what can still be read is read."""
+    """Damage is named, and what can still be read is read."""
     face = draw_face(1)
     exif = exif_of({Base.Make: "Canon", Base.Software: "GIMP"}, {Base.UserComment: b"ASCII\0\0\0x"})
     signer = make_identity()
@@ -156,21 +156,21 @@ def test_damaged_files_neither_crash_nor_hang(tmp_path):
 
 
 def mutated(content: bytes, dice: random.Random) -> bytes:
-    """Return a file with bytes changed, cut out, doubled, or cut off; mostly in its first part."""
+    """Return the file with bytes changed, removed, repeated or cut off, mostly near its start."""
     damaged = bytearray(content)
-    # Containers and notes stand in front.
+    # Containers and notes come first.
     end = len(damaged) if dice.random() < 0.3 else min(len(damaged), 3000)
     for _ in range(dice.choice((1, 3, 20))):
-        place = dice.randrange(4, end)
+        offset = dice.randrange(4, end)
         match dice.randrange(5):
             case 0 | 1:
-                damaged[place : place + 1] = bytes([dice.randrange(256)])
+                damaged[offset : offset + 1] = bytes([dice.randrange(256)])
             case 2:
-                damaged[place : place + 4] = dice.choice((b"\xff\xff\xff\xff", bytes(4)))
+                damaged[offset : offset + 4] = dice.choice((b"\xff\xff\xff\xff", bytes(4)))
             case 3:
-                del damaged[place : place + dice.randrange(1, 50)]
+                del damaged[offset : offset + dice.randrange(1, 50)]
             case _:
-                damaged[place:place] = damaged[place : place + dice.randrange(1, 50)]
+                damaged[offset:offset] = damaged[offset : offset + dice.randrange(1, 50)]
         end = min(end, len(damaged) - 4)
         if end <= 4:
             break

@@ -38,7 +38,7 @@ def photo() -> bytes:
 
 @pytest.fixture
 def trusted(signer, tmp_path, monkeypatch) -> Path:
-    """The signer's authority, as one that this program trusts."""
+    """A trust list that holds the signer's authority."""
     path = tmp_path / "anchors.pem"
     path.write_bytes(signer.anchors)
     monkeypatch.setenv(TRUST_ANCHORS, str(path))
@@ -51,7 +51,7 @@ def _no_anchors(monkeypatch) -> None:
 
 
 def of_kind(found: Provenance, kind: Kind) -> Finding:
-    return next(one for one in found.findings if one.kind == kind)
+    return next(finding for finding in found.findings if finding.kind == kind)
 
 
 @pytest.mark.usefixtures("trusted")
@@ -68,9 +68,9 @@ def test_a_trusted_signer_states_that_a_picture_was_made_by_ai(photo, signer):
 
 def test_without_a_trust_list_no_signer_is_known(photo, signer):
     found = read(sign(photo, "image/jpeg", signer, statement()))
-    assert {one.trust for one in found.findings if one.source == "Content Credentials"} == {
-        Trust.UNKNOWN_SIGNER
-    }
+    assert {
+        finding.trust for finding in found.findings if finding.source == "Content Credentials"
+    } == {Trust.UNKNOWN_SIGNER}
     assert "nobody here knows" in of_kind(found, Kind.CREDENTIALS).sentence
 
 
@@ -148,19 +148,19 @@ def test_what_a_picture_was_made_from_is_told(photo, signer):
     parent = sign(photo, "image/jpeg", signer, statement())
     editor = {"claim_generator_info": [{"name": "Retouch"}], "title": "b", "assertions": []}
     found = read(sign(photo, "image/jpeg", signer, editor, parent=parent))
-    sentences = [one.sentence for one in found.findings if one.kind == Kind.INGREDIENTS]
-    assert any("before.jpg" in one and "before" in one for one in sentences)
-    assert any("made by AI" in one for one in sentences)
+    sentences = [finding.sentence for finding in found.findings if finding.kind == Kind.INGREDIENTS]
+    assert any("before.jpg" in sentence and "before" in sentence for sentence in sentences)
+    assert any("made by AI" in sentence for sentence in sentences)
     assert found.summary == "made with AI in part (signed)"
 
 
 def test_a_signer_nobody_knows_cannot_vouch_for_another(photo, signer):
-    """The ingredient's validation is written by whoever signs the picture that it went into."""
+    """Whoever signs a picture writes the validation of its ingredients."""
     parent = sign(photo, "image/jpeg", signer, statement(CAMERA))
     editor = {"claim_generator_info": [{"name": "Retouch"}], "title": "b", "assertions": []}
     stranger = make_identity("Stranger")
     content = sign(photo, "image/jpeg", stranger, editor, parent=parent, trust=signer.anchors)
-    assert Trust.SIGNED not in {one.trust for one in read(content).findings}
+    assert Trust.SIGNED not in {finding.trust for finding in read(content).findings}
 
 
 @pytest.mark.usefixtures("trusted")
@@ -169,12 +169,12 @@ def test_a_trusted_signer_does_not_lend_trust_to_what_went_into_a_picture(photo,
     editor = {"claim_generator_info": [{"name": "Retouch"}], "title": "b", "assertions": []}
     found = read(sign(photo, "image/jpeg", signer, editor, parent=parent))
     assert of_kind(found, Kind.CREDENTIALS).trust == Trust.SIGNED
-    ai = next(one for one in found.findings if one.claim == Claim.PARTLY_AI)
-    assert ai.trust == Trust.UNKNOWN_SIGNER
+    partly_ai = next(finding for finding in found.findings if finding.claim == Claim.PARTLY_AI)
+    assert partly_ai.trust == Trust.UNKNOWN_SIGNER
 
 
 def test_a_generator_that_signs_only_its_name_is_recognised(photo, signer):
-    generator = {"claim_version": 1, "claim_generator": "ChatGPT"}  # later ones tell the origin
+    generator = {"claim_version": 1, "claim_generator": "ChatGPT"}  # later ones state the origin
     manifest = generator | {"claim_generator_info": [{"name": "ChatGPT"}], "assertions": []}
     found = read(sign(photo, "image/jpeg", signer, manifest))
     assert found.summary == "made by AI (signed, signer unknown)"
@@ -194,7 +194,7 @@ def test_nothing_is_fetched(photo, signer, server):
 
 @pytest.fixture
 def server() -> Iterator[tuple[str, list[str]]]:
-    """A server's address, and what it was asked for."""
+    """Yield the address of a server, and the list of the paths that were requested from it."""
     requests: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""What the page shows of what a file says of itself."""
+"""How the page shows what a file says about itself."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def saying(claim: Claim, trust: Trust) -> Provenance:
 def test_the_headline_tells_how_far_to_trust_what_is_said(claim, trust, words):
     html = provenance_html(saying(claim, trust))
     assert words in html
-    assert "no part of the model's answer" in html
+    assert "not part of the model's answer" in html
     assert f'<span class="trust">{trust}</span>' in html
     assert "raw text" in html
 
 
 def test_silence_is_no_evidence():
     html = provenance_html(read(as_file(draw_face(1), "WEBP")))
-    assert "says nothing of how it was made. Most do not: that is no evidence." in html
+    assert "does not say how it was made. Most files do not: that is no evidence" in html
     assert "The file carries no Content Credentials" in html
     assert "<summary>Details of the file</summary>" in html  # what is absent does not count
     html = provenance_html(read(as_file(draw_face(1), "JPEG")))
@@ -72,7 +72,7 @@ def test_the_most_credible_statement_comes_first():
     stranger = Finding(Kind.ORIGIN, "Stranger.", trust=Trust.UNKNOWN_SIGNER, claim=Claim.CAMERA)
     broken = Finding(Kind.ORIGIN, "Broken.", trust=Trust.INVALID, claim=Claim.AI)
     assert Provenance((note, signed)).statement == signed
-    assert Provenance((stranger, note)).statement == note  # who can sign in any name
+    assert Provenance((stranger, note)).statement == note  # a stranger can sign in any name
     assert Provenance((broken, note)).statement == note
     assert Provenance((broken,)).statement == broken
 

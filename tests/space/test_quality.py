@@ -1,4 +1,4 @@
-"""Which faces get no verdict; the photos of `shared` say how often that is wrong."""
+"""Which faces get no verdict, and how often that is wrong on the photos of `shared`."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def detector() -> Detector:
 
 
 def moved(left: float = 0, top: float = 0) -> Face:
-    """The portrait's face after so many px of the photo were cut off."""
+    """Return the portrait's face after `left` and `top` px of the photo were cut off."""
     return Face((BOX[0] - left, BOX[1] - top, *BOX[2:]), EYES - np.float32([left, top]), 0.9)
 
 
@@ -84,7 +84,7 @@ def test_a_marked_face_gets_no_verdict_but_keeps_its_probability(detector, portr
     assert judgement.prediction.verdict == "inconclusive"
     crop = detector.crop_faces(blurred, [moved()])[0]
     outputs, heatmaps = detector.run(crop.pixels[None])
-    expected = detector.describe(outputs[0], heatmaps[0]).probability  # of one look
+    expected = detector.describe(outputs[0], heatmaps[0]).probability  # of a single look
     assert judgement.prediction.probability == pytest.approx(expected, abs=1e-6)
     assert judgement.as_dict()["reason"] in REASONS
     (sharp,) = detector.judge_faces(portrait, [moved()])
@@ -101,12 +101,12 @@ def test_ordinary_photos_are_hardly_ever_marked(shared, folder, allowed):
         pytest.skip(f"needs {YUNET}")
     finder = YuNet(YUNET, "")
     paths = sorted((shared / folder).rglob("*.jpg"))
-    found = []
+    reasons = []
     for path in paths[:: len(paths) // 40]:
         photo = open_photo(path)
-        found += [find_reason(photo, face) for face in finder.find(photo)[:1]]
-    assert len(found) >= 38
-    assert sum(reason is not None for reason in found) <= allowed * len(found)
+        reasons += [find_reason(photo, face) for face in finder.find(photo)[:1]]
+    assert len(reasons) >= 38
+    assert sum(reason is not None for reason in reasons) <= allowed * len(reasons)
 
 
 def test_programs_and_people_are_told_every_reason():
@@ -116,4 +116,4 @@ def test_programs_and_people_are_told_every_reason():
         assert f"| `{key}` | {sentence} |" in for_programs
         assert f'{key}: "{sentence}"' in in_browsers
     assert ADVICE.keys() == REASONS.keys()
-    assert REASONS.keys() - tier_tables.REASONS.keys() == {"seen_too_little"}  # of clips alone
+    assert REASONS.keys() - tier_tables.REASONS.keys() == {"seen_too_little"}  # for clips only

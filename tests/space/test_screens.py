@@ -28,10 +28,10 @@ def screens() -> Screens:
 
 
 def last(shown: Iterable[Screen]) -> str:
-    """The answer that is there in the end; the way in and Stop are gone, the way back is there."""
-    *_, (start, again, answer, _) = shown
+    """Return the final answer; the inputs must be hidden, and the way back visible."""
+    *_, (start, back, answer, _) = shown
     assert start["visible"] == "hidden"
-    assert again["visible"] is True
+    assert back["visible"] is True
     return answer
 
 
@@ -52,8 +52,8 @@ def test_nothing_given_shows_the_first_screen(screens):
         screens.photos([], VISITOR),
         screens.clip(None, VISITOR),
     ):
-        ((start, again, answer, extra),) = shown
-        assert (start["visible"], again["visible"], answer, extra["visible"]) == (
+        ((start, back, answer, extra),) = shown
+        assert (start["visible"], back["visible"], answer, extra["visible"]) == (
             True,
             False,
             "",
@@ -99,7 +99,7 @@ def test_what_is_wrong_is_said_in_the_place_of_the_answer(screens, uploaded, tmp
         ("photo", "clipboard", "Copy a picture"),
         ("video", "lost", "choose the file again"),
         ("photo", "else", "The file is not a photo"),
-        ("photos", None, "The file is not a photo"),  # from a script of somebody else
+        ("photos", None, "The file is not a photo"),  # from a foreign script
     ],
 )
 def test_files_that_are_not_sent_are_refused_in_the_place_of_the_answer(screens, tab, file, said):
@@ -115,12 +115,12 @@ def test_a_mistake_of_the_program_is_said_too(screens, uploaded, monkeypatch, ca
 
 def test_stopped_clip_ends_and_frees_its_place(screens, uploaded, clip):
     shown = screens.clip(uploaded(clip), VISITOR)
-    told = [next(shown)[2], next(shown)[2]]
+    updates = [next(shown)[2], next(shown)[2]]
     screens.stop(SimpleNamespace(session_hash="another"))  # stops nobody else
-    told.append(next(shown)[2])
+    updates.append(next(shown)[2])
     screens.stop(VISITOR)
     *_, (_, _, answer, stop) = shown
-    assert all("<progress" in one for one in told)
+    assert all("<progress" in update for update in updates)
     assert "Stopped" in answer
     assert stop["visible"] is False
     assert "this person" in last(screens.clip(uploaded(clip), VISITOR))
@@ -154,7 +154,7 @@ def test_table_has_a_row_for_each_face_and_each_problem(screens, uploaded, tmp_p
 
 def test_rows_appear_while_others_are_judged(screens, uploaded, monkeypatch):
     monkeypatch.setattr("space.screens.REFRESH", -1.0)
-    shown = [one[2] for one in screens.photos([uploaded(PORTRAIT)] * 3, VISITOR)]
+    shown = [screen[2] for screen in screens.photos([uploaded(PORTRAIT)] * 3, VISITOR)]
     assert [answer.count("<tr ") for answer in shown] == [0, 1, 2, 3]
     assert "1 of 3 photos judged" in shown[1]
 
@@ -214,7 +214,7 @@ def test_what_a_file_says_of_itself_comes_first_where_it_says_something(
     assert "<td>made by AI (written by anybody)</td>" in several
     assert in_csv(several)[0]["the file says"] == "made by AI (written by anybody)"
     silent = last(screens.photo(uploaded(PORTRAIT)))
-    assert silent.index('class="headline') < silent.index("says nothing of how it was made")
+    assert silent.index('class="headline') < silent.index("does not say how it was made")
 
 
 @pytest.mark.parametrize(

@@ -66,9 +66,9 @@ def test_of_an_animation_it_is_said_what_was_looked_at(service, uploaded, tmp_pa
     frames = [Image.new("RGB", (200, 200), colour) for colour in ("black", "white")]
     frames[0].save(tmp_path / "two.gif", save_all=True, append_images=frames[1:])
     frames[0].save(tmp_path / "one.gif")
-    two, one = (uploaded(tmp_path / name) for name in ("two.gif", "one.gif"))
-    assert service.judge_photo(two)["note"].startswith("Only the first")
-    assert service.judge_photo(one)["note"] == ""
+    animated, still = (uploaded(tmp_path / name) for name in ("two.gif", "one.gif"))
+    assert service.judge_photo(animated)["note"].startswith("Only the first")
+    assert service.judge_photo(still)["note"] == ""
 
 
 def test_every_answer_tells_what_the_file_says_of_itself(service, uploaded, clip, tmp_path):
@@ -76,11 +76,11 @@ def test_every_answer_tells_what_the_file_says_of_itself(service, uploaded, clip
     info.add_text("parameters", "a face\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 1")
     path = tmp_path / "made.png"
     Image.open(SPACE / "examples/portrait.jpg").save(path, pnginfo=info)
-    one = service.judge_photo(uploaded(path))
-    assert [two["provenance"] for two in service.judge_photos([uploaded(path)])] == [
-        one["provenance"]
+    answer = service.judge_photo(uploaded(path))
+    assert [item["provenance"] for item in service.judge_photos([uploaded(path)])] == [
+        answer["provenance"]
     ]
-    generator = next(finding for finding in one["provenance"] if finding["kind"] == "generator")
+    generator = next(finding for finding in answer["provenance"] if finding["kind"] == "generator")
     assert (generator["claim"], generator["trust"]) == ("made by AI", "written by anybody")
     kinds = {finding["kind"] for finding in service.judge_video(uploaded(clip))["provenance"]}
     assert {"credentials", "software"} <= kinds

@@ -32,7 +32,7 @@ def portrait(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path, portrait: Path, clip: Path) -> Path:
-    """Photos, a clip, and what is neither."""
+    """A folder with photos, a clip and a file that is neither."""
     (tmp_path / "all/below").mkdir(parents=True)
     shutil.copy(portrait, tmp_path / "all/b.MPO")
     shutil.copy(portrait, tmp_path / "all/.hidden.jpg")
@@ -79,15 +79,15 @@ def test_what_cannot_be_judged_stops_nothing(portrait, tmp_path, capsys):
     assert shell.main(["--json", *files]) == 1
     *refused, judged = map(json.loads, capsys.readouterr().out.splitlines())
     assert "holds no photos" in refused[0]["error"]
-    assert [("pipe" in one["error"]) for one in refused[1:]] == [True, True, False, False]
-    assert all("No such file" in one["error"] for one in refused[3:])
+    assert [("pipe" in answer["error"]) for answer in refused[1:]] == [True, True, False, False]
+    assert all("No such file" in answer["error"] for answer in refused[3:])
     assert judged["file"] == f"{tmp_path}/foto_\\xe9.jpg"
     assert len(judged["faces"]) == 1
 
 
 def test_reasons_and_animations_are_told_in_words(portrait, tmp_path, capsys):
     photo = Image.open(portrait)
-    name = tmp_path / "cut\n\x1b[31m.png"  # which breaks no line and colours no terminal
+    name = tmp_path / "cut\n\x1b[31m.png"  # must not break the line or colour the terminal
     photo.crop((0, 85, *photo.size)).save(name)  # 20 % of the face's box
     wall = Image.new("RGB", (200, 200), "#8899aa")
     wall.save(tmp_path / "moving.gif", save_all=True, append_images=[photo])
@@ -114,10 +114,10 @@ def test_what_a_file_says_of_itself_is_told_on_request(portrait, capsys):
     assert shell.main([str(portrait)]) == 0
     assert "Content Credentials" not in capsys.readouterr().out
     assert shell.main(["--provenance", str(portrait)]) == 0
-    _, *told = capsys.readouterr().out.splitlines()
-    assert told[0].endswith("[unknown]")
-    assert any("GIMP" in line and line.endswith("[written by anybody]") for line in told)
-    assert not {"\x1b", "\u202e"} & set("".join(told))
+    _, *lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("[unknown]")
+    assert any("GIMP" in line and line.endswith("[written by anybody]") for line in lines)
+    assert not {"\x1b", "\u202e"} & set("".join(lines))
     assert shell.main(["--provenance", "--json", str(portrait), "none.jpg"]) == 1
     photo, missing = map(json.loads, capsys.readouterr().out.splitlines())
     assert photo["provenance"][0]["kind"] == "credentials"

@@ -27,12 +27,12 @@ from tests.drawing import draw_face
 # Whatever the thresholds of the bundled model are.
 CONFIG = replace(DetectorConfig.load(BUNDLED), thresholds={"real": 0.3, "fake": 0.7})
 WIDTH, HEIGHT = 320, 240
-# Frames around the drawn faces, by which the finder below finds them, and what the detector below
-# says about them.
+# Colours of the frames around the drawn faces, by which the finder below finds the faces, and the
+# probabilities that the detector below returns.
 COLOURS = {"ann": (255, 0, 255), "bob": (0, 255, 255), "cat": (255, 255, 0)}
 ANSWERS = {"ann": 0.9, "bob": 0.1, "cat": 0.5}
 SEEDS = {"ann": 1, "bob": 2, "cat": 3}
-FINE_SIDE = 400  # px of a face with which the detector below wants no more
+FINE_SIDE = 400  # px: the detector below needs no larger face
 
 
 class MarkedFaceFinder(FaceFinder):
@@ -72,7 +72,7 @@ class MarkedFaceDetector:
     config = CONFIG
 
     def __init__(self) -> None:
-        self.calls: list[int] = []  # how many faces each had
+        self.calls: list[int] = []  # faces per call
 
     def is_fine_enough(self, faces: list[Face]) -> bool:
         return all(face.side >= FINE_SIDE for face in faces)
@@ -87,7 +87,7 @@ class MarkedFaceDetector:
     def judge_crops(self, crops: list[FaceCrop], *, second_look: bool) -> list[Judgement]:
         assert not second_look  # the frames of a clip are averaged already
         self.calls.append(len(crops))
-        return [self._judge(one.pixels, one.face, one.crop) for one in crops]
+        return [self._judge(crop.pixels, crop.face, crop.crop) for crop in crops]
 
     def _judge(self, photo: np.ndarray, face: Face, crop: Image.Image) -> Judgement:
         left, top, _, height = (int(value) for value in face.box)
@@ -108,7 +108,7 @@ drawn_face = cache(draw_face)
 
 @cache
 def wall(room: int) -> Image.Image:
-    """Return an RGB picture of a room that nobody is in."""
+    """Return an RGB picture of an empty room."""
     rng = np.random.default_rng(room)
     spots = Image.fromarray(rng.integers(40, 190, (4, 5, 3), np.uint8))
     return spots.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
@@ -128,7 +128,7 @@ def judge(path: Path, finder: FaceFinder | None = None, **options) -> VideoJudge
 
 
 class Counter:
-    """Says when to stop: after so many frames."""
+    """Says when to stop: after `last` frames; counts how often it was asked."""
 
     def __init__(self, last: float = math.inf) -> None:
         self.asked, self._last = 0, last
@@ -140,11 +140,11 @@ class Counter:
 
 @pytest.fixture
 def opened(monkeypatch) -> list[av.container.InputContainer]:
-    """All files that are opened to be decoded."""
-    containers, really = [], av.open
+    """All containers that are opened for decoding."""
+    containers, original_open = [], av.open
 
     def remember(*arguments, **options) -> av.container.InputContainer:
-        containers.append(really(*arguments, **options))
+        containers.append(original_open(*arguments, **options))
         return containers[-1]
 
     monkeypatch.setattr("space.clips.av.open", remember)
@@ -181,8 +181,8 @@ def test_two_people_get_two_answers(pair):
     assert judged.frames_looked_at == 8
     assert (judged.others, judged.note) == (0, "")
     for person, probability in zip(judged.people, (0.9, 0.1), strict=True):
-        assert [one.probability for one in person.moments] == [probability] * 8
-        assert [one.seconds for one in person.moments] == pytest.approx(
+        assert [moment.probability for moment in person.moments] == [probability] * 8
+        assert [moment.seconds for moment in person.moments] == pytest.approx(
             [number / 2 for number in range(8)], abs=0.05
         )
         assert person.probability == pytest.approx(probability)
@@ -190,7 +190,7 @@ def test_two_people_get_two_answers(pair):
 
 def test_faces_of_several_frames_are_judged_at_once(tmp_path):
     ann, bob = picture({"ann": (20, 30)}, room=1), picture({"bob": (200, 100)}, room=2)
-    # After a cut nobody is where they were, so what came before is judged first.
+    # After a cut nobody is where they were, so the faces before it are judged first.
     clip = write_clip(tmp_path / "clip.mp4", [ann] * 250 + [bob] * 50)
     detector, finder = MarkedFaceDetector(), MarkedFaceFinder()
     judged = judge_video(clip, detector, finder)
@@ -213,8 +213,8 @@ def test_answer_goes_through_json_without_pixels(pair):
 def test_full_crops_are_kept_of_the_moments_to_show_only(pair):
     for person in judge(pair).people:
         assert 1 <= len(person.suspicious) <= 3
-        assert all(max(one.judgement.crop.size) > 100 for one in person.suspicious)
-        assert all(max(one.judgement.crop.size) <= 64 for one in person.moments)
+        assert all(max(moment.judgement.crop.size) > 100 for moment in person.suspicious)
+        assert all(max(moment.judgement.crop.size) <= 64 for moment in person.moments)
 
 
 def test_who_leaves_and_comes_back_is_the_same_person(tmp_path):
@@ -223,7 +223,7 @@ def test_who_leaves_and_comes_back_is_the_same_person(tmp_path):
     frames = [picture(places) for places in (both, alone, back) for _ in range(3 * RATE)]
     judged = judge(write_clip(tmp_path / "clip.mp4", frames))
     assert [person.verdict for person in judged.people] == ["fake", "real"]
-    times = [one.seconds for one in judged.people[1].moments]
+    times = [moment.seconds for moment in judged.people[1].moments]
     assert not [time for time in times if 3 <= time < 6]
     assert [time for time in times if time < 3]
     assert [time for time in times if time >= 6]
@@ -235,14 +235,14 @@ def test_a_cut_from_one_person_to_another_at_the_same_place(tmp_path):
     judged = judge(write_clip(tmp_path / "clip.mp4", frames))
     assert [person.verdict for person in judged.people] == ["fake", "real"]
     cuts = [2.2, 4.4, 6.6]
-    times = [one.seconds for person in judged.people for one in person.moments]
+    times = [moment.seconds for person in judged.people for moment in person.moments]
     assert all(any(0 <= time - cut < 0.2 for time in times) for cut in cuts)
 
 
 def test_people_who_pass_each_other_are_not_mixed_up(tmp_path):
     frames = [picture({"ann": (2 * n, 10), "bob": (230 - 2 * n, 120)}) for n in range(115)]
     judged = judge(write_clip(tmp_path / "clip.mp4", frames))
-    assert [{one.probability for one in person.moments} for person in judged.people] == [
+    assert [{moment.probability for moment in person.moments} for person in judged.people] == [
         {0.9},
         {0.1},
     ]
@@ -322,7 +322,8 @@ def test_small_faces_are_reported_only_where_there_are_no_others(tmp_path):
 def test_times_are_the_containers_where_the_rate_varies(tmp_path):
     stamps = [n * 0.04 for n in range(50)] + [2 + n * 0.3 for n in range(10)]
     times = [
-        one.seconds for one in judge(write_still(tmp_path / "a.mp4", stamps)).people[0].moments
+        moment.seconds
+        for moment in judge(write_still(tmp_path / "a.mp4", stamps)).people[0].moments
     ]
     assert all(min(abs(time - stamp) for stamp in stamps) < 1e-3 for time in times)
     assert np.diff(times).max() < 1
@@ -330,14 +331,14 @@ def test_times_are_the_containers_where_the_rate_varies(tmp_path):
 
 @pytest.mark.parametrize("ending", ["mp4", "mkv"])
 def test_what_stays_on_the_screen_is_looked_at_again(tmp_path, ending):
-    """As long as nothing moves, screen recordings have no frames."""
+    """Screen recordings have no frames while nothing moves."""
     stamps = [*regular(2), *(102 + stamp for stamp in regular(2))]
     shots = [picture({"ann": (20, 30)})] * 50 + [picture({"bob": (200, 60)}, room=2)] * 50
     finder = MarkedFaceFinder()
     judged = judge(write_clip(tmp_path / f"clip.{ending}", shots, stamps=stamps), finder)
     assert judged.seconds == pytest.approx(104, abs=0.1)
     assert judged.note == ""
-    times = [one.seconds for one in judged.people[0].moments]
+    times = [moment.seconds for moment in judged.people[0].moments]
     assert len(times) == pytest.approx(59, abs=1)
     assert np.diff(times).max() < 2
     assert times[-1] > 98
@@ -360,7 +361,7 @@ def test_looks_are_even_and_limited(tmp_path, opened, seconds, rate, looks, has_
     path = write_still(tmp_path / "clip.mkv", regular(seconds, rate), muxer=muxer, gop_size=600)
     judged = judge(path)
     assert judged.frames_looked_at == looks
-    times = [one.seconds for one in judged.people[0].moments]
+    times = [moment.seconds for moment in judged.people[0].moments]
     assert np.ptp(np.diff(times)) <= 1 / rate + 2e-3
     assert all_closed(opened)
 
@@ -369,7 +370,7 @@ def test_key_frames_do_where_they_come_as_often_as_looks(tmp_path):
     frames = [picture({"ann": (20 + n, 30)}) for n in range(90) for _ in range(4)]
     path = write_clip(tmp_path / "clip.mp4", frames, stamps=regular(90, 4), gop_size=4)
     judged = judge(path)
-    times = [one.seconds for one in judged.people[0].moments]
+    times = [moment.seconds for moment in judged.people[0].moments]
     assert judged.frames_looked_at == pytest.approx(60, abs=20)
     assert all(time == pytest.approx(round(time), abs=0.1) for time in times[:-2])
     assert np.diff(times).max() < 2.5
@@ -386,17 +387,17 @@ def test_looks_are_the_same_where_other_frames_are_left_out(tmp_path, monkeypatc
     )
 
     def looks() -> tuple[list[float], list[bytes], int]:
-        finder, counter = MarkedFaceFinder(), []
-        judged = judge(path, finder, progress=lambda *step: counter.append(step))
-        times = [one.seconds for one in judged.people[0].moments]
-        return times, [photo.tobytes() for photo in finder.photos], len(counter)
+        finder, steps = MarkedFaceFinder(), []
+        judged = judge(path, finder, progress=lambda *step: steps.append(step))
+        times = [moment.seconds for moment in judged.people[0].moments]
+        return times, [photo.tobytes() for photo in finder.photos], len(steps)
 
-    times, photos, told = looks()
+    times, photos, steps = looks()
     monkeypatch.setattr("space.packets.Outline.uses", lambda *arguments: ())
-    every_time, every_photo, every_told = looks()
-    assert (times, photos) == (every_time, every_photo)
+    all_times, all_photos, all_steps = looks()
+    assert (times, photos) == (all_times, all_photos)
     assert len(times) == 60
-    assert told < every_told - 10
+    assert steps < all_steps - 10
 
 
 def test_cut_between_key_frames_is_noticed_where_others_are_left_out(tmp_path):
@@ -421,7 +422,7 @@ def test_container_that_hides_its_length_is_refused_at_the_limit(tmp_path, opene
     path = write_still(tmp_path / "clip.mkv", regular(2 * MAX_SECONDS, 1), muxer=muxer)
     if claimed:
         content = bytearray(path.read_bytes())
-        start = content.index(b"\x44\x89\x88") + 3  # the element that tells the length
+        start = content.index(b"\x44\x89\x88") + 3  # the element that holds the length
         content[start : start + 8] = struct.pack(">d", 1000 * claimed)
         path.write_bytes(content)
     finder, counter = MarkedFaceFinder(), Counter()
@@ -433,13 +434,13 @@ def test_container_that_hides_its_length_is_refused_at_the_limit(tmp_path, opene
 
 
 def test_progress_grows_and_ends_at_one(pair):
-    told: list[tuple[float, str]] = []
-    judge(pair, progress=lambda *step: told.append(step))
-    shares = [share for share, _ in told]
+    steps: list[tuple[float, str]] = []
+    judge(pair, progress=lambda *step: steps.append(step))
+    shares = [share for share, _ in steps]
     assert shares == sorted(shares)
     assert len(set(shares)) > 10
     assert shares[-1] == 1
-    assert ("0:02 of 0:04") in [text for _, text in told]
+    assert ("0:02 of 0:04") in [text for _, text in steps]
 
 
 @pytest.mark.parametrize("muxer", [None, {"live": "1"}])
@@ -468,8 +469,8 @@ def box(kind: bytes, content: bytes) -> bytes:
 
 def handler(kind: bytes) -> bytes:
     """Return the track of an MP4 file that holds sound (`soun`) or a picture (`vide`)."""
-    name = box(b"hdlr", bytes(8) + kind + bytes(13))
-    return box(b"trak", box(b"mdia", name))
+    handler_box = box(b"hdlr", bytes(8) + kind + bytes(13))
+    return box(b"trak", box(b"mdia", handler_box))
 
 
 FTYP = box(b"ftyp", b"mp42\0\0\0\0mp42")
@@ -646,14 +647,14 @@ def test_case_files_are_answered_rightly(shared):
     assert judged["edit_list_trim_stream_copy"].seconds == pytest.approx(4, abs=0.1)
     assert judged["vfr_gap_100s_with_sound"].seconds == pytest.approx(104, abs=0.1)
     assert judged["vfr_gap_100s_with_sound"].frames_looked_at == 60
-    assert not any(one.note for one in judged.values())
-    # One has half of the other's columns and less of its detail, which the probability of a face
-    # this small depends on; its place does not.
+    assert not any(answer.note for answer in judged.values())
+    # The stretched clip has half the columns and less detail. The probability of a face this small
+    # depends on detail; its bounding box does not.
     stretched, square = (
         judged[name].people[0] for name in ("anamorphic_sar2_1", "square_pixels_same_clip")
     )
-    for one, other in zip(stretched.moments, square.moments, strict=True):
-        assert one.judgement.face.box == pytest.approx(other.judgement.face.box, abs=6)
+    for first, second in zip(stretched.moments, square.moments, strict=True):
+        assert first.judgement.face.box == pytest.approx(second.judgement.face.box, abs=6)
 
 
 def test_real_face_with_the_real_finder_and_detector(tmp_path):

@@ -18,6 +18,7 @@ from space.judgements import Judgement
 from space.pictures import photo_picture
 from space.reports import download_link, report
 from space.verdicts import WORDS, headline, zone_bar
+from space.video_views import _clock
 from space.views import MANY, answer, problem, summary
 from tests.drawing import draw_face
 
@@ -36,7 +37,7 @@ def judged(
     reason: str | None = None,
     probability: float | None = None,
 ) -> Judgement:
-    """What the model says about a drawn face, with a verdict of the test's choice."""
+    """Return the model's judgement of a drawn face, with a verdict of the test's choice."""
     (judgement,) = detector.judge_faces(
         draw_face(1, 300), [Face((place, 20, side, side), None, 0.9)]
     )
@@ -54,7 +55,7 @@ def judged(
 
 
 def words(text: str) -> str:
-    """What a reader sees of some HTML."""
+    """Return the text that a reader of some HTML sees."""
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", text)).split())
 
 
@@ -173,21 +174,21 @@ def test_heat_lies_on_the_photo_where_its_crop_was_cut_out(detector, roll):
     landmarks = np.float32([middle - 20 * right, middle + 20 * right, *[middle + 20 * down] * 3])
     face = Face((100, 90, 100, 100), landmarks, 0.9)
     assert face.roll == pytest.approx(roll, abs=0.1)
-    # A photo in which each place has its own colour: the crop's corner tells where it is from.
+    # The colour of each pixel encodes its position, so a crop's pixels tell where they are from.
     y, x = np.mgrid[:300, :300]
     photo = Image.fromarray(np.stack([x, y, 0 * x], axis=2).clip(0, 255).astype(np.uint8))
     margin = detector.config.crop_margin
     crop = np.asarray(crop_face(photo, face, margin)).astype(int)
-    one = dataclasses.replace(judged(detector, "fake"), face=face)
+    judgement = dataclasses.replace(judged(detector, "fake"), face=face)
     place = re.search(
         r"translate\(([\d.]+) ([\d.]+)\) rotate\(([-\d.]+)\) scale\((\d+)\)",
-        photo_picture(photo, [one], margin),
+        photo_picture(photo, [judgement], margin),
     )
     left, top, degrees, side = map(float, place.groups())
     turned = np.radians(degrees)
-    back = np.array([[np.cos(turned), -np.sin(turned)], [np.sin(turned), np.cos(turned)]])
+    rotation = np.array([[np.cos(turned), -np.sin(turned)], [np.sin(turned), np.cos(turned)]])
     for share in ((0.25, 0.25), (0.75, 0.3)):
-        expected = np.array([left, top]) + side * back @ (np.array(share) - 0.5)
+        expected = np.array([left, top]) + side * rotation @ (np.array(share) - 0.5)
         column, row = (round(v * crop.shape[0]) for v in share)
         assert crop[row, column, :2] == pytest.approx(expected, abs=2.5)
 
@@ -216,11 +217,11 @@ def test_whole_picture_is_marked_as_such(detector):
 def test_verdicts_differ_without_colours(detector):
     badges = [
         words(
-            re.search(r'<span class="badge.*?</span> [^<]*', answer(draw_face(1), [one], detector))[
-                0
-            ]
+            re.search(
+                r'<span class="badge.*?</span> [^<]*', answer(draw_face(1), [judgement], detector)
+            )[0]
         )
-        for one in (judged(detector, v) for v in ("real", "fake", "inconclusive"))
+        for judgement in (judged(detector, verdict) for verdict in ("real", "fake", "inconclusive"))
     ]
     assert len({text[0] for text in badges}) == len({text[2:] for text in badges}) == 3
 
@@ -290,9 +291,9 @@ def test_csv_reads_back_and_holds_no_formulas():
     names = ["=cmd()", "+1", "-1", "@a", "\t=1", "\r=1", "\n=1", "＝1", "＋1", "－1", "＠a"]  # noqa: RUF001
     rows = [{"file": name, "probability": -0.5} for name in names]
     rows.append({"file": 'a"b,c\n', "probability": ""})
-    back = list(csv.DictReader(io.StringIO(as_csv(rows), newline="")))
-    assert [row["file"] for row in back] == [*(f"'{name}" for name in names), 'a"b,c\n']
-    assert [row["probability"] for row in back] == [*["-0.5"] * len(names), ""]
+    read_back = list(csv.DictReader(io.StringIO(as_csv(rows), newline="")))
+    assert [row["file"] for row in read_back] == [*(f"'{name}" for name in names), 'a"b,c\n']
+    assert [row["probability"] for row in read_back] == [*["-0.5"] * len(names), ""]
 
 
 def test_download_links_hold_their_content():
@@ -305,3 +306,8 @@ def test_pictures_are_small(detector):
     large = Image.fromarray(np.zeros((3000, 4000, 3), np.uint8))
     shown = answer(large, [judged(detector, "fake")], detector)
     assert len(shown) < 300_000
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(0, "0:00.0"), (59.96, "1:00.0"), (83.2, "1:23.2")])
+def test_times_are_shown_in_minutes_and_tenths_of_seconds(seconds, shown):
+    assert _clock(seconds) == shown

@@ -1,5 +1,8 @@
-"""YuNet's two files: which is used, and what is made of the network's outputs. That both give the
-same rows is tested with the page in the browser, which converts the network (`test_web.py`)."""
+"""Which of YuNet's two files is used, and how the network's outputs are decoded.
+
+`test_web.py`, which converts the network for the page in the browser, tests that both files give
+the same rows.
+"""
 
 import hashlib
 import json
@@ -21,7 +24,7 @@ GRAPH = b"a graph"
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """A model folder with a face finder, as far as its description goes."""
+    """A model folder with a dummy face finder that matches its description."""
     (tmp_path / FINDER_FILE).write_bytes(GRAPH)
     describe(tmp_path)
     return tmp_path
@@ -34,7 +37,7 @@ def describe(folder: Path, **changed: str) -> None:
 
 @pytest.fixture
 def runtime(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
-    """LiteRT, as a double that sees a face in the middle of every picture; the shapes it saw."""
+    """The shapes seen by a double of LiteRT, which finds a face in the middle of each picture."""
     seen = []
 
     def set_up(content: bytes, threads: int):
@@ -67,7 +70,7 @@ def test_the_file_beside_the_model_is_used_and_nothing_is_fetched(model, runtime
 
 def test_the_environment_names_a_file_for_litert(model, runtime, monkeypatch):
     monkeypatch.setenv("FACE_DETECTOR", str(model / FINDER_FILE))
-    (model / FINDER_CONFIG_FILE).unlink()  # who names a file trusts it
+    (model / FINDER_CONFIG_FILE).unlink()  # a file that the user names is trusted
     assert FINDER_FILE in load_face_finder().notice
 
 
@@ -78,7 +81,7 @@ def test_networks_of_twelve_sizes_are_kept(model, runtime):
     small = [(64, 64 * number) for number in range(2, 11)]
     for width, height in [*small, *small, (704, 704), (704, 704), (768, 704), (704, 704)]:
         networks.rows(np.zeros((height, width, 3), np.uint8))
-    assert set_up == [*small, (704, 704), (768, 704), (704, 704)]  # one of the large ones
+    assert set_up == [*small, (704, 704), (768, 704), (704, 704)]  # only one large network is kept
 
 
 def test_a_folder_without_the_file_has_none(tmp_path):
@@ -107,7 +110,7 @@ def test_a_file_without_description_is_refused(model, text):
         converted_yunet(model)
 
 
-# A file for another purpose, and one for none.
+# Bytes that are no network, and a network for another purpose.
 @pytest.mark.parametrize("content", [b"no network", (BUNDLED / "detector.tflite").read_bytes()])
 def test_a_wrong_file_for_litert_is_one_sentence(tmp_path, monkeypatch, content):
     (tmp_path / FINDER_FILE).write_bytes(content)
@@ -117,7 +120,7 @@ def test_a_wrong_file_for_litert_is_one_sentence(tmp_path, monkeypatch, content)
 
 
 def nothing(width: int, height: int) -> dict[str, np.ndarray]:
-    """Outputs of YuNet for a picture in which it sees nothing."""
+    """Return YuNet's outputs for a picture without a face."""
     values = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
     return {
         f"{kind}_{stride}": np.zeros((1, (width // stride) * (height // stride), number), "f4")
@@ -134,7 +137,7 @@ def test_outputs_become_boxes_and_the_surest_of_a_face_stays():
     outputs["cls_16"][0, [9, 10, 15, 16], 0] = 0.64, 0.81, 0.49, 0.01  # the second covers the first
     outputs["kps_16"][0, 10] = np.arange(10) / 10
     rows = decoded(outputs, width)
-    # Places 10 and 15 of 8 in a row: column 2 and 7, both in the second row.
+    # With 8 places per row, places 10 and 15 are columns 2 and 7 of the second row.
     assert rows[:, 14] == pytest.approx([0.9, 0.7])
     assert rows[0, :4] == pytest.approx([2 * 16 - 24, 16 - 24, 48, 48])
     assert rows[1, :4] == pytest.approx([7 * 16 - 24, 16 - 24, 48, 48])

@@ -1,2 +1,2 @@
-"""From photos, wherever they lie, to a prepared folder: `prepare` is the verb, `sources.toml` what
-is known of each set, `rows` what a prepared folder holds."""
+"""Turn photos into a prepared folder: `prepare` is the verb, `sources.toml` describes the known
+sets, `rows` reads a prepared folder."""

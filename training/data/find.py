@@ -27,16 +27,16 @@ class SourcePhoto:
     Attributes:
         path: the file.
         label: `"real"` or `"fake"`, from the folder.
-        source: the dataset's name: the one that was given to it, or else that of the folder that
-            holds the real and the fake folder.
-        named_parts: whether the folder follows the Kaggle names, which tell the replaced parts of a
-            fake.
-        original: of a frame that is named `ORIGINAL__VIDEO.jpg`, as crops of the Deepfake Detection
-            Challenge are, the video that its own was made from; `""` for every other name. Photos
-            of one source and original show the same person in the same place, so that they must
-            not fall into two splits.
-        place: path below the folder that holds its real or fake folder, as `fake/1.jpg`; by it a
-            file of splits names a photo.
+        source: the dataset's name, as the user gave it, or else the name of the folder that holds
+            the real and the fake folder.
+        named_parts: whether the folder follows the Kaggle names, which state the replaced parts of
+            a fake.
+        original: `ORIGINAL` of a frame named `ORIGINAL__VIDEO.jpg`, as crops of the Deepfake
+            Detection Challenge are: the video that its own was made from. `""` for any other name.
+            Photos with the same source and original show the same person in the same place and
+            must stay in one split.
+        place: path below the folder that holds its real or fake folder, such as `fake/1.jpg`. A
+            file of splits names photos by it.
     """
 
     path: Path
@@ -53,8 +53,8 @@ def find_source(source: str) -> list[SourcePhoto]:
     Raises:
         UserError: there are none, or they cannot be downloaded.
     """
-    name, parted, where = source.partition("=")
-    if not parted or not re.fullmatch(r"[\w.-]+", name):  # or a path that holds "=" itself
+    name, separator, where = source.partition("=")
+    if not separator or not re.fullmatch(r"[\w.-]+", name):  # or a path that contains "="
         name, where = "", source
     return find_photos(locate(where), source=name or source_name(where))
 
@@ -62,12 +62,12 @@ def find_source(source: str) -> list[SourcePhoto]:
 def locate(where: str) -> Path:
     """Return the folder of a source, downloading it where needed.
 
-    A download is kept, and found again without network if its version or commit is named.
+    Downloads are cached; one with a version or commit in its name is found without network.
 
     Args:
         where: `"kaggle"` for the default dataset; `"kaggle:OWNER/NAME"` or
-            `"kaggle:OWNER/NAME/versions/N"` for another one of Kaggle; `"hf:NAMESPACE/NAME"` or
-            `"hf:NAMESPACE/NAME@REVISION"` for one of the Hugging Face Hub; or the path of a folder.
+            `"kaggle:OWNER/NAME/versions/N"` for another one on Kaggle; `"hf:NAMESPACE/NAME"` or
+            `"hf:NAMESPACE/NAME@REVISION"` for one on the Hugging Face Hub; or the path of a folder.
 
     Raises:
         UserError: there is no such folder or dataset, or it cannot be downloaded.
@@ -92,21 +92,20 @@ def locate(where: str) -> Path:
 
 
 def source_name(where: str) -> str | None:
-    """Return the name of the dataset that `locate` would download, `None` for the default dataset
-    and for folders: the folders in these have names of their own."""
+    """Return the name of the dataset that `locate` would download.
+
+    It is `None` for the default dataset and for folders: their subfolders have names of their own.
+    """
     match = _REMOTE.fullmatch(where)
     return match[1] if match else None
 
 
 def find_photos(root: Path, source: str | None = None) -> list[SourcePhoto]:
-    """List the photos of every pair of real and fake folders below `root`, in a fixed order. Where
-    there is no pair, a folder of one label counts: a detector can take the other one from another
-    source.
+    """Return the photos of every pair of real and fake folders below `root`, in a fixed order.
 
-    Folders that `prepare` wrote are left out: their photos are copies.
-
-    A pair whose files have the names and sizes of an earlier pair is a second copy, as in the
-    Kaggle archive, and ignored.
+    Where there is no pair, folders of one label count: another source can provide the other label.
+    Folders that `prepare` wrote are skipped, as their photos are copies. A pair whose files have
+    the names and sizes of an earlier pair is a second copy, as in the Kaggle archive, and ignored.
 
     Args:
         root: folder that holds `training_real` and `training_fake`, or `real` and `fake`, at any
@@ -145,7 +144,7 @@ def find_photos(root: Path, source: str | None = None) -> list[SourcePhoto]:
 
 
 def _listing(holder: Path, files: Mapping[str, Sequence[Path]]) -> frozenset:
-    """Return labels, names and sizes, by which a second copy is known."""
+    """Return labels, names and sizes of the files, which identify a second copy."""
     return frozenset(
         (label, path.relative_to(holder).as_posix().split("/", 1)[1], path.stat().st_size)
         for label, paths in files.items()
@@ -154,12 +153,13 @@ def _listing(holder: Path, files: Mapping[str, Sequence[Path]]) -> frozenset:
 
 
 def folder_pairs(root: Path, prepared: str) -> list[tuple[Path, str, str]]:
-    """Return (folder, name of its real folder, name of its fake folder), outermost first; where no
-    folder has both, those that have one, with `""` for the other.
+    """Return (folder, name of its real folder, name of its fake folder), outermost first.
+
+    If no folder has both, those that have one are returned, with `""` for the other.
 
     Args:
         root: where to look, at any depth.
-        prepared: name of a file; folders that hold it are left out, with all that is in them.
+        prepared: name of a file; folders that hold it are skipped, with everything below them.
     """
     pairs, halves = [], []
     for folder, names, files in os.walk(root):
@@ -169,9 +169,9 @@ def folder_pairs(root: Path, prepared: str) -> list[tuple[Path, str, str]]:
         names[:] = sorted(name for name in names if not name.startswith("."))
         by_lower_case = {name.lower(): name for name in names}
         for real, fake in FOLDER_PAIRS.items():
-            found = (holder, by_lower_case.get(real, ""), by_lower_case.get(fake, ""))
-            if any(found[1:]):
-                (pairs if all(found[1:]) else halves).append(found)
+            pair = (holder, by_lower_case.get(real, ""), by_lower_case.get(fake, ""))
+            if any(pair[1:]):
+                (pairs if all(pair[1:]) else halves).append(pair)
     return sorted(pairs or halves, key=lambda pair: (len(pair[0].parts), pair))
 
 
@@ -182,12 +182,16 @@ def _original(path: Path) -> str:
 
 def _files(folder: Path) -> list[Path]:
     paths = sorted(path for path in folder.rglob("*") if not path.is_dir())
-    files = [path for path in paths if path.is_file() and not path.name.startswith(".")]
+    files = [path for path in paths if path.is_file() and not _is_hidden(path.relative_to(folder))]
     if len(files) < len(paths):
         log.info(
-            "Left out of %s, as pipes, devices, dead links or files whose names begin with a dot: "
-            "%d.",
+            "Left out of %s, as pipes, devices, dead links or hidden (a name that begins with a "
+            "dot): %d.",
             folder,
             len(paths) - len(files),
         )
     return files
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)

@@ -38,13 +38,13 @@ from training.data.find import FOLDER_PAIRS, folder_pairs
 from training.errors import UserError
 from training.folders import replaced_folder
 
-MARKER = "hub_dataset.json"  # last in a folder of written photos: where it is, they all are
+MARKER = "hub_dataset.json"  # written last: a folder that holds it is complete
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
-TIMEOUT = 10.0  # seconds for the first answer of the Hub
+TIMEOUT = 10.0  # seconds to wait for the Hub's first answer
 
 _WHERE = re.compile(r"([\w.-]+/[\w.-]+)(?:@(\S+))?", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_PROBLEMS = (OSError, httpx2.HTTPError, RuntimeError, ValueError)  # of the client
+_PROBLEMS = (OSError, httpx2.HTTPError, RuntimeError, ValueError)  # raised by the client
 
 log = logging.getLogger(__name__)
 
@@ -52,14 +52,14 @@ log = logging.getLogger(__name__)
 def fetch(where: str) -> Path:
     """Return a folder that holds a dataset's real and fake folder, downloading what is missing.
 
-    Without network, or where the Hub refuses, a copy that was completed before is taken.
+    Without network, or if the Hub refuses, an earlier complete copy is used.
 
     Args:
         where: `NAMESPACE/NAME`, or `NAMESPACE/NAME@REVISION` with a branch, tag or full commit.
 
     Raises:
-        UserError: there is no such dataset or the Hub does not give it, or it holds neither photos
-            in folders `real` and `fake` (or `training_real` and `training_fake`) nor Parquet files
+        UserError: the dataset does not exist, the Hub refuses it, or it holds neither photos in
+            folders `real` and `fake` (or `training_real` and `training_fake`) nor Parquet files
             with photos and such labels.
     """
     name, revision = _parse(where)
@@ -102,8 +102,8 @@ def _is_written(folder: Path) -> bool:
 
 
 def _snapshot(name: str, revision: str) -> Path:
-    """Return the folder of `huggingface_hub` with all photos and Parquet files of a revision."""
-    if _COMMIT.fullmatch(revision):  # which never changes
+    """Return the `huggingface_hub` folder with all photos and Parquet files of a revision."""
+    if _COMMIT.fullmatch(revision):  # a commit never changes
         complete = _cached(name, revision)
         if complete:
             return complete
@@ -111,7 +111,7 @@ def _snapshot(name: str, revision: str) -> Path:
     try:
         _download(name, revision)
     except _PROBLEMS as error:
-        if isinstance(error, OSError) and error.errno:  # of the disk
+        if isinstance(error, OSError) and error.errno:  # a disk error
             raise
         problem = error
     complete = _cached(name, revision)
@@ -125,21 +125,21 @@ def _snapshot(name: str, revision: str) -> Path:
 def _download(name: str, revision: str) -> None:
     token = get_token()
     if token and not (token.isascii() and token.isprintable()):
-        raise UserError("The token of the Hub holds a character that no token has: set it anew.")
-    hub_logging.set_verbosity_error()  # its warnings hold signed addresses
-    # Fails at once without network, where the download tries for half a minute.
+        raise UserError("The Hub token contains a character that tokens cannot have: set it again.")
+    hub_logging.set_verbosity_error()  # its warnings contain signed URLs
+    # Without network, this fails at once; the download would try for half a minute.
     HfApi().dataset_info(name, revision=revision, timeout=TIMEOUT)
     snapshot_download(name, repo_type="dataset", revision=revision, allow_patterns=_patterns())
 
 
 def _cached(name: str, revision: str) -> Path | None:
-    """Return the folder of a revision, `None` if a file of it is missing.
+    """Return the cached folder of a revision, `None` if a file is missing.
 
     Raises:
-        UserError: nothing in it is of use.
+        UserError: the revision holds neither photos in such folders nor Parquet files.
     """
     try:
-        # Without this listing, of a download, `snapshot_download` takes any folder for complete.
+        # A download leaves this listing. Without it, `snapshot_download` trusts any folder.
         listing = get_cached_repo_tree(name, repo_type="dataset", revision=revision)
         paths = [file.path for file in listing]
         if not list(filter_repo_objects(paths, allow_patterns=_patterns())):
@@ -157,7 +157,7 @@ def _cached(name: str, revision: str) -> Path | None:
 
 
 def _patterns() -> list[str]:
-    """Return what to download: photos in real and fake folders, and Parquet files."""
+    """Return glob patterns to download: photos in real and fake folders, and Parquet files."""
     photos = [
         f"{start}{_any_case(label)}/*{_any_case(suffix)}"
         for label in [*FOLDER_PAIRS, *FOLDER_PAIRS.values()]
@@ -172,8 +172,7 @@ def _any_case(text: str) -> str:
 
 
 def _write(snapshot: Path, folder: Path, name: str) -> None:
-    """Write the photos of a snapshot's Parquet files into a folder that is there when it is
-    complete."""
+    """Write the photos of a snapshot's Parquet files into a folder that appears when complete."""
     files = sorted(snapshot.rglob("*.parquet"))
     if not files:
         raise _no_photos(name)
@@ -186,7 +185,7 @@ def _write(snapshot: Path, folder: Path, name: str) -> None:
         try:
             counts = write_photos(files, staging, f"hf:{name}")
         except (pyarrow.ArrowException, OSError) as error:
-            if isinstance(error, OSError) and error.errno:  # of the disk, not of the file
+            if isinstance(error, OSError) and error.errno:  # of the disk, not the file
                 raise
             raise UserError(
                 f"A Parquet file of hf:{name} is damaged ({type(error).__name__}): remove "
@@ -206,9 +205,9 @@ def _no_photos(name: str) -> UserError:
 
 
 def _failure(name: str, revision: str, problem: Exception | None) -> UserError:
-    """Tell a failed download in one sentence.
+    """Return the error of a failed download, in one sentence.
 
-    The client's own text is left out: it holds signed addresses.
+    The client's own text is left out: it contains signed URLs.
     """
     causes = _causes(problem)
     found, advice = _network_failure(name, causes)
@@ -219,8 +218,7 @@ def _failure(name: str, revision: str, problem: Exception | None) -> UserError:
 
 
 def _causes(problem: BaseException | None) -> list[BaseException]:
-    """Return an error and what it was raised from: the client's last one may only say that there
-    is no copy."""
+    """Return an error and its causes: the client's last one may only say that no copy exists."""
     causes = []
     while problem is not None:
         causes.append(problem)
@@ -234,8 +232,8 @@ def _network_failure(name: str, causes: list[BaseException]) -> tuple[str, str]:
         return found, "unset it to download the rest"
     detail = type(causes[-1]).__name__ if causes else "no answer"
     found = f"The connection to the Hub failed ({detail}) before {name} was completely in the cache"
-    again = "run the same command again, files that arrived are not sent twice"
-    return found, f"check the network and the proxy settings, then {again}"
+    retry = "run the same command again, files that arrived are not sent twice"
+    return found, f"check the network and the proxy settings, then {retry}"
 
 
 def _refusal(name: str, revision: str, error: HfHubHTTPError) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from training.errors import UserError
 
-# Pinned, so that everyone trains on the same photos; kagglehub answers a pinned version from its
+# Pinned, so that everyone trains on the same photos. kagglehub serves a pinned version from its
 # cache without network.
 HANDLE = "ciplab/real-and-fake-face-detection/versions/1"
 
@@ -23,7 +23,7 @@ _MAKE_TOKEN = (
     "make a token under https://www.kaggle.com/settings, then set KAGGLE_API_TOKEN or save it as "
     "~/.kaggle/access_token"
 )
-# What was found and what to do, by the status of Kaggle's answer or the kind of failure.
+# What happened and what to do, by the status of Kaggle's answer or the kind of failure.
 _FAILURES: dict[int | str, tuple[str, str]] = {
     "no credentials": ("Kaggle wants credentials for {handle}, and none are set", _MAKE_TOKEN),
     "unusable credentials": (
@@ -69,10 +69,10 @@ def fetch(handle: str = HANDLE) -> Path:
     """Return the folder of a dataset, downloading it where needed.
 
     Args:
-        handle: `OWNER/NAME`, or `OWNER/NAME/versions/N` for one that never changes.
+        handle: `OWNER/NAME`, or `OWNER/NAME/versions/N` for a version that never changes.
 
     Raises:
-        UserError: that names no dataset, or it cannot be downloaded.
+        UserError: the handle names no dataset, or the dataset cannot be downloaded.
     """
     if not _HANDLE.fullmatch(handle):
         raise UserError(
@@ -90,7 +90,7 @@ def fetch(handle: str = HANDLE) -> Path:
         cause = next(cause for kind, cause in causes.items() if isinstance(error, kind))
         detail = type(error).__name__
         if cause == "damaged" and not _removed_archive(handle) and type(error) is ValueError:
-            cause = "another answer"  # about something else than an archive
+            cause = "another answer"  # the error is not about an archive
         elif cause == "another answer":
             detail = error.response.status_code
             cause = _meaning(detail, has_credentials)
@@ -104,7 +104,7 @@ def _meaning(status: int, has_credentials: bool) -> int | str:
 
 
 def _causes() -> dict[type[Exception], str]:
-    """What kagglehub raises; the first class that fits counts, as requests' have many bases."""
+    """Return the cause by class of error; the first match counts, as those of requests overlap."""
     import requests
     from kagglehub import exceptions as hub
 
@@ -115,7 +115,7 @@ def _causes() -> dict[type[Exception], str]:
         requests.HTTPError: "another answer",
         requests.exceptions.ChunkedEncodingError: "broken off",
         requests.RequestException: "no connection",
-        ValueError: "damaged",  # kagglehub's word for an archive of no kind that it knows
+        ValueError: "damaged",  # what kagglehub raises for an unknown kind of archive
         **dict.fromkeys(damage, "damaged"),
         **dict.fromkeys(notebook + environment, "notebook"),
     }
@@ -127,24 +127,26 @@ def _has_credentials(handle: str) -> bool:
     try:
         credentials = get_kaggle_credentials()
         values = [value for value in vars(credentials).values() if value] if credentials else []
-        # What no header can hold would end in an error that quotes it.
+        # A value that no header can hold would raise an error that quotes it.
         if not all(value.isascii() and value.isprintable() for value in values):
             raise ValueError
-    except (ValueError, OSError):  # the latter for a token that is too long for a path
+    except (ValueError, OSError):  # OSError: the token is too long for a path
         raise _failure(handle, "unusable credentials") from None
     return bool(values)
 
 
 def _removed_archive(handle: str) -> bool:
-    """Delete the archive, if there is one: kagglehub compares sizes alone and would take it for a
-    complete download ever after."""
+    """Delete the archive; return whether there was one.
+
+    kagglehub compares only sizes and would take it for a complete download from then on.
+    """
     from kagglehub.cache import get_cached_archive_path
     from kagglehub.handle import parse_dataset_handle
 
-    asked = parse_dataset_handle(handle)
-    folder = Path(get_cached_archive_path(asked)).parent
-    # Without a version in the handle, only Kaggle knew which one it was.
-    archives = list(folder.glob(f"{asked.version or '*'}.archive"))
+    dataset = parse_dataset_handle(handle)
+    folder = Path(get_cached_archive_path(dataset)).parent
+    # If the handle has no version, only Kaggle knew which one it sent.
+    archives = list(folder.glob(f"{dataset.version or '*'}.archive"))
     for archive in archives:
         archive.unlink()
     return bool(archives)

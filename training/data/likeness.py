@@ -2,9 +2,9 @@
 only those.
 
 A photo is described by the directions of its edges in 16 cells (histograms of oriented gradients,
-Dalal and Triggs, CVPR 2005, https://doi.org/10.1109/CVPR.2005.177), which stay where they are when
-a part of a face is replaced or the light changes. So are two windows around its face, as one photo
-may be a closer crop of the other.
+Dalal and Triggs, CVPR 2005, https://doi.org/10.1109/CVPR.2005.177), which change little when part
+of a face is replaced or the light changes. Two windows around the face are described as well, as
+one photo may be a closer crop of the other.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from tqdm import tqdm
 
 from space.photos import open_photo, resize_square
 
-SIDE = 128  # px of a photo
-# Side of the windows, and how far their middle lies below the photo's, as shares of its side. In
-# 111 of ciplab's 114 certain pairs of a photo and what was made from it, one of the two is the
-# likest of 1,741 photos to the other; by whole photos alone, in 107.
+SIDE = 128  # px, of a photo
+# Side of each window, and how far its centre lies below the photo's, as shares of the photo's side.
+# In 111 of ciplab's 114 certain pairs of a photo and one made from it, one of the two is the most
+# similar to the other among 1,741 photos; if only whole photos are compared, in 107.
 WINDOWS = ((1.0, 0.0), (0.87, 0.06), (0.75, 0.12))
-DESCRIPTOR = ((64, 64), (32, 32), (32, 32), (16, 16), 9)  # px of window, block, step and cell
+DESCRIPTOR = ((64, 64), (32, 32), (32, 32), (16, 16), 9)  # px of window, block, step, cell; bins
 FEATURES = 144
 NEIGHBOURS = 12  # of each photo
-ROWS = 128  # photos compared with all others at once, which takes 0.2 GB for 100,000 of them
+ROWS = 128  # photos compared with all others at once: 0.2 GB for 100,000 photos
 
 
 def likely_pairs(paths: Sequence[Path]) -> np.ndarray:
-    """Return the pairs of photos of which one is among the `NEIGHBOURS` likest to the other.
+    """Return the pairs in which one photo is among the `NEIGHBOURS` most similar to the other.
 
     Args:
         paths: readable photos.
 
     Returns:
-        Positions `int64` `[pairs, 2]`, the lower one first, in order.
+        Positions `int64` `[pairs, 2]`, sorted, the lower one of each pair first.
     """
     views = describe_views(paths)
     photos = views.shape[1]
@@ -46,50 +46,53 @@ def likely_pairs(paths: Sequence[Path]) -> np.ndarray:
     nearest = np.empty((photos, neighbours), np.int64)
     for start in tqdm(range(0, photos, ROWS), desc="Looking for likely pairs", unit="batch"):
         rows = slice(start, start + ROWS)
-        found = likeness(views[:, rows], views)
-        own = np.arange(len(found))
-        found[own, start + own] = -np.inf
-        nearest[rows] = np.argpartition(found, -neighbours, axis=1)[:, -neighbours:]
+        similarity = likeness(views[:, rows], views)
+        offsets = np.arange(len(similarity))
+        similarity[offsets, start + offsets] = -np.inf
+        nearest[rows] = np.argpartition(similarity, -neighbours, axis=1)[:, -neighbours:]
     pairs = np.stack([np.repeat(np.arange(photos), neighbours), nearest.ravel()], axis=1)
     return np.unique(np.sort(pairs, axis=1), axis=0)
 
 
 def likeness(some: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return how alike photos are to others `[some, others]`, 1 where they are the same: by the
-    whole of one and that window of the other which is likest to it.
+    """Return the similarity of photos to other photos `[some, others]`, 1 where they are equal.
+
+    The whole of one photo is compared with the most similar window of the other.
 
     Args:
         some: views of photos, as `describe_views` returns them.
-        others: views of others.
+        others: views of the other photos.
     """
-    found = some[0] @ others[0].T
-    for own, foreign in zip(some[1:], others[1:], strict=True):
-        np.maximum(found, some[0] @ foreign.T, out=found)
-        np.maximum(found, own @ others[0].T, out=found)
-    return found
+    similarity = some[0] @ others[0].T
+    for some_window, other_window in zip(some[1:], others[1:], strict=True):
+        np.maximum(similarity, some[0] @ other_window.T, out=similarity)
+        np.maximum(similarity, some_window @ others[0].T, out=similarity)
+    return similarity
 
 
 def describe_views(paths: Sequence[Path]) -> np.ndarray:
-    """Return descriptions of photos, `float32` `[windows, photos, FEATURES]`: whole photos, then
-    their windows; each has length 1."""
+    """Return unit vectors that describe photos, `float32` `[windows, photos, FEATURES]`.
+
+    The first are of whole photos, the others of their windows.
+    """
     views = np.empty((len(WINDOWS), len(paths), FEATURES), np.float32)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = tqdm(pool.map(_views, paths), total=len(paths), desc="Looking", unit="photo")
-        for index, of_photo in enumerate(found):
-            views[:, index] = of_photo
-    views -= views[0].mean(axis=0)  # what all faces have in common tells none apart
+        described = tqdm(pool.map(_views, paths), total=len(paths), desc="Looking", unit="photo")
+        for index, photo_views in enumerate(described):
+            views[:, index] = photo_views
+    views -= views[0].mean(axis=0)  # what all faces have in common distinguishes none
     views /= np.linalg.norm(views, axis=2, keepdims=True).clip(1e-6)
     return views
 
 
 def _views(path: Path) -> np.ndarray:
     grey = np.asarray(resize_square(open_photo(path), SIDE).convert("L"))
-    descriptor = cv2.HOGDescriptor(*DESCRIPTOR)
-    found = []
-    for share, below in WINDOWS:
+    hog = cv2.HOGDescriptor(*DESCRIPTOR)
+    descriptors = []
+    for share, shift in WINDOWS:
         left = round(SIDE * (1 - share) / 2)
-        top = left + round(SIDE * below)
+        top = left + round(SIDE * shift)
         window = grey[top : top + SIDE - 2 * left, left : SIDE - left]
         small = cv2.resize(window, DESCRIPTOR[0], interpolation=cv2.INTER_AREA)
-        found.append(descriptor.compute(small).ravel())
-    return np.array(found)
+        descriptors.append(hog.compute(small).ravel())
+    return np.array(descriptors)

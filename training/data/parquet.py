@@ -1,7 +1,7 @@
-"""Write the photos of Parquet files out as files, sorted into real and fake.
+"""Write the photos of Parquet files to image files, sorted into real and fake.
 
-The Hugging Face Hub keeps most datasets in this form: a column of images with the bytes of their
-files, and a column of labels.
+The Hugging Face Hub keeps most datasets in this form: a column with the bytes of image files, and a
+column of labels.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from training.errors import UserError
 
 IMAGE_COLUMNS = ("image", "img", "photo", "picture", "face")
 LABEL_COLUMNS = ("label", "labels", "class", "target", "category")
-# Spellings that leave no doubt, whatever else than letters is in between. A number says nothing,
-# and "edited" or "human" may be said of either kind.
+# Spellings that leave no doubt, compared without anything but letters. A number says nothing, and
+# "edited" or "human" may describe either kind.
 _THINGS = r"(image|photo|picture|face|frame|video)?s?"
 REAL = re.compile(rf"(training)?(real|original|authentic|genuine){_THINGS}")
 FAKE = re.compile(rf"(training)?(fake|deepfake|synthetic|artificial|(ai)?generated|ai){_THINGS}")
@@ -36,10 +36,10 @@ class PhotoTable:
     """A Parquet file of photos.
 
     Attributes:
-        rows: read one after the other, the bytes of images as they are.
+        rows: its rows as a stream; images stay encoded.
         image: name of the column of images.
         label: name of the column of labels.
-        labels: `"real"` or `"fake"` by the values of that column.
+        labels: `"real"` or `"fake"` for each value of that column.
     """
 
     rows: IterableDataset
@@ -51,20 +51,20 @@ class PhotoTable:
 def write_photos(files: Sequence[Path], folder: Path, title: str) -> dict[str, int]:
     """Write every photo of some Parquet files below `folder/real` and `folder/fake`.
 
-    The bytes stay as they are, and so do the photos' names as far as they differ. Rows without a
-    photo or without a label, as in the test splits of challenges, are left out.
+    The bytes do not change, nor do the photos' names unless several are equal. Rows without a photo
+    or without a label, as in the test splits of challenges, are left out.
 
     Args:
-        files: the Parquet files; some may hold something else than photos.
+        files: the Parquet files; some may hold something other than photos.
         folder: an empty folder.
-        title: what an error calls the dataset.
+        title: the dataset's name in error messages.
 
     Returns:
         The number of photos by label, `"real"` first.
 
     Raises:
-        UserError: there is no column of images or of labels, a label says neither real nor fake, or
-            there is no photo.
+        UserError: a column of images or of labels is missing, a label says neither real nor fake,
+            or there are no photos.
         pyarrow.ArrowException, OSError: a file is damaged.
     """
     tables = find_tables(files, title)
@@ -87,33 +87,33 @@ def write_photos(files: Sequence[Path], folder: Path, title: str) -> dict[str, i
 
 
 def find_tables(files: Sequence[Path], title: str) -> list[PhotoTable]:
-    """Return what the files with images and labels hold; at least one of `files` must be such.
+    """Return a table for each file with images and labels; at least one file must have both.
 
     Args:
         files: Parquet files.
-        title: what an error calls the dataset.
+        title: the dataset's name in error messages.
 
     Raises:
-        UserError: none is, or a label says neither real nor fake.
+        UserError: no file has both, or a label says neither real nor fake.
         pyarrow.ArrowException, OSError: a file is damaged.
     """
-    tables, others = [], []
+    tables, skipped = [], []
     for path in files:
         rows = load_dataset("parquet", data_files=str(path), split="train", streaming=True)
         if _image_columns(rows.features) and _label_columns(rows.features):
             tables.append(_describe(rows, title))
         else:
-            others.append(rows.features)
+            skipped.append(rows.features)
             log.info("Leaving out %s: it has no images with labels.", path.name)
     if not tables:
-        missing = "labels" if any(map(_image_columns, others)) else "images"
-        found = _listed(dict.fromkeys(name for columns in others for name in columns))
-        raise UserError(f"{title} has no column of {missing} among {found}: {REMEDY}.")
+        missing = "labels" if any(map(_image_columns, skipped)) else "images"
+        names = _listed(dict.fromkeys(name for features in skipped for name in features))
+        raise UserError(f"{title} has no column of {missing} among {names}: {REMEDY}.")
     return tables
 
 
 def meaning(name: str) -> str | None:
-    """Return `"real"` or `"fake"` for the name of a label, `None` where it is in doubt."""
+    """Return `"real"` or `"fake"` for the name of a label, `None` if it is ambiguous."""
     letters = re.sub(r"[^a-z]", "", name.lower())
     if REAL.fullmatch(letters):
         return "real"
@@ -121,7 +121,7 @@ def meaning(name: str) -> str | None:
 
 
 def _image_columns(features: Features) -> list[str]:
-    """Return the column that is called an image, or else all that may hold images."""
+    """Return the column that is named like an image, or else all that may hold images."""
     holders = [
         name
         for name, feature in features.items()
@@ -129,8 +129,8 @@ def _image_columns(features: Features) -> list[str]:
         or (isinstance(feature, dict) and "bytes" in feature)
         or (feature == Value("binary") and name.lower() in IMAGE_COLUMNS)
     ]
-    called = [name for wanted in IMAGE_COLUMNS for name in holders if name.lower() == wanted]
-    return called[:1] or holders
+    named = [name for wanted in IMAGE_COLUMNS for name in holders if name.lower() == wanted]
+    return named[:1] or holders
 
 
 def _label_columns(features: Features) -> list[str]:
@@ -141,8 +141,8 @@ def _label_columns(features: Features) -> list[str]:
         for name, feature in features.items()
         if name.lower() == wanted and isinstance(feature, ClassLabel | Value)
     ]
-    others = [name for name, feature in features.items() if isinstance(feature, ClassLabel)]
-    return list(dict.fromkeys(likely + others))
+    class_labels = [name for name, feature in features.items() if isinstance(feature, ClassLabel)]
+    return list(dict.fromkeys(likely + class_labels))
 
 
 def _describe(rows: IterableDataset, title: str) -> PhotoTable:
@@ -152,14 +152,16 @@ def _describe(rows: IterableDataset, title: str) -> PhotoTable:
             f"{title} has several columns of images ({_listed(images)}), none of which is called "
             f"`image`: {REMEDY}."
         )
-    named = {column: _label_names(rows, column) for column in _label_columns(rows.features)}
-    for column, names in named.items():
+    names_by_column = {
+        column: _label_names(rows, column) for column in _label_columns(rows.features)
+    }
+    for column, names in names_by_column.items():
         labels = {value: meaning(name) for value, name in names.items()}
         if all(labels.values()):
             if isinstance(rows.features[images[0]], Image):
                 rows = rows.cast_column(images[0], Image(decode=False))
             return PhotoTable(rows.select_columns([images[0], column]), images[0], column, labels)
-    column, names = next(iter(named.items()))
+    column, names = next(iter(names_by_column.items()))
     raise UserError(
         f"{title} has the labels {_listed(names.values())} in its column `{column}`, which do not "
         f"all say real or fake: {REMEDY}."
@@ -167,7 +169,7 @@ def _describe(rows: IterableDataset, title: str) -> PhotoTable:
 
 
 def _label_names(rows: IterableDataset, column: str) -> dict[object, str]:
-    """Return what a column's values are called."""
+    """Return the name of each value of a column."""
     if isinstance(rows.features[column], ClassLabel):
         return dict(enumerate(rows.features[column].names))
     values = dict.fromkeys(row[column] for row in rows.select_columns([column]))
@@ -181,7 +183,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _rows(tables: Sequence[PhotoTable]) -> Iterator[tuple[str | None, bytes | None, str]]:
-    """Yield label, bytes and name of every photo; what a row lacks is `None` or empty."""
+    """Yield the label, bytes and name of every photo; what a row lacks is `None` or empty."""
     with tqdm(desc="Unpacking", unit="photo") as bar:
         for table in tables:
             for row in table.rows:
@@ -196,7 +198,7 @@ def _unpack(image: dict | bytes | None) -> tuple[bytes | None, str]:
 
 
 class _FreeNames:
-    """Names for the files of a folder that differ however many rows share one."""
+    """File names that are unique in a folder, however many rows share a name."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
@@ -205,7 +207,7 @@ class _FreeNames:
         self.taken: set[str] = set()
 
     def next(self, name: str) -> Path:
-        """Return a free path: the name, or one that begins like it."""
+        """Return an unused path with this name, numbered if it is taken."""
         stem = re.sub(r"[^\w.-]+", "_", PurePath(name).stem, flags=re.ASCII).lstrip(".")[:150]
         suffix = re.sub(r"[^\w.]+", "", PurePath(name).suffix, flags=re.ASCII)[:10]
         return self.folder / f"{self._free_stem(stem or 'photo')}{suffix or '.image'}"
@@ -214,7 +216,7 @@ class _FreeNames:
         while True:
             self.uses[stem] += 1
             number = self.uses[stem]
-            found = stem if number == 1 else f"{stem}-{number}"
-            if found.lower() not in self.taken:  # on some disks `A` and `a` are one file
-                self.taken.add(found.lower())
-                return found
+            candidate = stem if number == 1 else f"{stem}-{number}"
+            if candidate.lower() not in self.taken:  # on some disks `A` and `a` are one file
+                self.taken.add(candidate.lower())
+                return candidate

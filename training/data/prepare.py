@@ -1,7 +1,7 @@
 """From folders of photos to a Hugging Face `datasets` ImageFolder: `python -m training prepare`.
 
 Every photo is decoded, turned upright, resized and encoded again in the same way. In the original
-files the JPEG table alone tells a quarter of the fakes; after this it tells nothing.
+files, the JPEG table alone gives away a quarter of the fakes; after this, it gives away nothing.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ from training.errors import UserError
 from training.finder import load_finder
 from training.folders import check_replaceable, replaced_folder, sha256_of
 
-# One table for all, without chroma subsampling, which would blur colour seams.
+# The same table for all photos; no chroma subsampling, which would blur colour seams.
 JPEG = {"format": "JPEG", "quality": 92, "subsampling": 0}
-FORMAT = 5  # raise it when the same input gives other output, so that old folders are made anew
+FORMAT = 5  # raise it when the output for the same input changes, so that old folders are replaced
 WORKERS = 4
 CARD_TEMPLATE = Path(__file__).with_name("dataset_card.md")
 
@@ -59,8 +59,8 @@ log = logging.getLogger(__name__)
 def prepare(config: PrepareConfig) -> Path:
     """Write the ImageFolder that `config` describes and return its folder.
 
-    The same input gives the same files; where they are already there, nothing is written. The
-    folder appears under its name only when it is complete.
+    The same input gives the same files; if they exist already, nothing is written. The folder
+    appears under its name only when it is complete.
 
     Raises:
         UserError: no photo can be found or read, or the output is a folder that `prepare` did not
@@ -72,13 +72,13 @@ def prepare(config: PrepareConfig) -> Path:
     _check_labels(photos)
     given = read_given_splits(config.splits, photos) if config.splits else {}
     hashes = [sha256_of(photo.path) for photo in tqdm(photos, desc="Reading", unit="photo")]
-    both = _under_both_labels(photos, hashes)
-    if both:
+    under_both = _under_both_labels(photos, hashes)
+    if under_both:
         log.warning(
             "Real and fake by their folders: %d of the photos, %s for one. Each stays in one "
             "split, but remove it from the wrong folder.",
-            len(both),
-            printable(both[0]),
+            len(under_both),
+            printable(under_both[0]),
         )
     finder = load_finder()
     fingerprint = _fingerprint(photos, hashes, given, config, finder.name)
@@ -86,7 +86,7 @@ def prepare(config: PrepareConfig) -> Path:
     if report.get("fingerprint") == fingerprint:
         log.info("%s is already prepared from these photos.", output)
     elif report and not config.overwrite:
-        # A run that was trained on it could not be measured any more.
+        # Runs that were trained on it could not be measured any more.
         raise UserError(
             f"{output} holds another preparation: add --overwrite to replace it, or give another "
             "--output."
@@ -94,7 +94,7 @@ def prepare(config: PrepareConfig) -> Path:
     else:
         with replaced_folder(output, REPORT) as folder:
             report = _fill(folder, photos, hashes, given, config, finder)
-            report |= {"under_both_labels": both, "fingerprint": fingerprint}
+            report |= {"under_both_labels": under_both, "fingerprint": fingerprint}
             (folder / REPORT).write_text(json.dumps(report, indent=2) + "\n")
             _verify(folder, report["counts"])
     log.info(_last_line(output, report))
@@ -102,14 +102,14 @@ def prepare(config: PrepareConfig) -> Path:
 
 
 def parse_name(photo: SourcePhoto) -> dict:
-    """Read difficulty and replaced parts from a photo's name, as far as it tells them.
+    """Return the difficulty and the replaced parts, as far as a photo's name states them.
 
-    Fakes are named `{easy,mid,hard}_{number}_{bits}`, the bits standing for left eye, right eye,
-    nose and mouth of the image.
+    Fakes are named `{easy,mid,hard}_{number}_{bits}`. The bits stand for the left eye, right eye,
+    nose and mouth as seen in the image.
 
     Returns:
-        `difficulty` and the four part columns of `PhotoRow`, and `malformed`: the name breaks the
-        rule of its folder.
+        `difficulty` and the four part columns of `PhotoRow`, and `malformed`: whether the name
+        breaks the rule of its folder.
     """
     unknown = dict.fromkeys(PARTS)
     if photo.label == "real":
@@ -121,8 +121,8 @@ def parse_name(photo: SourcePhoto) -> dict:
             **dict(zip(PARTS, map(float, match[2]), strict=True)),
             "malformed": False,
         }
-    start = photo.path.stem.split("_")[0]
-    difficulty = start if start in DIFFICULTIES else ""
+    prefix = photo.path.stem.split("_")[0]
+    difficulty = prefix if prefix in DIFFICULTIES else ""
     return {"difficulty": difficulty, **unknown, "malformed": photo.named_parts}
 
 
@@ -136,7 +136,7 @@ def _check_labels(photos: Sequence[SourcePhoto]) -> None:
 
 
 def _under_both_labels(photos: Sequence[SourcePhoto], hashes: Sequence[str]) -> list[str]:
-    """Return the names of the real photos that are among the fakes as well, to the byte."""
+    """Return the names of real photos that are, byte for byte, also among the fakes."""
     fakes = {digest for photo, digest in zip(photos, hashes, strict=True) if photo.label == "fake"}
     return [
         photo.path.name
@@ -152,7 +152,7 @@ def _fingerprint(
     config: PrepareConfig,
     finder: str,
 ) -> str:
-    """Stand for everything that decides what is written; where the photos lie does not."""
+    """Return a hash of all that affects what is written; where the photos lie does not."""
     listing = [
         (photo.label, photo.source, photo.path.name, digest, given.get(photo, ""))
         for photo, digest in zip(photos, hashes, strict=True)
@@ -178,7 +178,9 @@ def _fill(
         raise UserError(f"None of the {len(photos)} photos can be read. The first: {problems[0]}")
     members = [photos[index] for index in readable]
     parsed = [parse_name(photo) for photo in members]
-    strata = [photo.label + of["difficulty"] for photo, of in zip(members, parsed, strict=True)]
+    strata = [
+        photo.label + details["difficulty"] for photo, details in zip(members, parsed, strict=True)
+    ]
     pairs, groups, splits = deal(
         members,
         strata,
@@ -190,8 +192,8 @@ def _fill(
     files = [encoded / f"{index}.jpg" for index in readable]
     written = _move_into_splits(files, folder, members, splits)
     encoded.rmdir()
-    found = [faces[index] for index in readable]
-    rows = _rows_by_split(written, members, parsed, groups, found)
+    found_faces = [faces[index] for index in readable]
+    rows = _rows_by_split(written, members, parsed, groups, found_faces)
     for split, split_rows in rows.items():
         _write_metadata(folder / split / METADATA, split_rows)
     _write_pairs(folder / PAIRS, pairs, written)
@@ -204,10 +206,12 @@ def _fill(
         "group_by": config.group_by,
         "counts": counts,
         "groups_of_several": sum(size > 1 for size in Counter(groups).values()),
-        "without_face": sum(not face for face in found),
+        "without_face": sum(not face for face in found_faces),
         "unreadable": _unreadable(photos, problems),
         "malformed_names": [
-            photo.path.name for photo, of in zip(members, parsed, strict=True) if of["malformed"]
+            photo.path.name
+            for photo, details in zip(members, parsed, strict=True)
+            if details["malformed"]
         ],
     }
 
@@ -226,7 +230,7 @@ def _unreadable(
 def _move_into_splits(
     files: Sequence[Path], folder: Path, photos: Sequence[SourcePhoto], splits: Sequence[str]
 ) -> list[str]:
-    """Move the file of each photo to `SPLIT/LABEL/` in a folder; return its new path there."""
+    """Move the photos' files to `SPLIT/LABEL/` in a folder; return their paths below it."""
     written = []
     for file, photo, split in zip(files, photos, splits, strict=True):
         target = _free_name(folder / split / photo.label, photo.path.stem)
@@ -245,17 +249,19 @@ def _rows_by_split(
     """Return the lines of `metadata.csv` of each split.
 
     Args:
-        written: where each photo is, below the folder of all splits.
+        written: path of each photo, below the folder of all splits.
         photos: the photos.
-        parsed: what `parse_name` says of each.
+        parsed: what `parse_name` returned for each.
         groups: the group of each.
         faces: the column `face` of each.
     """
     rows: dict[str, list[PhotoRow]] = {split: [] for split in SPLITS}
-    for path, photo, of, group, face in zip(written, photos, parsed, groups, faces, strict=True):
+    for path, photo, details, group, face in zip(
+        written, photos, parsed, groups, faces, strict=True
+    ):
         split, _, file_name = path.partition("/")
-        told = {name: of[name] for name in ("difficulty", *PARTS)}
-        row = PhotoRow(file_name, photo.label, photo.source, **told, group=group, face=face)
+        columns = {name: details[name] for name in ("difficulty", *PARTS)}
+        row = PhotoRow(file_name, photo.label, photo.source, **columns, group=group, face=face)
         rows[split].append(row)
     return rows
 
@@ -263,8 +269,8 @@ def _rows_by_split(
 def _encode_all(
     photos: list[SourcePhoto], folder: Path, config: PrepareConfig, finder: FaceFinder
 ) -> tuple[list[str], list[str | None]]:
-    """Write every photo as `{index}.jpg`; return the column `face` of each, and what is wrong with
-    it, `None` where nothing is."""
+    """Write every photo as `{index}.jpg`; return the column `face` of each, and its problem or
+    `None`."""
     folder.mkdir()
     with ThreadPoolExecutor(WORKERS) as pool:
         jobs = [
@@ -274,7 +280,7 @@ def _encode_all(
         try:
             results = [job.result() for job in tqdm(jobs, desc="Writing", unit="photo")]
         except BaseException:
-            pool.shutdown(cancel_futures=True)  # or an interruption waits for the whole queue
+            pool.shutdown(cancel_futures=True)  # otherwise an interruption waits for all
             raise
     faces, problems = zip(*results, strict=True)
     return list(faces), list(problems)
@@ -308,8 +314,8 @@ def _describe_face(photo: Image.Image, finder: FaceFinder) -> str:
 
 
 def _free_name(folder: Path, stem: str) -> Path:
-    """Return a path that is not taken: several sources may use the same names. It is UTF-8, as the
-    metadata is, whatever the source's is."""
+    """Return an unused path, as several sources may use the same names. The path is valid UTF-8,
+    like the metadata, whatever the source's name is."""
     folder.mkdir(parents=True, exist_ok=True)
     if printable(stem) != stem:
         stem = printable(stem).replace("\\", "_")

@@ -21,14 +21,14 @@ LABELS = ("real", "fake")  # real = 0, fake = 1
 DIFFICULTIES = ("easy", "mid", "hard")
 PARTS = ("left_eye", "right_eye", "nose", "mouth")
 REPORT, METADATA, PAIRS = "prepare_report.json", "metadata.csv", "source_pairs.csv"
-# The photo's side divided by the longer side of the face's box: the dataset's photos, which are
-# cropped to the face already, have that, and others are given it.
+# The photo's side divided by the longer side of the face's bounding box. The default dataset comes
+# cropped like that; `prepare --crop` crops other photos to match.
 CROP_MARGIN = 1.33
-# Of pairs that `training.data.source_pairs` finds: matches from which on they share a source
-# without doubt.
+# Matches from which on a pair that `training.data.source_pairs` finds certainly shares a source.
 CERTAIN_INLIERS = 15
-# From which on one was made from the other. Of ciplab's certain pairs of a fake and a real photo,
-# the frames around the faces agree in all above and differ in all below, but for two.
+# Extent from which on one photo of a pair was made from the other. In ciplab's certain pairs of a
+# fake and a real photo, the frames around the faces agree in all above it and differ in all below,
+# with two exceptions.
 BASE_EXTENT = 0.16
 
 
@@ -41,15 +41,14 @@ class PhotoRow:
         file_name: path below the split's folder.
         label: `"real"` or `"fake"`.
         source: the dataset that it is from.
-        difficulty: `"easy"`, `"mid"` or `"hard"` as the makers of a fake saw it, `""` where
-            unknown.
+        difficulty: `"easy"`, `"mid"` or `"hard"` as the makers of a fake rated it, `""` if unknown.
         left_eye, right_eye, nose, mouth: `1.0` where the part was replaced, `0.0` where not, `None`
-            where unknown; left and right are the image's. Not integers, as `datasets` reads no
-            integer columns with gaps.
-        group: photos of one group must not fall into two splits.
-        face: the largest face in the photo as it was written: box (left, top, width, height), then
-            the landmarks as `space.faces.Face` orders them (x and y of each), in px and parted by
-            spaces. Without landmarks where the Haar cascade found it, `""` where no face was found.
+            if unknown; left and right are the image's. Floats, as `datasets` cannot read integer
+            columns with gaps.
+        group: photos of one group must stay in one split.
+        face: the largest face in the written photo: bounding box (left, top, width, height), then
+            the landmarks as `space.faces.Face` orders them (x and y of each), in px and separated
+            by spaces. Faces from the Haar cascade have no landmarks; `""` if no face was found.
     """
 
     file_name: str
@@ -89,17 +88,17 @@ class Photo(PhotoRow):
 
     @property
     def is_fake(self) -> bool:
-        """Whether its label says so."""
+        """Whether its label is `"fake"`."""
         return self.label == "fake"
 
     @property
     def stratum(self) -> str:
-        """What splits should hold in equal shares."""
+        """Label, difficulty and source: splits hold equal shares of every stratum."""
         return f"{self.label}{self.difficulty} {self.source}"
 
     @property
     def found_face(self) -> Face | None:
-        """The face of the column `face`."""
+        """The face in the column `face`, `None` if it is empty."""
         if not self.face:
             return None
         left, top, width, height, *rest = map(float, self.face.split())
@@ -111,19 +110,19 @@ def open_framed(photo: Photo, margin: float) -> Image.Image:
     """Return a photo's pixels, cropped to its face as `space.crops.crop_face` does.
 
     Args:
-        photo: of a prepared folder.
-        margin: side of the crop divided by the longer side of the face's box; 0 for all of the
-            photo, as where no face was found.
+        photo: a photo of a prepared folder.
+        margin: side of the crop divided by the longer side of the face's bounding box; 0 for the
+            whole photo, which is also returned if no face was found.
     """
     pixels, face = open_photo(photo.path), photo.found_face
     return crop_face(pixels, face, margin) if margin and face is not None else pixels
 
 
 def read_report(data: Path) -> dict:
-    """Return what `prepare` noted about the folder it wrote.
+    """Return the report that `prepare` wrote into a folder.
 
     Raises:
-        UserError: `prepare` did not write this folder.
+        UserError: `prepare` did not write this folder, or the report is damaged.
     """
     path = Path(data) / REPORT
     if not path.is_file():
@@ -143,11 +142,11 @@ def read_split(data: Path, split: str, leave_out: str = "") -> list[Photo]:
     Args:
         data: folder that `prepare` wrote.
         split: `"train"`, `"validation"` or `"test"`.
-        leave_out: sources that are not wanted, with commas between.
+        leave_out: sources to leave out, separated by commas.
 
     Raises:
-        UserError: the folder is none of ours, the split or what is left of it is empty, or its
-            columns are not those of `PhotoRow`.
+        UserError: `prepare` did not write the folder, the split or what is left of it is empty, or
+            its columns are not those of `PhotoRow`.
     """
     read_report(data)
     folder = Path(data) / split
@@ -177,27 +176,28 @@ def read_all(data: Path) -> list[Photo]:
 
 
 def read_source_pairs(data: Path, photos: Sequence[Photo]) -> list[tuple[int, int]]:
-    """Return which fakes were made from which real photos, as far as that is certain; real photos
-    that only lent a part are left out.
+    """Return the pairs of a fake and the real photo that it was certainly made from.
+
+    Real photos that only lent a part are left out.
 
     Args:
         data: folder that `prepare` wrote.
         photos: some of its photos.
 
     Returns:
-        Positions in `photos` of a fake and of the real photo that it shares its source with; pairs
-        of which one is not among `photos` are left out.
+        Positions in `photos` of the fake and of the real photo; pairs with a photo that is not
+        among `photos` are left out.
     """
-    position = {photo.path: index for index, photo in enumerate(photos)}
+    positions = {photo.path: index for index, photo in enumerate(photos)}
     pairs = []
     with (Path(data) / PAIRS).open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            names = (Path(data) / row["first"], Path(data) / row["second"])
-            found = [position[name] for name in names if name in position]
-            found.sort(key=lambda index: photos[index].is_fake, reverse=True)
-            labels = [photos[index].is_fake for index in found]
+            paths = (Path(data) / row["first"], Path(data) / row["second"])
+            pair = [positions[path] for path in paths if path in positions]
+            pair.sort(key=lambda index: photos[index].is_fake, reverse=True)
+            labels = [photos[index].is_fake for index in pair]
             if labels == [True, False] and _is_base(row):
-                pairs.append(tuple(found))
+                pairs.append(tuple(pair))
     return pairs
 
 
@@ -209,7 +209,7 @@ def _is_base(row: dict[str, str]) -> bool:
 def features():
     """Return the `datasets.Features` of the ImageFolder: `label` is `ClassLabel(["real", "fake"])`.
 
-    `datasets` reads a text column as text unless it is told otherwise:
+    Without them, `datasets` reads the labels as text:
     `load_dataset("imagefolder", data_dir="data/faces", features=features())`.
     """
     from datasets import ClassLabel, Features, Image, Value

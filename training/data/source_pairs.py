@@ -1,7 +1,7 @@
 """Find photos that share a source photo, and group them.
 
-A fake and the real photo that it was made from are nearly the same picture with opposite labels: on
-two sides of a split they turn a test into an exercise of memory. They are found by local features
+A fake and the real photo that it was made from are nearly the same picture with opposite labels: in
+different splits, they turn a test of detection into one of memory. They are found by local features
 (SIFT, Lowe 2004, https://doi.org/10.1023/B:VISI.0000029664.99615.94) whose matches agree on one
 similarity transform.
 """
@@ -27,18 +27,18 @@ from space.photos import open_photo, resize_square
 from training.data.likeness import NEIGHBOURS as LIKELY
 from training.data.likeness import likely_pairs
 
-# Of the search for sources; another value of any of them makes the cached pairs of no use.
-SEARCH_SIDE = 512  # px: photos of 256 px enlarged twice show enough features
-FEATURES = 300  # at most, of a photo
+# Settings of the search for sources; changing any of them invalidates the cached pairs.
+SEARCH_SIDE = 512  # px: photos of 256 px have enough features when enlarged twofold
+FEATURES = 300  # of a photo, at most
 NEIGHBOURS = 9  # looked up for each feature
-DISTINCT = 0.9  # a match is nearer than this share of the distance to the last of the neighbours
+DISTINCT = 0.9  # a match is nearer than this share of the distance to the last neighbour
 TOLERANCE = 4.0  # px by which a match may miss the transform
 SCALES = (0.4, 2.5)  # of the transform
-MIN_INLIERS = 8  # from which on two photos are kept together
+MIN_INLIERS = 8  # matches from which on two photos are kept together
 
-# Of the search in large sets.
-EXHAUSTIVE = 4000  # photos up to which all of them are compared
-RATIO = 0.8  # Lowe's, of the nearest to the second nearest descriptor in the other photo
+# Settings of the search in large sets.
+EXHAUSTIVE = 4000  # up to this many photos, all are compared
+RATIO = 0.8  # Lowe's: distance of the nearest descriptor in the other photo to that of the second
 CHUNK = 256
 STORED = np.dtype(
     [
@@ -73,17 +73,17 @@ def find_source_pairs(paths: Sequence[Path], hashes: Sequence[str]) -> list[Sour
     """Find the pairs of photos that share a source photo.
 
     Up to `EXHAUSTIVE` photos, every feature is looked up among those of all photos, which takes two
-    minutes for two thousand. Of more, only photos that look alike are compared, in flat memory, and
-    an interrupted search goes on where it was.
+    minutes for two thousand photos. In larger sets, only photos that look alike are compared, in
+    constant memory, and an interrupted search reuses the features that it has stored.
 
-    The pairs of the same photos are looked up in a cache (below `$XDG_CACHE_HOME` or `~/.cache`).
+    Pairs are cached below `$XDG_CACHE_HOME` or `~/.cache`.
 
     Args:
         paths: readable photos.
         hashes: the sha256 of each.
 
     Returns:
-        Pairs with `MIN_INLIERS` and more, in order.
+        Pairs with at least `MIN_INLIERS` inliers, in order.
     """
     cache = _cache_path(hashes)
     if cache.is_file():
@@ -94,7 +94,7 @@ def find_source_pairs(paths: Sequence[Path], hashes: Sequence[str]) -> list[Sour
             ]
         log.info("The photos' sources are known already (%s).", cache)
         return pairs
-    # FLANN's trees and RANSAC draw from OpenCV's generator: the same photos give the same pairs.
+    # FLANN's trees and RANSAC draw from OpenCV's generator; its seed makes pairs reproducible.
     cv2.setRNGSeed(0)
     cache.parent.mkdir(parents=True, exist_ok=True)
     if len(paths) <= EXHAUSTIVE:
@@ -111,11 +111,11 @@ def find_source_pairs(paths: Sequence[Path], hashes: Sequence[str]) -> list[Sour
 def _search_all(paths: Sequence[Path]) -> list[SourcePair]:
     """Return the pairs among all photos."""
     points, descriptors, owners = _all_features(paths)
-    found = [
+    compared = [
         (first, second, *_agreement(places))
         for first, second, places in _candidates(points, descriptors, owners)
     ]
-    return [SourcePair(*pair) for pair in found if pair[2] >= MIN_INLIERS]
+    return [SourcePair(*pair) for pair in compared if pair[2] >= MIN_INLIERS]
 
 
 def _search_likely(paths: Sequence[Path], store: Path) -> list[SourcePair]:
@@ -123,8 +123,8 @@ def _search_likely(paths: Sequence[Path], store: Path) -> list[SourcePair]:
 
     Args:
         paths: the photos.
-        store: file for what is known of each photo, 41 KB: an interrupted search goes on with it,
-            a finished one deletes it.
+        store: file for the features of each photo (41 KB each). An interrupted search leaves it for
+            the next one; a finished search deletes it.
     """
     candidates = likely_pairs(paths)
     _store_features(paths, store)
@@ -145,7 +145,7 @@ def _search_likely(paths: Sequence[Path], store: Path) -> list[SourcePair]:
 
 
 def _store_features(paths: Sequence[Path], store: Path) -> None:
-    """Append the features of each photo to a file that may hold those of the first photos."""
+    """Append the features of each photo to a file that may already hold those of the first ones."""
     with ThreadPoolExecutor(os.cpu_count()) as pool, store.open("ab") as file:
         done = file.tell() // STORED.itemsize
         file.truncate(done * STORED.itemsize)
@@ -165,18 +165,18 @@ def _record(path: Path) -> np.ndarray:
 
 
 def _matched_places(one: np.void, other: np.void) -> np.ndarray:
-    """Return the places of matches `[matches, 4]` of two `STORED`: of features that are each
-    other's nearest, and nearer than any second one by `RATIO`."""
+    """Return the places of matches `[matches, 4]` between two `STORED`: features that are each
+    other's nearest and pass Lowe's ratio test."""
     points, descriptors = zip(*(_restore(record) for record in (one, other)), strict=True)
     if min(map(len, points)) < MIN_INLIERS:
         return np.zeros((0, 4), np.float32)
-    likeness = descriptors[0] @ descriptors[1].T
-    nearest = likeness.argmax(axis=1)
-    second, first = np.partition(likeness, -2, axis=1)[:, -2:].T
-    distinct = 1 - first < RATIO**2 * (1 - second)  # half of the squared distances
-    distinct &= likeness.argmax(axis=0)[nearest] == np.arange(len(nearest))
+    similarity = descriptors[0] @ descriptors[1].T
+    nearest = similarity.argmax(axis=1)
+    second_best, best = np.partition(similarity, -2, axis=1)[:, -2:].T
+    distinct = 1 - best < RATIO**2 * (1 - second_best)  # half the squared distances
+    distinct &= similarity.argmax(axis=0)[nearest] == np.arange(len(nearest))
     places = np.concatenate([points[0][distinct], points[1][nearest[distinct]]], axis=1)
-    return np.unique(places.round(1), axis=0)  # one with two orientations counts once
+    return np.unique(places.round(1), axis=0)  # a feature with two orientations counts once
 
 
 def _restore(record: np.void) -> tuple[np.ndarray, np.ndarray]:
@@ -185,18 +185,18 @@ def _restore(record: np.void) -> tuple[np.ndarray, np.ndarray]:
 
 
 def group_by_source(hashes: Sequence[str], pairs: Sequence[SourcePair]) -> list[str]:
-    """Return a name for each photo, the same for photos that hang together.
+    """Return a group name for each photo, the same for photos that belong together.
 
     Args:
-        hashes: the sha256 of each photo; photos with the same content hang together.
-        pairs: pairs of photos that hang together.
+        hashes: the sha256 of each photo; photos with the same content belong together.
+        pairs: pairs of photos that belong together.
 
     Returns:
         16 hexadecimal digits for each photo: the start of the lowest hash in its group.
     """
-    position = {}
+    first_index = {}
     edges = [(pair.first, pair.second) for pair in pairs]
-    edges += [(position.setdefault(digest, index), index) for index, digest in enumerate(hashes)]
+    edges += [(first_index.setdefault(digest, index), index) for index, digest in enumerate(hashes)]
     rows, columns = np.array(edges).T
     graph = coo_array((np.ones(len(edges)), (rows, columns)), shape=(len(hashes), len(hashes)))
     _, components = connected_components(graph, directed=False)
@@ -219,9 +219,13 @@ def _all_features(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray, np.nda
     """Return places `[features, 2]`, descriptors `[features, 128]` and photos `[features]`."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         jobs = pool.map(_features, paths)
-        found = list(tqdm(jobs, total=len(paths), desc="Describing", unit="photo"))
-    points, descriptors = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
-    return points, descriptors, np.repeat(np.arange(len(paths)), [len(of[0]) for of in found])
+        described = list(tqdm(jobs, total=len(paths), desc="Describing", unit="photo"))
+    points, descriptors = (np.concatenate(arrays) for arrays in zip(*described, strict=True))
+    return (
+        points,
+        descriptors,
+        np.repeat(np.arange(len(paths)), [len(photo_features[0]) for photo_features in described]),
+    )
 
 
 def _features(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -247,7 +251,7 @@ def _root(descriptors: np.ndarray) -> np.ndarray:
 def _candidates(
     points: np.ndarray, descriptors: np.ndarray, owners: np.ndarray
 ) -> Iterator[tuple[int, int, np.ndarray]]:
-    """Yield (photo, later photo, places of their matches `[matches, 4]`) where there are enough."""
+    """Yield (photo, later photo, places of their matches `[matches, 4]`) if there are enough."""
     if len(points) <= NEIGHBOURS:
         return
     queries, neighbours = _matches(descriptors, owners)
@@ -257,32 +261,32 @@ def _candidates(
     keys = owners[first] * (owners.max() + 1) + owners[second]
     order = np.argsort(keys, kind="stable")
     _, starts = np.unique(keys[order], return_index=True)
-    for members in np.split(order, starts[1:]):
+    for matches in np.split(order, starts[1:]):
         # A match that is found from both sides, or with two orientations, counts once.
-        distinct = np.unique(places[members], axis=0)
+        distinct = np.unique(places[matches], axis=0)
         if len(distinct) >= MIN_INLIERS:
-            yield int(owners[first[members[0]]]), int(owners[second[members[0]]]), distinct
+            yield int(owners[first[matches[0]]]), int(owners[second[matches[0]]]), distinct
 
 
 def _matches(descriptors: np.ndarray, owners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return positions of features and of features of other photos that are distinctly near."""
+    """Return positions of features, and of distinctly near features in other photos."""
     index = cv2.flann.Index(descriptors, {"algorithm": 1, "trees": 4})  # 1: k-d trees
     queries, neighbours = [], []
     step = 10_000
     for start in tqdm(range(0, len(descriptors), step), desc="Matching", unit="batch"):
         block = descriptors[start : start + step]
-        found, squares = index.knnSearch(block, NEIGHBOURS, params={"checks": 48})
-        foreign = owners[found] != owners[start : start + len(block), None]
+        nearest, squares = index.knnSearch(block, NEIGHBOURS, params={"checks": 48})
+        foreign = owners[nearest] != owners[start : start + len(block), None]
         near = squares < DISTINCT**2 * squares[:, -1:]
         rows, columns = np.nonzero(foreign & near)
         queries.append(rows + start)
-        neighbours.append(found[rows, columns])
+        neighbours.append(nearest[rows, columns])
     return np.concatenate(queries), np.concatenate(neighbours)
 
 
 def _agreement(places: np.ndarray) -> tuple[int, float]:
     """Return how many matches `[matches, 4]` agree on one similarity transform, and the share of
-    the frame that they span but for the outermost tenth in each direction."""
+    the frame that they span without the outermost tenth in each direction."""
     if len(places) < MIN_INLIERS:
         return 0, 0.0
     transform, agree = cv2.estimateAffinePartial2D(

@@ -1,4 +1,4 @@
-"""What is known of the sets of photos that a model is trained on: their fakes, origin and terms.
+"""Describe the sets of photos that models are trained on: their fakes, origin and terms.
 
 The sets themselves are in `sources.toml`.
 """
@@ -20,22 +20,22 @@ class Source:
     """A set of photos.
 
     Attributes:
-        title: its name, for people.
-        fakes: what its fakes are, as a part of a sentence; empty where it has none.
-        fakes_in_short: the same in a few words, where several sets share a sentence.
-        terms: under which terms its photos stand, as a sentence.
-        url: of its page; empty where nobody knows one.
-        citation: BibTeX entry; empty where there is none.
-        changed: what of a fake is no photo, where its name does not tell the parts: `"all"` of it
-            (generated), `"face"` (swapped), or `""` where that is not known.
-        labels: which it has; one that lacks a label takes the other from other sources.
+        title: its name, for humans.
+        fakes: what its fakes are, as part of a sentence; empty if it has none.
+        fakes_in_short: the same in a few words, for sentences about several sets.
+        terms: the terms of its photos, as a sentence.
+        url: address of its page; empty if unknown.
+        citation: BibTeX entry; empty if there is none.
+        changed: what is manipulated in a fake whose name does not state the parts: `"all"` of it
+            (generated), `"face"` (swapped), or `""` if unknown.
+        labels: the labels that it has; a set with one label is used together with other sets.
         shares_photos: whether two of its photos may show the same picture without saying so in
-            their names, so that `prepare` has to look for that.
-        named_groups: whether photos whose names begin alike, up to `__`, belong together.
-        everyday: whether its real photos are what people send: of the open web, from any camera.
+            their names, so that `prepare` has to search for such pairs.
+        named_groups: whether photos whose names are equal up to `__` belong together.
+        everyday: whether its real photos are what people send: from the open web and any camera.
         unseen_kinds: whether its photos are named `KIND-...` and some kinds lie wholly in one
-            split, so that those of the test split are of kinds that nobody trained on.
-        where: what to give to `prepare --source`, where anybody can download it.
+            split, so that the test split holds kinds that no model was trained on.
+        where: value for `prepare --source`, if anybody can download it.
     """
 
     title: str
@@ -65,18 +65,18 @@ KNOWN = _read_known()
 
 
 def list_sources() -> str:
-    """Return a line for each known source: its name, labels, what its fakes are, and where anybody
-    can have it, as `prepare --source` takes it."""
+    """Return a line for each known source: its name, title, labels and fakes, and where to get it,
+    as a value of `prepare --source` if there is one."""
     lines = []
     for name, source in sorted(KNOWN.items()):
-        what = source.fakes or "real photos"
+        content = source.fakes or "real photos"
         place = source.where or source.url or "not to be downloaded"
-        lines.append(f"{name}: {source.title} ({' and '.join(source.labels)}): {what}; {place}")
+        lines.append(f"{name}: {source.title} ({' and '.join(source.labels)}): {content}; {place}")
     return "\n".join(lines)
 
 
 def lookup(name: str) -> Source:
-    """Return what is known of a source by its name in the metadata."""
+    """Return the description of a source by its name in the metadata."""
     unknown = Source(
         title=name,
         fakes="of a kind that only those know who collected them",
@@ -87,20 +87,20 @@ def lookup(name: str) -> Source:
 
 
 def describe_training(names: Iterable[str]) -> str:
-    """Return one part of a sentence about the photos of some sources: “photos of …”."""
-    everyone = list(map(lookup, names))
-    sources = [source for source in everyone if "fake" in source.labels]
-    if len(sources) == len(everyone) == 1:
-        return f"photos of the dataset “{sources[0].title}”, whose fakes are {sources[0].fakes}"
-    *parts, last = [_fakes_and_title(source) for source in sources]
-    listed = f"{', '.join(parts)} and {last}" if parts else last
-    number = len(everyone) - len(sources)
-    others = f" ({number} of them of real photos alone)" if number else ""
-    return f"photos of {len(everyone)} datasets{others}, whose fakes are {listed}"
+    """Return a phrase about the photos of some sources: “photos of …”."""
+    known = list(map(lookup, names))
+    fake_sets = [source for source in known if "fake" in source.labels]
+    if len(fake_sets) == len(known) == 1:
+        return f"photos of the dataset “{fake_sets[0].title}”, whose fakes are {fake_sets[0].fakes}"
+    *parts, last = [_fakes_and_title(source) for source in fake_sets]
+    fakes = f"{', '.join(parts)} and {last}" if parts else last
+    real_only = len(known) - len(fake_sets)
+    note = f" ({real_only} of them of real photos alone)" if real_only else ""
+    return f"photos of {len(known)} datasets{note}, whose fakes are {fakes}"
 
 
 def _fakes_and_title(source: Source) -> str:
-    """Return what a source's fakes are, and its title where that says more."""
+    """Return what a source's fakes are, and its title if that says more."""
     if set(source.title.split()) <= set(source.fakes_in_short.split()):
         return source.fakes_in_short
     return f"{source.fakes_in_short} (“{source.title}”)"

@@ -1,4 +1,4 @@
-"""Which photos belong together, and which of them fall into which split."""
+"""Group photos that belong together, and deal the groups into splits."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ from training.data.source_pairs import SourcePair, find_source_pairs, group_by_s
 from training.data.sources import lookup
 from training.errors import UserError
 
-# Twentieths: 70 / 15 / 15 %.
+# In twentieths: 70 / 15 / 15 %.
 FOLDS = {"train": 14, "validation": 3, "test": 3}
-FOLD_VALIDATION = 3  # twentieths as well
-MIN_SOURCE = 20  # photos of each label, and groups, from which on a source is split by itself
+FOLD_VALIDATION = 3  # in twentieths as well
+MIN_SOURCE = 20  # photos of each label, and groups, that a source needs to be split by itself
 
 log = logging.getLogger(__name__)
 
 
 def read_given_splits(path: Path, photos: Sequence[SourcePhoto]) -> dict[SourcePhoto, str]:
-    """Return the split of each photo that a CSV file names by `source` and `file` (its path below
-    the folder that holds its real or fake folder); rows of sources that are not prepared are left
-    out.
+    """Return the split of each photo that a CSV file names by `source` and `file`.
+
+    `file` is the path below the folder that holds the photo's real or fake folder. Rows of sources
+    that are not prepared are ignored.
 
     Raises:
         UserError: the file cannot be read, has other columns, names photos or splits that do not
@@ -44,10 +45,10 @@ def read_given_splits(path: Path, photos: Sequence[SourcePhoto]) -> dict[SourceP
             continue
         if split not in SPLITS:
             raise UserError(f"{path} has the split {split!r}: give {', '.join(SPLITS)}.")
-        other = named.setdefault((source, name), split)
-        if other != split:
+        earlier = named.setdefault((source, name), split)
+        if earlier != split:
             raise UserError(
-                f"{path} puts {name} of {source} into {other} and {split}: give it one split."
+                f"{path} puts {name} of {source} into {earlier} and {split}: give it one split."
             )
     places = [(photo.source, photo.place) for photo in photos]
     missing = named.keys() - set(places)
@@ -60,7 +61,7 @@ def read_given_splits(path: Path, photos: Sequence[SourcePhoto]) -> dict[SourceP
     given = {
         photo: named[place] for photo, place in zip(photos, places, strict=True) if place in named
     }
-    log.info("%s says the split of %d of %d photos.", path, len(given), len(photos))
+    log.info("%s gives the split of %d of %d photos.", path, len(given), len(photos))
     return given
 
 
@@ -70,7 +71,7 @@ def _read_rows(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
         with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             reader = csv.DictReader(file)
             missing = set(columns) - set(reader.fieldnames or ())
-            rows = [] if missing else [tuple(row[name] for name in columns) for row in reader]
+            rows = [] if missing else [tuple(row[name] or "" for name in columns) for row in reader]
     except OSError as error:
         raise UserError(f"--splits {path} cannot be read ({error.strerror}).") from error
     except csv.Error as error:
@@ -94,13 +95,13 @@ def deal(
     """Find the photos that belong together, and deal all of them into splits.
 
     Args:
-        photos: readable ones.
-        strata: what the splits should hold in equal shares, for each photo.
+        photos: the readable photos.
+        strata: stratum of each photo; splits hold equal shares of every stratum.
         hashes: the sha256 of each photo.
-        given: the splits of those that `read_given_splits` names.
+        given: what `read_given_splits` returned.
         group_by: `"sources"` keeps photos of one source photo or video in one split, `"files"`
-            equal files alone.
-        seed: of the draw.
+            only identical files.
+        seed: seed of the deal.
 
     Returns:
         The pairs that share a source photo, and the group and the split of each photo.
@@ -108,8 +109,8 @@ def deal(
     Raises:
         UserError: a split would hold no photo of a label, or a group was given two splits.
     """
-    found = _not_overruled(pairs_by_source(photos, hashes), photos, given)
-    pairs = found + named_pairs(photos)
+    source_pairs = _not_overruled(pairs_by_source(photos, hashes), photos, given)
+    pairs = source_pairs + named_pairs(photos)
     together = pairs + same_original(photos) if group_by == "sources" else []
     groups = group_by_source(hashes, together)
     splits = split_by_source(photos, strata, groups, given, seed)
@@ -120,8 +121,10 @@ def deal(
 def _not_overruled(
     pairs: Sequence[SourcePair], photos: Sequence[SourcePhoto], given: Mapping[SourcePhoto, str]
 ) -> list[SourcePair]:
-    """Leave out pairs that are no more than likely and that were given two splits: whoever made
-    these did not take them for pairs, and which of them are found varies with the processor."""
+    """Return the pairs without those that are only likely and were given two splits.
+
+    Whoever made the splits did not take them for pairs, and which are found varies with the CPU.
+    """
 
     def is_overruled(pair: SourcePair) -> bool:
         splits = {given.get(photos[index], "") for index in (pair.first, pair.second)} - {""}
@@ -138,7 +141,7 @@ def _not_overruled(
 
 
 def check_splits(labels: Sequence[str], splits: Sequence[str]) -> None:
-    """Raise `UserError` where a split has no photo of a label."""
+    """Raise `UserError` if a split has no photo of a label."""
     missing = {(split, label) for split in SPLITS for label in LABELS} - set(
         zip(splits, labels, strict=True)
     )
@@ -150,18 +153,21 @@ def check_splits(labels: Sequence[str], splits: Sequence[str]) -> None:
 
 
 def pairs_by_source(photos: Sequence[SourcePhoto], hashes: Sequence[str]) -> list[SourcePair]:
-    """Return the pairs that share a source photo, looked for within each source that may have some:
-    between sources there are none, and the search stays short."""
+    """Return the pairs that share a source photo, searched within each source that may have some.
+
+    There are none between sources, and the search stays short.
+    """
     pairs = []
     for source in sorted({photo.source for photo in photos}):
         if not lookup(source).shares_photos:
             continue
         members = [index for index, photo in enumerate(photos) if photo.source == source]
-        found = find_source_pairs(
+        source_pairs = find_source_pairs(
             [photos[index].path for index in members], [hashes[index] for index in members]
         )
         pairs += [
-            replace(pair, first=members[pair.first], second=members[pair.second]) for pair in found
+            replace(pair, first=members[pair.first], second=members[pair.second])
+            for pair in source_pairs
         ]
     return pairs
 
@@ -173,9 +179,12 @@ def split_by_source(
     given: Mapping[SourcePhoto, str],
     seed: int,
 ) -> list[str]:
-    """Split each source by itself: adding a source moves no photo of another, except those that
-    both hold. Sources too small for that are dealt with the largest one. What was given a
-    split stays there, and its group with it."""
+    """Return the split of each photo; each source is split by itself.
+
+    Adding a source moves no photo of another one, except photos that both hold. A source that is
+    too small is dealt together with the largest one. Photos with a given split keep it, and so does
+    their group.
+    """
     decided = _decided(photos, groups, given)
     splits = [given.get(photo, "") for photo in photos]
     dealt_with = _pools(photos, groups)
@@ -197,45 +206,49 @@ def split_by_source(
 
 def _pools(photos: Sequence[SourcePhoto], groups: Sequence[str]) -> dict[str, str]:
     """Return the source that each source is dealt with: itself, or the largest one with both labels
-    where it holds too few photos of a label that it has, or too few groups."""
+    if it holds too few photos of one of its labels, or too few groups."""
     sizes = Counter((photo.source, photo.label) for photo in photos)
     grouped = Counter(
-        source for source, _ in {(p.source, g) for p, g in zip(photos, groups, strict=True)}
+        source
+        for source, _ in {
+            (photo.source, group) for photo, group in zip(photos, groups, strict=True)
+        }
     )
     counts = {name: [sizes[name, label] for label in LABELS] for name in sorted(grouped)}
     largest = max(counts, key=lambda name: (min(counts[name]), max(counts[name])))
     return {
-        name: name if min(grouped[name], *filter(None, of_labels)) >= MIN_SOURCE else largest
-        for name, of_labels in counts.items()
+        name: name if min(grouped[name], *filter(None, label_counts)) >= MIN_SOURCE else largest
+        for name, label_counts in counts.items()
     }
 
 
 def _decided(
     photos: Sequence[SourcePhoto], groups: Sequence[str], given: Mapping[SourcePhoto, str]
 ) -> dict[str, str]:
-    """Return the split of every group of which a photo was given one.
+    """Return the split of every group that has a photo with a given split.
 
     Raises:
-        UserError: a group was given two.
+        UserError: a group was given two splits.
     """
     first: dict[str, SourcePhoto] = {}
     for photo, group in zip(photos, groups, strict=True):
         if photo not in given:
             continue
-        other = first.setdefault(group, photo)
-        if given[other] != given[photo]:
+        earlier = first.setdefault(group, photo)
+        if given[earlier] != given[photo]:
             raise UserError(
-                f"{other.source} {other.place} and {photo.source} {photo.place} share a source, but"
-                f" --splits puts them into {given[other]} and {given[photo]}: give both one split."
+                f"{earlier.source} {earlier.place} and {photo.source} {photo.place} share a source,"
+                f" but --splits puts them into {given[earlier]} and {given[photo]}: give both one "
+                "split."
             )
     return {group: given[photo] for group, photo in first.items()}
 
 
 def named_pairs(photos: Sequence[SourcePhoto]) -> list[SourcePair]:
-    """Return pairs of a fake and the real photo that it was made from, where its name tells:
-    `VIDEO__OTHER` and `VIDEO__VIDEO` of one source, or `SOURCE__NAME` and NAME of that source.
+    """Return the pairs of a fake and the real photo that it was made from, if its name states it.
 
-    Nothing was compared to find them: they have no inliers, and the whole frame as their extent.
+    The names are `VIDEO__OTHER` and `VIDEO__VIDEO` in one source, or `SOURCE__NAME` and NAME in
+    that source. No photos are compared: the pairs have no inliers, and the whole frame as extent.
     """
     reals = {
         (photo.source, photo.path.stem): index
@@ -247,22 +260,22 @@ def named_pairs(photos: Sequence[SourcePhoto]) -> list[SourcePair]:
         if photo.label == "fake" and photo.original:
             rest = photo.path.stem.removeprefix(f"{photo.original}__")
             names = [(photo.original, rest), (photo.source, f"{photo.original}__{photo.original}")]
-            found = [reals[name] for name in names if name in reals]
+            originals = [reals[name] for name in names if name in reals]
             pairs += [
                 SourcePair(min(index, real), max(index, real), inliers=0, extent=1.0)
-                for real in found[:1]
+                for real in originals[:1]
             ]
     return pairs
 
 
 def same_original(photos: Sequence[SourcePhoto]) -> list[SourcePair]:
-    """Return pairs of photos whose names tell that they come from one video."""
+    """Return pairs of photos that come from one video, according to their names."""
     latest: dict[tuple[str, str], int] = {}
     pairs = []
-    names = {photo.source for photo in photos}
+    sources = {photo.source for photo in photos}
     for index, photo in enumerate(photos):
-        # What stands before may name another source, or say nothing about the photo.
-        if photo.original not in {"", *names} and lookup(photo.source).named_groups:
+        # The part before `__` may name another source, or say nothing about the photo.
+        if photo.original not in {"", *sources} and lookup(photo.source).named_groups:
             key = (photo.source, photo.original)
             if key in latest:
                 pairs.append(SourcePair(latest[key], index, inliers=0, extent=0.0))
@@ -274,7 +287,7 @@ def assign_splits(strata: Sequence[str], groups: Sequence[str], seed: int) -> li
     """Assign every photo to a split: 70 % train, 15 % validation, 15 % test.
 
     Args:
-        strata: what the splits should hold in equal shares, for each photo (label and difficulty).
+        strata: stratum of each photo (label and difficulty); splits hold equal shares of each.
         groups: photos with the same group stay together.
         seed: decides the order in which groups are dealt.
 
@@ -294,7 +307,7 @@ def assign_folds(
     """Assign every photo to a split, once for each fold, so that each is tested exactly once.
 
     Args:
-        strata: what the splits should hold in equal shares, for each photo (label and difficulty).
+        strata: stratum of each photo (label and difficulty); splits hold equal shares of each.
         groups: photos with the same group stay together.
         seed: decides the order in which groups are dealt.
         folds: 2, 4, 5 or 10. A fold's test split is `1 / folds` of the photos; 15 % are its
@@ -304,7 +317,7 @@ def assign_folds(
         For each fold, `"train"`, `"validation"` or `"test"` for each photo.
 
     Raises:
-        UserError: there are too few photos, or the number of folds is another.
+        UserError: there are too few photos, or `folds` is none of these numbers.
     """
     n_parts = sum(FOLDS.values())
     if folds not in (2, 4, 5, 10):
@@ -312,9 +325,9 @@ def assign_folds(
     parts = np.array(_deal(strata, groups, seed))
     assigned = []
     for fold in range(folds):
-        place = (parts - fold * n_parts // folds) % n_parts
-        is_test = place < n_parts // folds
-        is_validation = ~is_test & (place < n_parts // folds + FOLD_VALIDATION)
+        offset = (parts - fold * n_parts // folds) % n_parts
+        is_test = offset < n_parts // folds
+        is_validation = ~is_test & (offset < n_parts // folds + FOLD_VALIDATION)
         assigned.append(
             np.select([is_test, is_validation], ["test", "validation"], "train").tolist()
         )
@@ -332,11 +345,11 @@ def _deal(strata: Sequence[str], groups: Sequence[str], seed: int) -> list[int]:
             f"give those of at least {n_parts}."
         )
     with warnings.catch_warnings():
-        # Said of every stratum with fewer than 20 photos, which is then spread as evenly as it can
-        # be.
+        # scikit-learn says so of every stratum with fewer than 20 photos, and spreads it as evenly
+        # as possible.
         warnings.filterwarnings("ignore", message="The least populated class")
         dealt = splitter.split(np.zeros(len(strata)), list(strata), list(groups))
-        for part, (_, members) in enumerate(dealt):
-            for member in members:
-                parts[member] = part
+        for part, (_, indices) in enumerate(dealt):
+            for index in indices:
+                parts[index] = part
     return parts

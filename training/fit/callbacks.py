@@ -1,4 +1,4 @@
-"""What Keras calls while a network trains on photos one by one."""
+"""Keras callbacks and the AUC metric of training."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ class CheckpointInner(keras.callbacks.ModelCheckpoint):
     def __init__(self, model: keras.Model, path: Path, **kwargs) -> None:
         self._inner, self._final = model, path
         self._partial = path.with_name(f"partial-{path.name}")
+        self._partial.unlink(missing_ok=True)  # half-written by a process that was killed
         super().__init__(str(self._partial), save_best_only=True, **kwargs)
 
     def set_model(self, model: keras.Model) -> None:
@@ -35,15 +36,14 @@ class CheckpointInner(keras.callbacks.ModelCheckpoint):
 
 
 class Replay(keras.callbacks.Callback):
-    """Shows other callbacks the epochs before an interruption, so that their patience does not
-    start anew."""
+    """Replays the epochs before an interruption to other callbacks, so their patience continues."""
 
     def __init__(self, history: list[dict], callbacks: list[keras.callbacks.Callback]) -> None:
         super().__init__()
         self._history, self._callbacks = history, callbacks
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        """Show the epochs, and keep the learning rate as it was restored."""
+        """Replay the epochs, and keep the learning rate that was restored."""
         rate = float(self.model.optimizer.learning_rate)
         for epoch, figures in enumerate(self._history):
             for callback in self._callbacks:
@@ -52,15 +52,15 @@ class Replay(keras.callbacks.Callback):
 
 
 class StepBackup(keras.callbacks.BackupAndRestore):
-    """Backs a run up within its epochs too.
+    """Backs up a run within its epochs too.
 
-    Its file `training_metadata.json` holds the epoch that the run is in, from 0, and under `batch`
-    the last batch of it that was trained on, 0 at its beginning.
+    `training_metadata.json` holds the current epoch, counted from 0, and under `batch` its last
+    trained batch, 0 at the start of the epoch.
 
     Args:
-        folder: for the backup.
+        folder: where the backup is written.
         every: batches between two backups, more than one.
-        first_step: batches of the first epoch that an earlier process has trained on.
+        first_step: batches of the first epoch that an earlier process trained on.
     """
 
     def __init__(self, folder: Path, every: int, first_step: int) -> None:
@@ -68,12 +68,15 @@ class StepBackup(keras.callbacks.BackupAndRestore):
         self._first_step = first_step
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Note the epoch, which Keras does at the end of one alone."""
+        """Note the epoch, which Keras notes only when one ends."""
         self._current_epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        """Save where it is time; the end of an epoch only after its validation, which a killed run
-        could not make up for."""
+        """Save when a backup is due.
+
+        The last batch is left to `on_epoch_end`, after the validation: a killed run could not make
+        up for a validation that it missed.
+        """
         if batch + 1 < self.params["steps"]:
             super().on_train_batch_end(self._first_step + batch, logs)
 

@@ -1,9 +1,9 @@
-"""Fakes made while training: parts of one face laid over another, as the dataset's makers did it.
+"""Composites made during training: parts of one face pasted over another, as in the dataset.
 
-A part of a donor is aligned with the base by the landmarks of both faces, its colours are brought
-near to the base's, and it is blended in. The donor may be the base itself, slightly transformed
-(self-blended images: Shiohara and Yamasaki, CVPR 2022, https://arxiv.org/abs/2204.08376), which
-leaves nothing but the traces of blending.
+A part of a donor is aligned with the base by the landmarks of both faces, recoloured towards the
+base, and blended in. The donor may be the base itself, slightly transformed (self-blended images:
+Shiohara and Yamasaki, CVPR 2022, https://arxiv.org/abs/2204.08376), which leaves only the traces of
+blending.
 
 Photos are `uint8` arrays `[height, width, 3]`, RGB; landmarks are those of `space.faces.Face`:
 `float32` `[5, 2]`, px, the eye on the image's left first.
@@ -19,8 +19,8 @@ import numpy as np
 from training.data.rows import PARTS
 from training.fit.degrade import jpeg
 
-# How often the makers of ciplab's fakes replaced which parts (left eye, right eye, nose, mouth),
-# counted over the names of 818 fakes.
+# How often ciplab's fakes have each combination of parts (left eye, right eye, nose, mouth)
+# replaced, counted from the names of 818 fakes.
 PART_COUNTS = {
     (0, 0, 0, 1): 40,
     (0, 0, 1, 0): 25,
@@ -41,13 +41,13 @@ PART_COUNTS = {
 _COMBINATIONS = np.array(list(PART_COUNTS), bool)
 _FREQUENCIES = np.array(list(PART_COUNTS.values())) / sum(PART_COUNTS.values())
 
-WHOLE_FACE = 0.6  # share of the fakes with all four parts whose face is replaced in one piece
+WHOLE_FACE = 0.6  # share of the fakes with all four parts whose face is pasted in one piece
 POISSON = 0.25  # share that is blended in the gradient domain before its outline is feathered
-REDRAWN = 0.5  # share of donors whose sharpness is changed on the way
+REDRAWN = 0.5  # share of donors that are blurred, sharpened or recompressed first
 SOFTNESS = (0.01, 0.12)  # sigma of the outline's blur, in units of the distance between the eyes
 
-# Half axes of the ellipse around a part, in units of the distance between the eyes, and how far
-# its middle lies above the landmark.
+# Semi-axes of the ellipse around a part, and how far its centre lies above the landmark, in units
+# of the distance between the eyes.
 _ELLIPSES = {
     "left_eye": (0.40, 0.26, 0.04),
     "right_eye": (0.40, 0.26, 0.04),
@@ -58,7 +58,7 @@ _FACE_ELLIPSE = (0.98, 1.12, 0.0)
 
 
 def draw_parts(rng: np.random.Generator) -> tuple[str, ...]:
-    """Return which parts a fake replaces, as often as the dataset's makers did."""
+    """Return the parts that a fake replaces, drawn with the frequencies of the dataset."""
     chosen = _COMBINATIONS[rng.choice(len(_COMBINATIONS), p=_FREQUENCIES)]
     return tuple(part for part, wanted in zip(PARTS, chosen, strict=True) if wanted)
 
@@ -71,32 +71,32 @@ def part_region(
     *,
     whole: bool = False,
 ) -> np.ndarray:
-    """Return where some parts of a face lie.
+    """Return a mask of some parts of a face.
 
     Args:
         landmarks: of the face.
         parts: names of `training.data.rows.PARTS`; left and right are the image's.
         shape: height and width of the photo in px.
-        rng: varies place, size and outline; without it the region is the usual one.
-        whole: the face in one piece instead of its parts.
+        rng: varies position, size and outline; without it the mask is the standard one.
+        whole: mask the face in one piece instead of its parts.
 
     Returns:
         `uint8` array `[height, width]`: 255 inside, 0 outside.
     """
     left, right, nose, *mouth = landmarks.astype(float)
-    places = {"left_eye": left, "right_eye": right, "nose": nose, "mouth": np.mean(mouth, axis=0)}
-    ellipses = [(places[part], _ELLIPSES[part]) for part in parts]
+    centres = {"left_eye": left, "right_eye": right, "nose": nose, "mouth": np.mean(mouth, axis=0)}
+    ellipses = [(centres[part], _ELLIPSES[part]) for part in parts]
     if whole:
         ellipses = [(np.mean([left, right, *mouth], axis=0), _FACE_ELLIPSE)]
     unit, across = _face_frame(landmarks)
     down = np.array([-across[1], across[0]])
     region = np.zeros(shape, np.uint8)
-    for middle, (width, height, rise) in ellipses:
+    for centre, (width, height, rise) in ellipses:
         outline = _outline(rng) * [width * unit, height * unit]
         if rng is not None:
             outline *= rng.uniform(0.8, 1.3) * rng.uniform(0.85, 1.15, 2)
-            middle = middle + rng.normal(0, 0.05 * unit, 2)
-        points = middle - rise * unit * down + outline @ np.stack([across, down])
+            centre = centre + rng.normal(0, 0.05 * unit, 2)
+        points = centre - rise * unit * down + outline @ np.stack([across, down])
         cv2.fillPoly(region, [np.rint(points).astype(np.int32)], 255)
     return region
 
@@ -108,12 +108,12 @@ def compose(
     donor_landmarks: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Lay parts of one face over another.
+    """Paste parts of one face over another.
 
     Args:
         base: photo of the face that is changed.
         base_landmarks: of that face.
-        donor: photo of the face that gives the parts; the base itself for a self-blended image.
+        donor: photo of the face that lends the parts; the base itself for a self-blended image.
         donor_landmarks: of that face.
         rng: decides parts, outline, alignment, colour and blending.
 
@@ -151,25 +151,24 @@ def compose(
 def _face_frame(landmarks: np.ndarray) -> tuple[float, np.ndarray]:
     """Return the distance between the eyes in px and the direction from the left to the right one.
 
-    Of a face in profile the eyes are close together: what lies between eyes and mouth then gives
-    the size.
+    In profile the eyes are close together, so the distance from eyes to mouth gives the size.
     """
     left, right, _, *mouth = landmarks.astype(float)
-    eyes = right - left
-    apart = np.hypot(*eyes)
-    size = max(apart, 0.9 * np.hypot(*(np.mean(mouth, axis=0) - (left + right) / 2)), 4.0)
-    return size, eyes / apart if apart > 0 else np.array([1.0, 0.0])
+    eye_vector = right - left
+    eye_distance = np.hypot(*eye_vector)
+    size = max(eye_distance, 0.9 * np.hypot(*(np.mean(mouth, axis=0) - (left + right) / 2)), 4.0)
+    return size, eye_vector / eye_distance if eye_distance > 0 else np.array([1.0, 0.0])
 
 
 def _outline(rng: np.random.Generator | None, corners: int = 16) -> np.ndarray:
     """Return a rounded outline `[corners, 2]` around the origin with a radius of about 1."""
     angles = np.arange(corners) * 2 * np.pi / corners
     radii = np.ones(corners)
-    if rng is not None:  # as a hand draws it
-        phases, sizes = rng.uniform(0, 2 * np.pi, 3), rng.normal(0, 0.07, 3)
+    if rng is not None:  # irregular, as if drawn by hand
+        phases, amplitudes = rng.uniform(0, 2 * np.pi, 3), rng.normal(0, 0.07, 3)
         radii += sum(
-            size * np.sin((order + 2) * angles + phase)
-            for order, (size, phase) in enumerate(zip(sizes, phases, strict=True))
+            amplitude * np.sin((order + 2) * angles + phase)
+            for order, (amplitude, phase) in enumerate(zip(amplitudes, phases, strict=True))
         )
     return np.stack([np.cos(angles), np.sin(angles)], axis=1) * radii[:, None]
 
@@ -179,7 +178,7 @@ def _window(region: np.ndarray, softness: float) -> tuple[slice, slice] | None:
     left, top, width, height = cv2.boundingRect(region)
     if width < 4 or height < 4:
         return None
-    reach = int(3 * softness) + 2  # OpenCV's blur ends there: nothing is cut off at a straight line
+    reach = int(3 * softness) + 2  # OpenCV's blur ends there, so nothing is cut off
     return (
         slice(max(0, top - reach), min(region.shape[0], top + height + reach)),
         slice(max(0, left - reach), min(region.shape[1], left + width + reach)),
@@ -187,8 +186,10 @@ def _window(region: np.ndarray, softness: float) -> tuple[slice, slice] | None:
 
 
 def _alignment(donor: np.ndarray, base: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return the similarity transform `[2, 3]` that lays the donor's landmarks on the base's, off
-    by a little, as a hand would."""
+    """Return the similarity transform `[2, 3]` from the donor's to the base's landmarks.
+
+    It is slightly off, as if the part was placed by hand.
+    """
     x, y = (donor - donor.mean(axis=0)).astype(float).T
     u, v = (base - base.mean(axis=0)).astype(float).T
     spread = max((x * x + y * y).sum(), 1e-6)
@@ -196,14 +197,14 @@ def _alignment(donor: np.ndarray, base: np.ndarray, rng: np.random.Generator) ->
     angle, scale = rng.normal(0, 0.03), np.exp(rng.normal(0, 0.04))
     cos, sin = scale * np.cos(angle), scale * np.sin(angle)
     a, b = a * cos - b * sin, a * sin + b * cos
-    turn = np.array([[a, -b], [b, a]])
+    rotation = np.array([[a, -b], [b, a]])
     unit, _ = _face_frame(base)
-    middle = base.mean(axis=0) + rng.normal(0, 0.025 * unit, 2)
-    return np.column_stack([turn, middle - turn @ donor.mean(axis=0)])
+    centre = base.mean(axis=0) + rng.normal(0, 0.025 * unit, 2)
+    return np.column_stack([rotation, centre - rotation @ donor.mean(axis=0)])
 
 
 def _redraw(part: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return a donor's part as it comes from a photo of other sharpness or compression."""
+    """Return a donor's part as if from a photo of another sharpness or compression."""
     if rng.random() >= REDRAWN:
         return part
     kind = rng.integers(3)
@@ -219,15 +220,23 @@ def _redraw(part: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _recolour(
     part: np.ndarray, target: np.ndarray, inside: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Bring mean and spread of each channel some way towards those of what the part covers, and
-    change them a little at random."""
-    mean, deviation = (value[:, 0] for value in cv2.meanStdDev(part, mask=inside))
-    wanted, wanted_deviation = (value[:, 0] for value in cv2.meanStdDev(target, mask=inside))
-    strength = rng.uniform(0, 1) ** 0.5  # mostly strong: who pastes a part fits its colours
+    """Return the part with its colours moved towards those of the area that it covers.
+
+    The mean and deviation of each channel move, and vary a little at random.
+    """
+    mean, deviation = (channel[:, 0] for channel in cv2.meanStdDev(part, mask=inside))
+    wanted_mean, wanted_deviation = (
+        channel[:, 0] for channel in cv2.meanStdDev(target, mask=inside)
+    )
+    strength = rng.uniform(0, 1) ** 0.5  # mostly strong: whoever pastes a part matches its colours
     gain = (wanted_deviation / np.maximum(deviation, 1)).clip(0.5, 2) ** strength
     gain *= np.exp(rng.normal(0, 0.05))
     offset = (
-        mean + strength * (wanted - mean) + rng.normal(0, 4) + rng.normal(0, 1.5, 3) - gain * mean
+        mean
+        + strength * (wanted_mean - mean)
+        + rng.normal(0, 4)
+        + rng.normal(0, 1.5, 3)
+        - gain * mean
     )
     levels = np.arange(256, dtype=np.float32)[:, None] * gain + offset
     table = np.rint(levels).clip(0, 255).astype(np.uint8)
@@ -235,16 +244,16 @@ def _recolour(
 
 
 def _blend_gradients(target: np.ndarray, part: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Return a part with the target's colours at its outline, by Poisson's equation (Pérez et al.
-    2003, https://doi.org/10.1145/1201775.882269).
+    """Return a part with the target's colours at its outline, by Poisson blending.
 
-    OpenCV solves it over the rectangle around the region: outside the region the result is near the
-    target, and not the same.
+    Method: Pérez et al. 2003, https://doi.org/10.1145/1201775.882269. OpenCV solves the equation
+    over the rectangle around the region, so outside the region the result is close to the target
+    but not equal to it.
     """
-    mask = inside.copy()  # the solver writes into it,
-    mask[[0, -1]], mask[:, [0, -1]] = 0, 0  # and wants a border
+    mask = inside.copy()  # the solver writes into it
+    mask[[0, -1]], mask[:, [0, -1]] = 0, 0  # and needs an empty border
     left, top, width, height = cv2.boundingRect(mask)
     if width < 4 or height < 4:
         return part
-    middle = (left + width // 2, top + height // 2)
-    return cv2.seamlessClone(part, target, mask, middle, cv2.NORMAL_CLONE)
+    centre = (left + width // 2, top + height // 2)
+    return cv2.seamlessClone(part, target, mask, centre, cv2.NORMAL_CLONE)

@@ -1,4 +1,4 @@
-"""Photos decoded once, in one file that the processes which draw batches share."""
+"""Photos decoded once, into a file that the processes that draw batches share."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ log = logging.getLogger(__name__)
 
 
 class DecodedPhotos:
-    """The pixels of photos by position, `uint8` `[height, width, 3]`, RGB, not to be written to.
+    """Pixels of photos by position: read-only `uint8` `[height, width, 3]`, RGB.
 
-    A photo is decoded when it is first asked for, and kept in the file if it is not larger than the
-    others are. Each place of the file is written with the same bytes whoever is first, and its
-    shape after its pixels, so that processes need no lock.
+    A photo is decoded on first access, and kept in the file if it fits into its slot. Processes
+    need no lock: all write the same bytes into a slot, and its shape after its pixels.
     """
 
     def __init__(self, paths: Sequence[Path], folder: Path, side: int) -> None:
-        """Open the file, or make it; without room for it photos are decoded again and again.
+        """Open or create the file; without room for it, every access decodes its photo.
 
         Args:
             paths: of the photos.
@@ -48,7 +47,7 @@ class DecodedPhotos:
         return _read_only(pixels.view(np.ndarray))
 
     def __getstate__(self) -> dict:
-        # A map would be pickled with all it holds: each process opens its own.
+        # Pickling a memory map would copy its contents, so each process opens its own.
         return self.__dict__ | {
             "_shapes": None,
             "_pixels": None,
@@ -70,7 +69,7 @@ class DecodedPhotos:
         return _read_only(pixels)
 
     def _make_file(self) -> bool:
-        """Make the file unless it is there; return whether it is."""
+        """Create the file unless it exists; return whether it exists now."""
         photos, slot = self._slots
         size = photos * (slot + np.dtype(np.uint32).itemsize)
         path = self._folder / FILE
@@ -80,7 +79,7 @@ class DecodedPhotos:
             path.unlink(missing_ok=True)
             with path.open("wb") as file:
                 if hasattr(os, "posix_fallocate"):
-                    os.posix_fallocate(file.fileno(), 0, size)  # a full disk shows here, not later
+                    os.posix_fallocate(file.fileno(), 0, size)  # a full disk fails here, not later
                 file.truncate(size)
         except OSError as error:
             path.unlink(missing_ok=True)
@@ -103,5 +102,5 @@ class DecodedPhotos:
 
 def _read_only(pixels: np.ndarray) -> np.ndarray:
     pixels = pixels.view()
-    pixels.flags.writeable = False  # everybody gets the same array
+    pixels.flags.writeable = False  # all callers share the array
     return pixels

@@ -1,4 +1,4 @@
-"""Batches of pairs for Keras, drawn ahead of the network by threads or by processes."""
+"""Batches of pairs for Keras, drawn in advance by threads or processes."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from training.fit.decoded import FILE, DecodedPhotos
 from training.fit.pairs import Batch, PairBatches
 from training.fit.workers import Workers
 
-FEW_CORES = 4  # so many can be kept busy by threads, which cost no memory of their own
+FEW_CORES = 4  # threads keep up to this many busy, and need no memory of their own
 MOST_WORKERS = 16
-WAITING = 8  # batches, at least, that are drawn ahead
+WAITING = 8  # batches, at least, that are drawn in advance
 
 
 class FedPairs(keras.utils.PyDataset):
-    """`PairBatches` as Keras takes them.
+    """`PairBatches` as a dataset for Keras.
 
     Args:
-        batches: what is drawn.
-        processes: that draw; without them the threads of Keras do.
+        batches: the batches to draw.
+        processes: processes that draw; without them, Keras' threads draw.
         workers: threads, each of which may wait for a process.
-        first_step: batches of the first epoch that an earlier process has trained on.
+        first_step: batches of the first epoch that an earlier process trained on.
 
     Attributes:
-        ready: by its index, when a batch was drawn last, in seconds of `time.monotonic`.
+        ready: when the batch of each index was last drawn, in seconds of `time.monotonic`.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class FedPairs(keras.utils.PyDataset):
         return batch
 
     def on_epoch_end(self) -> None:
-        """Draw others in the next epoch, all of them."""
+        """Go on to the next epoch, from its first batch."""
         self._batches.epoch += 1
         self._first_step = 0
 
@@ -65,14 +65,14 @@ class FedPairs(keras.utils.PyDataset):
 def fed(
     batches: PairBatches, folder: Path, side: int, *, first_step: int = 0, workers: int = 0
 ) -> Iterator[FedPairs]:
-    """Yield batches for Keras, whose photos are decoded once.
+    """Yield batches for Keras whose photos are decoded once.
 
     Args:
-        batches: what is drawn.
+        batches: the batches to draw.
         folder: of the run, which holds the decoded photos meanwhile.
         side: longest side of the photos in px.
-        first_step: batches of the first epoch that an earlier process has trained on.
-        workers: how many draw; 0 stands for as many as there are cores, 16 at most.
+        first_step: batches of the first epoch that an earlier process trained on.
+        workers: threads or processes that draw; 0: one per core, 16 at most.
     """
     workers = workers or min(MOST_WORKERS, os.cpu_count() or 1)
     batches.decoded = DecodedPhotos(batches.paths, folder, side)

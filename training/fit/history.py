@@ -1,4 +1,4 @@
-"""The figures of a run's epochs: `history.csv`, as Keras' `CSVLogger` writes it."""
+"""A run's figures by epoch: `history.csv`, as Keras' `CSVLogger` writes it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HISTORY = "history.csv"
 
 
 def read_history(run: Path) -> list[dict[str, float]]:
-    """Return a run's figures by epoch, as far as it got."""
+    """Return the figures of a run's epochs so far."""
     path = Path(run) / HISTORY
     if not path.is_file():
         return []

@@ -1,8 +1,8 @@
 """Where a fake was changed: ground truth for `python -m training explain-test`.
 
-Two kinds of masks. Where the real photo that a fake was made from is known, it is laid over the
-fake (SIFT, Lowe 2004, https://doi.org/10.1023/B:VISI.0000029664.99615.94) and what differs was
-changed. For the other fakes there are boxes around the parts that their metadata names.
+There are two kinds of masks. If the real photo that a fake was made from is known, it is registered
+with the fake (SIFT, Lowe 2004, https://doi.org/10.1023/B:VISI.0000029664.99615.94), and the mask is
+where they differ. For other fakes the mask is boxes around the parts that their metadata names.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from space.photos import open_photo
 from training.data.rows import PARTS, Photo, PhotoRow, read_source_pairs
 from training.data.source_pairs import SCALES, SEARCH_SIDE
 
-FEATURES = 1500  # of a photo: more than the search for pairs takes, as one match more costs nothing
+FEATURES = 1500  # per photo; more than the search for pairs uses, as more matches cost nothing
 DISTINCT = 0.8  # Lowe's ratio of the nearest to the second nearest descriptor
-TOLERANCE = 3.0  # px of the enlarged photos by which a match may miss the transform
+TOLERANCE = 3.0  # px in the enlarged photos by which a match may miss the transform
 MIN_INLIERS = 15
 
 # The following are shares of the photo's side.
 SMOOTHING = 0.01  # sigma: finer differences are JPEG and resampling
 OPENING, CLOSING = 0.02, 0.06  # diameters
-FRAME = 0.1  # width of the edge, where no part of a face is
+FRAME = 0.1  # width of the border, where no part of a face lies
 
-# Of colours, in units of CIELAB.
-MAX_FRAME_CHANGE = 8.0  # measured: up to 5.6 where the photo is the fake's base, else 15 and more
+# Differences of colour, in units of CIELAB.
+MAX_FRAME_CHANGE = 8.0  # measured: up to 5.6 if the photo is the fake's base, else 15 or more
 MIN_CHANGE = 3.0
-OTSU_SHARE = 0.6  # Otsu alone keeps eyes and lips and drops the skin that was pasted with them
+OTSU_SHARE = 0.6  # Otsu's threshold alone keeps eyes and lips but drops the skin pasted with them
 
 AREAS = (0.005, 0.6)  # of the photo: less is no edit, more is another photo of the same person
 MIN_COMPONENT = 0.002
 
-# Left, top, right, bottom as shares of the photo's side, left being the image's. YuNet
-# (face_detection_yunet_2026may) found a face in all 1,741 photos of the dataset at hand; means and
+# Left, top, right, bottom as shares of the photo's side; left is the image's left. YuNet
+# (face_detection_yunet_2026may) found a face in all 1,741 photos of the dataset. Means and
 # standard deviations of its landmarks: left eye (0.358, 0.488), right eye (0.620, 0.491), each
 # +- 0.07; nose tip (0.484, 0.647) +- (0.10, 0.06); corners of the mouth (0.377, 0.760) and
 # (0.599, 0.763) +- (0.08, 0.05). The boxes reach from the brow to below the eye, over the bridge
@@ -50,16 +50,16 @@ PART_BOXES = {
     "nose": (0.38, 0.47, 0.59, 0.72),
     "mouth": (0.32, 0.67, 0.66, 0.86),
 }
-# Of four replaced parts: the hull of their boxes. Its overlap (IoU) with the masks of such pairs is
-# 0.47; that of YuNet's mean box of the whole face, (0.20, 0.19, 0.79, 0.95), is 0.31.
+# For four replaced parts: the hull of their boxes. Its IoU with the masks of such pairs is 0.47;
+# that of YuNet's mean bounding box of the face, (0.20, 0.19, 0.79, 0.95), is 0.31.
 FACE_BOX = (0.24, 0.38, 0.74, 0.86)
 
 
 class MaskRejected(ValueError):
-    """A pair that gives no mask.
+    """Raised for a pair that gives no mask.
 
     Attributes:
-        reason: `"not registered"`, `"frame differs"` (the photo lent a part, but is not the base),
+        reason: `"not registered"`, `"frame differs"` (the photo lent a part but is not the base),
             `"too little"` or `"too much"`.
     """
 
@@ -75,7 +75,7 @@ class Target:
     Attributes:
         photo: the fake.
         mask: boolean array `[side, side]` over the photo.
-        kind: `"pair"` or `"box"`, says where the mask is from.
+        kind: `"pair"` or `"box"`, the kind of mask.
     """
 
     photo: Photo
@@ -91,9 +91,9 @@ def find_targets(data: Path, photos: Sequence[Photo]) -> tuple[list[Target], dic
         photos: some of its photos.
 
     Returns:
-        One target for each fake: by its pair where that gives a mask, else by its parts; a fake
-        without a pair whose parts are unknown is left out. Of several pairs the one with the
-        smallest mask counts, as the others add what registration missed.
+        One target per fake: from its pair if that gives a mask, else from its parts. A fake with
+        neither is left out. Of several pairs the smallest mask counts, as the others add errors of
+        registration.
     """
     paired, rejected = pair_masks(photos, read_source_pairs(data, photos))
     targets = []
@@ -112,15 +112,15 @@ def find_targets(data: Path, photos: Sequence[Photo]) -> tuple[list[Target], dic
 def pair_masks(
     photos: Sequence[Photo], pairs: Sequence[tuple[int, int]]
 ) -> tuple[dict[int, np.ndarray], Counter[str]]:
-    """Compare fakes with their originals.
+    """Return masks of where fakes differ from their originals.
 
     Args:
         photos: of a prepared folder.
         pairs: positions of fakes and their originals, as `read_source_pairs` returns them.
 
     Returns:
-        Boolean masks `[side, side]` by the position of their fake, and how often which reason
-        rejected a pair. Of several originals the one with the smallest mask counts.
+        Boolean masks `[side, side]` by the position of their fake, and the number of rejected pairs
+        by reason. Of several originals the one with the smallest mask counts.
     """
     masks: dict[int, np.ndarray] = {}
     rejected: Counter[str] = Counter()
@@ -137,14 +137,14 @@ def pair_masks(
 
 
 def part_mask(photo: PhotoRow, side: int) -> np.ndarray | None:
-    """Return boxes around the replaced parts at their mean places.
+    """Return a mask of boxes around the replaced parts, at their mean positions.
 
     Args:
         photo: its part columns are read; all four replaced means the whole face.
         side: of the photo in px.
 
     Returns:
-        A boolean array `[side, side]`, or `None` where no part is known to be replaced.
+        A boolean array `[side, side]`, or `None` if no part is known to be replaced.
     """
     replaced = [part for part in PARTS if getattr(photo, part) == 1]
     if not replaced:
@@ -162,25 +162,25 @@ def edit_mask(fake: np.ndarray, real: np.ndarray) -> np.ndarray:
 
     Args:
         fake: `uint8` array `[side, side, 3]`, RGB.
-        real: the same of the real photo.
+        real: the same for the real photo.
 
     Returns:
         A boolean array `[side, side]`.
 
     Raises:
-        MaskRejected: the photos cannot be laid over each other, differ at the edge, or differ too
-            little or too much.
+        MaskRejected: the photos cannot be registered, differ at the border, or differ too little or
+            too much.
     """
-    laid, covered = _lay_over(real, register(real, fake))
+    warped, covered = _lay_over(real, register(real, fake))
     edge = covered & _frame(len(fake))
     if not edge.any():
         raise MaskRejected("frame differs")
-    change = np.where(covered, _change(_lab(fake), _lab(laid), covered, edge), 0)
-    at_edge = change[edge]
-    # A photo that lent the fake its eyes agrees with it there and nowhere else.
-    if np.median(at_edge) > MAX_FRAME_CHANGE:
+    change = np.where(covered, _change(_lab(fake), _lab(warped), covered, edge), 0)
+    edge_change = change[edge]
+    # A photo that only lent the fake its eyes agrees with it nowhere else.
+    if np.median(edge_change) > MAX_FRAME_CHANGE:
         raise MaskRejected("frame differs")
-    threshold = max(MIN_CHANGE, 2 * np.percentile(at_edge, 75), OTSU_SHARE * _otsu(change))
+    threshold = max(MIN_CHANGE, 2 * np.percentile(edge_change, 75), OTSU_SHARE * _otsu(change))
     mask = _clean((change > threshold) & covered)
     if mask.mean() < AREAS[0]:
         raise MaskRejected("too little")
@@ -190,14 +190,14 @@ def edit_mask(fake: np.ndarray, real: np.ndarray) -> np.ndarray:
 
 
 def register(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-    """Return the similarity transform `[2, 3]` in px that lays one photo over another.
+    """Return the similarity transform `[2, 3]` in px that maps one photo onto another.
 
     Args:
         moving: `uint8` array `[side, side, 3]`, RGB.
-        fixed: the same of the other photo.
+        fixed: the same for the other photo.
 
     Raises:
-        MaskRejected: too few features agree on one.
+        MaskRejected: too few features agree on a transform.
     """
     (points, descriptors), (fixed_points, fixed_descriptors) = map(_features, (moving, fixed))
     if min(len(points), len(fixed_points)) < MIN_INLIERS:
@@ -221,27 +221,28 @@ def register(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
 
 
 def _features(photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return places `[features, 2]` in the enlarged photo and RootSIFT descriptors (Arandjelović
-    and Zisserman, CVPR 2012)."""
+    """Return keypoints `[features, 2]` in px of the enlarged photo, and their descriptors.
+
+    These are RootSIFT (Arandjelović and Zisserman, CVPR 2012).
+    """
     grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
     large = cv2.resize(grey, (SEARCH_SIDE, SEARCH_SIDE), interpolation=cv2.INTER_CUBIC)
-    # Skin shows little contrast.
+    # Skin has little contrast.
     sift = cv2.SIFT_create(FEATURES, contrastThreshold=0.02)
     keypoints, descriptors = sift.detectAndCompute(large, None)
     if not keypoints:
         return np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32)
     shares = descriptors / descriptors.sum(axis=1, keepdims=True).clip(1e-6)
-    return np.array([point.pt for point in keypoints], np.float32), np.sqrt(shares)
+    return np.array([keypoint.pt for keypoint in keypoints], np.float32), np.sqrt(shares)
 
 
 def _lay_over(real: np.ndarray, transform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the transformed photo and where it shows something `[side, side]`, its border left
-    out."""
+    """Return the warped photo and a mask `[side, side]` of what it covers, without its border."""
     side = len(real)
-    laid = cv2.warpAffine(real, transform, (side, side), borderMode=cv2.BORDER_REPLICATE)
+    warped = cv2.warpAffine(real, transform, (side, side), borderMode=cv2.BORDER_REPLICATE)
     inside = cv2.warpAffine(np.ones_like(real[..., 0]), transform, (side, side))
     reach = 4 * SMOOTHING * side + 1
-    return laid, cv2.erode(inside, _disc(reach), borderValue=1) > 0
+    return warped, cv2.erode(inside, _disc(reach), borderValue=1) > 0
 
 
 def _frame(side: int) -> np.ndarray:
@@ -254,13 +255,15 @@ def _frame(side: int) -> np.ndarray:
 def _change(
     fake: np.ndarray, laid: np.ndarray, covered: np.ndarray, edge: np.ndarray
 ) -> np.ndarray:
-    """Return the smoothed difference `[side, side]` of two CIELAB photos, once the colours of one
-    are matched to the other's: some fakes were brightened as a whole after the edit."""
+    """Return the smoothed difference `[side, side]` of two CIELAB photos with matched colours.
+
+    Some fakes were brightened as a whole after the edit.
+    """
     matched = laid
     for _ in range(2):
-        gap = np.linalg.norm(fake - matched, axis=2)
-        alike = covered & (gap <= np.median(gap[edge]))
-        channels = zip(laid[alike].T, fake[alike].T, strict=True)
+        difference = np.linalg.norm(fake - matched, axis=2)
+        unchanged = covered & (difference <= np.median(difference[edge]))
+        channels = zip(laid[unchanged].T, fake[unchanged].T, strict=True)
         gain, offset = np.array([np.polyfit(*channel, 1) for channel in channels], np.float32).T
         matched = laid * gain + offset
     smooth = cv2.GaussianBlur(fake - matched, (0, 0), SMOOTHING * len(fake))
@@ -272,7 +275,7 @@ def _lab(photo: np.ndarray) -> np.ndarray:
 
 
 def _otsu(change: np.ndarray) -> float:
-    steps = 4  # a unit of CIELAB
+    steps = 4  # per unit of CIELAB
     levels = (change * steps).clip(0, 255).astype(np.uint8)
     return cv2.threshold(levels, 0, 255, cv2.THRESH_OTSU)[0] / steps
 

@@ -1,8 +1,8 @@
 """EfficientNetB0 (https://arxiv.org/abs/1905.11946) with a small head: real or fake.
 
-There are two heads. `pooled` averages the last feature map and judges the mean. `evidence` gives
-every place of the photo log-odds of having been changed and pools those, so that a changed eye is
-not averaged away, and the map is what the verdict is made of.
+There are two heads. `pooled` averages the last feature map and classifies the mean. `evidence`
+gives every place of the photo the log-odds that it was changed, and pools those. So a changed eye
+is not averaged away, and the verdict is computed from the map.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import numpy as np
 from training.data.rows import LABELS
 from training.errors import UserError
 
-# Keras' default of 0.99 remembers hundreds of steps: on some two thousand photos the moving
-# statistics, which are all that inference sees, would lag behind the weights for epochs.
+# Keras' default of 0.99 averages over hundreds of steps. With some two thousand photos, the moving
+# statistics, which inference uses, would lag behind the weights for epochs.
 HEAD_MOMENTUM = 0.9
 # On CPUs TensorFlow's own kernels are faster than compiled ones; other backends need compilation.
 JIT_COMPILE = False if keras.config.backend() == "tensorflow" else "auto"
-# The last layer whose map has a place for every 16 px: twice as fine as the backbone's end.
+# The last layer with a stride of 16 px: twice as fine as the backbone's output.
 FINE_LAYER = "block5c_add"
 EVIDENCE = "evidence"  # the head, and its layer of log-odds `[batch, rows, columns, 1]`
 HEADS = ("pooled", EVIDENCE)
@@ -39,28 +39,28 @@ def build_model(
     dropout: float = 0.4,
     seed: int | None = None,
 ) -> keras.Model:
-    """Return the network: RGB photos `[batch, size, size, 3]`, 0 to 255, to probabilities `[batch,
-    2]` of real and fake.
+    """Return the network, from photos to probabilities of real and fake.
 
-    The head sits on `backbone.output` rather than around a nested model, so that the last feature
-    map stays reachable for Grad-CAM.
+    Photos are `[batch, size, size, 3]`, RGB, 0 to 255; probabilities are `[batch, 2]`. The head
+    sits on `backbone.output` rather than around a nested model, so that Grad-CAM can reach the last
+    feature map.
 
     Args:
         backbone_weights: `imagenet` (downloaded by Keras), `none` (random), the path of a weights
-            file, or that of a `.keras` file with a whole network of this kind, whose head is taken
+            file, or that of a `.keras` file with a whole network of this kind, whose head is loaded
             as well.
-        trainable_layers: the last layers of the backbone that train; the others keep their weights,
-            and their batch normalisation its statistics.
+        trainable_layers: number of the backbone's last layers that train; the others keep their
+            weights and the statistics of their batch normalisation.
         head: one of `HEADS`.
         input_size: side of the photos in px.
         hidden_units: width of the head.
         l2: weight of the pooled head's L2 penalty.
-        dropout: share of the head's activations that is dropped while training.
+        dropout: share of the head's activations dropped while training.
         seed: seed of the head's weights and dropout.
 
     Raises:
         UserError: the weights are missing, cannot be downloaded, or do not fit; or the head is
-            none, or not for this size.
+            unknown or does not fit the input size.
     """
     _check_head(head, input_size)
     whole = backbone_weights.endswith(".keras")
@@ -71,7 +71,7 @@ def build_model(
     else:
         probabilities = _pooled_head(backbone.output, hidden_units, l2, dropout, seed)
     model = keras.Model(backbone.input, probabilities, name="deepfake_cnn")
-    if head == EVIDENCE:  # at the start the score is the pooled log-odds themselves
+    if head == EVIDENCE:  # at first, the score is the pooled log-odds themselves
         model.get_layer("probabilities").set_weights([np.array([[-0.5, 0.5]]), np.zeros(2)])
     if whole:
         _start_from(Path(backbone_weights), model)
@@ -79,7 +79,7 @@ def build_model(
 
 
 def _freeze_but_the_last(backbone: keras.Model, layers: int) -> None:
-    """Let as many of a backbone's last layers train, and no other."""
+    """Make the last `layers` layers of a backbone trainable, and freeze the others."""
     first_trainable = len(backbone.layers) - layers
     for index, layer in enumerate(backbone.layers):
         layer.trainable = index >= first_trainable
@@ -90,23 +90,23 @@ def _check_head(head: str, input_size: int) -> None:
         raise UserError(f"--set head={head} is neither `pooled` nor `evidence`.")
     if head == EVIDENCE and input_size % 32:
         raise UserError(
-            f"--input-size {input_size} is no multiple of 32, which --set head=evidence needs."
+            f"--input-size {input_size} is not a multiple of 32, which --set head=evidence needs."
         )
 
 
 def _start_from(path: Path, model: keras.Model) -> None:
-    """Give a network the weights of a saved one of the same kind, of whatever input size."""
+    """Copy the weights of a saved network of the same kind and any input size."""
     if not path.is_file():
         raise UserError(f"--backbone-weights {path} is not a file: give the path of a network.")
     try:
-        network = keras.models.load_model(path, compile=False)
+        saved = keras.models.load_model(path, compile=False)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(
             f"--backbone-weights {path} cannot be loaded as a Keras network: give one that `train` "
             "made."
         ) from error
     try:
-        copy_weights(network, model)
+        copy_weights(saved, model)
     except (ValueError, StopIteration) as error:
         raise UserError(
             f"--backbone-weights {path} is a network of another kind: give one that `train` made "
@@ -135,11 +135,11 @@ def _pooled_head(features, hidden_units: int, l2: float, dropout: float, seed: i
 
 
 def _evidence_head(backbone: keras.Model, hidden_units: int, dropout: float, seed: int | None):
-    """Judge every place by what lies there and by what the whole backbone made of it, and pool.
+    """Return probabilities from the log-odds of every place, by its fine and its deep features.
 
     The log-odds `[batch, places]` are pooled as the logarithm of their mean odds: near their
-    maximum where few places stand out, their mean where all agree. Written with Keras' own layers,
-    so that the files load without this project.
+    maximum if few places stand out, their mean if all agree. All layers are Keras' own, so that the
+    files load without this project.
     """
     layers = keras.layers
 
@@ -168,7 +168,7 @@ def _pool_evidence(evidence):
         column = layers.Reshape((places, 1), name=f"{name}_column")(values)
         return layers.GlobalAveragePooling1D(name=name)(column)
 
-    # As log_softmax(x) = x - log(sum(exp(x))), the difference of the means is that logarithm.
+    # As log_softmax(x) = x - log(sum(exp(x))), the means differ by log(sum(exp(x))).
     log_sum = layers.Subtract(name="evidence_log_sum")(
         [mean(log_odds, "evidence_mean"), mean(shares, "evidence_shares_mean")]
     )
@@ -181,10 +181,10 @@ def _pool_evidence(evidence):
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:
-    """Give a network the weights of another that is built alike but for the side of its photos.
+    """Copy the weights of a network to another that differs only in its input size.
 
-    What photos are normalised by is among them. Keras takes that over only when told to, and has
-    one more rescaling in a network that began with `imagenet`, which a normalisation can hold.
+    They include the statistics that normalise photos, which Keras applies only when told to. In a
+    network that began with `imagenet`, Keras has one more rescaling; it is folded into them.
 
     Raises:
         ValueError: the networks have different layers.
@@ -197,14 +197,13 @@ def copy_weights(source: keras.Model, target: keras.Model) -> None:
 
 
 def photo_normalization(network: keras.Model) -> keras.layers.Normalization:
-    """Return the layer by which a network normalises photos, after their rescaling to 0 to 1."""
-    kind = keras.layers.Normalization
-    return next(layer for layer in network.layers if isinstance(layer, kind))
+    """Return the layer that normalises photos, after they are rescaled to 0 to 1."""
+    normalization = keras.layers.Normalization
+    return next(layer for layer in network.layers if isinstance(layer, normalization))
 
 
 def _scale_after_normalization(network: keras.Model) -> np.ndarray:
-    """Return what each channel of normalised photos is multiplied by before the first convolution,
-    `[3]`."""
+    """Return the factor `[3]` of each channel between normalisation and first convolution."""
     following = network.layers[network.layers.index(photo_normalization(network)) + 1]
     scale = following.scale if isinstance(following, keras.layers.Rescaling) else 1.0
     return np.broadcast_to(np.asarray(scale, np.float32), 3)
@@ -214,8 +213,8 @@ def _load_backbone(weights: str, input_size: int) -> keras.Model:
     loaded = _load_as_keras(weights, input_size)
     if weights != "imagenet":
         return loaded
-    # For its own file Keras builds one more rescaling than for any other. Without it all networks
-    # are built alike, and each can start from each.
+    # For its ImageNet weights Keras builds one more rescaling than for others. Without it all
+    # networks are built alike, and any of them can start from any other.
     backbone = _load_as_keras("none", input_size)
     copy_weights(loaded, backbone)
     return backbone

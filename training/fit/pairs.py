@@ -1,13 +1,13 @@
 """Batches of pairs: a real photo beside a fake, and where the fake was changed.
 
-A fake stands beside the real photo that it was made from or one of the same person or clip where
-there is one, else beside another real photo of its source. A source of fakes alone takes real
-photos of other sources, everyday ones first; as both then differ in what happened to them before,
-either may be encoded once more, on another grid. A share of the fakes is made from the very photo
-that stands beside it (`training.fit.composites`). Both photos of a pair then go through the same
-framing, light, blur, noise and compression, drawn anew every time, so that only the manipulation
-tells them apart. Sources are drawn by the square root of the number of their groups, which are
-different people, scenes or methods: a small source is seen often enough, and none tells the label.
+A fake is paired with its original, with a real photo of the same person or clip, or with another
+real photo of its source. A source of fakes alone borrows real photos from other sources, often
+everyday ones. Such photos have different processing histories, so either may be re-encoded on
+another block grid. A share of the fakes are composites made from the photo beside them
+(`training.fit.composites`). Both photos of a pair get the same random framing, light, blur, noise
+and compression, so that only the manipulation tells them apart. Sources are drawn by the square
+root of the number of their groups (people, scenes or methods), so that small sources are seen often
+enough and no source gives away the label.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from training.fit.variation import UNKNOWN, Variation, vary
 
 CACHED_PHOTOS = 8192  # 0.2 MB each at 256 px
 SELF_BLENDED = 0.2  # share of composites whose donor is the base itself
-DONORS = 8  # drawn for a composite; the one whose pose is nearest to the base's is taken
-# Composites and their bases are encoded once more: the dataset's fakes were, after their edit, and
-# a part without traces of JPEG would give a composite away as nothing gives them away.
+DONORS = 8  # candidates for a composite; the one with the pose nearest to the base's is used
+# Composites and their bases are re-encoded, as the dataset's fakes were after their edit: a part
+# without traces of JPEG would give a composite away, and the dataset's fakes have no such clue.
 QUALITIES = (75, 97)
-ORIGINAL = 0.5  # how often a fake whose original is known stands beside that
-SAME_GROUP = 0.5  # how often a fake stands beside a real photo of its group, where there is one
-FOREIGN = 0.1  # how often beside one of another source, though its own has some
-EVERYDAY = 0.5  # share of those that come from sources of everyday photos
-REENCODED = 0.5  # share of the photos of two sources that are encoded once more
+ORIGINAL = 0.5  # how often a fake is paired with its original, if that is known
+SAME_GROUP = 0.5  # how often a fake is paired with a real photo of its group, if there is one
+FOREIGN = 0.1  # how often with one of another source, although its own has some
+EVERYDAY = 0.5  # share of those that are from sources of everyday photos
+REENCODED = 0.5  # share of the photos in pairs of two sources that are re-encoded
 
 Batch = tuple[np.ndarray, dict[str, np.ndarray]]
 
@@ -74,13 +74,13 @@ class PairBatches:
     """Draws training batches of pairs.
 
     A batch is photos `float32` `[batch, size, size, 3]` (RGB, 0 to 255), real and fake in turn, and
-    a dict of `probabilities`, one-hot labels `[batch, 2]`, and with `masks` of `evidence`,
-    `float32` `[batch, size / 16, size / 16, 1]`: the share of each place that was changed, or
-    `UNKNOWN`. What is in a batch follows from seed, epoch and position alone.
+    a dict: `probabilities`, one-hot labels `[batch, 2]`, and with `masks` also `evidence`,
+    `float32` `[batch, size / 16, size / 16, 1]`, the share of each place that was changed, or
+    `UNKNOWN`. Seed, epoch and position alone determine a batch.
 
     Attributes:
-        epoch: whose batches are drawn.
-        decoded: where decoded photos are kept; `None` keeps the last ones in memory.
+        epoch: the epoch whose batches are drawn.
+        decoded: where decoded photos are kept; `None` keeps the latest ones in memory.
     """
 
     decoded: DecodedPhotos | None = None
@@ -103,23 +103,23 @@ class PairBatches:
         """Prepare to draw.
 
         Args:
-            photos: of all sources, together of both labels.
-            originals: position of the real photo that a fake was made from, by that of the fake.
-            edits: boolean masks `[side, side]` of what was changed in fakes, by their position.
-            variation: how far photos are varied.
+            photos: of all sources; together they have both labels.
+            originals: position of a fake's original by that of the fake.
+            edits: boolean masks `[side, side]` of where fakes were changed, by their position.
+            variation: how much photos are varied.
             batch_size: photos in a batch, an even number.
             input_size: side of the photos in px.
-            epoch_photos: photos in an epoch; 0 stands for the number of photos.
+            epoch_photos: photos in an epoch; 0: as many as there are.
             composites: share of the pairs whose fake is made from the real photo.
-            masks: tell where fakes were changed.
-            seed: decides what is drawn.
-            first_epoch: epochs that an earlier process has trained.
+            masks: whether to return where fakes were changed.
+            seed: of all draws.
+            first_epoch: epochs that an earlier process trained.
 
         Raises:
             UserError: a label is missing, or the batch size is odd.
         """
         if batch_size % 2:
-            raise UserError(f"--batch-size {batch_size} is odd: pairs want an even one.")
+            raise UserError(f"--batch-size {batch_size} is odd: pairs need an even batch size.")
         self._photos, self._originals, self._edits = list(photos), originals, edits
         self._variation, self._masks, self._composites = variation, masks, composites
         self._pairs, self._input_size = batch_size // 2, input_size
@@ -129,7 +129,9 @@ class PairBatches:
         sources = _by_source(self._photos, self._faces)
         self._fakes = _Lot([source for source in sources if source.fake])
         self._reals = _Lot([source for source in sources if source.real])
-        self._everyday = _Lot([of for of in self._reals.sources if lookup(of.name).everyday])
+        self._everyday = _Lot(
+            [source for source in self._reals.sources if lookup(source.name).everyday]
+        )
         self._bases = _Lot([source for source in sources if source.bases])
 
     @property
@@ -142,7 +144,7 @@ class PairBatches:
 
     def __getitem__(self, index: int) -> Batch:
         rng = np.random.default_rng([self._seed, self.epoch, index])
-        drawn = [one for _ in range(self._pairs) for one in self._draw_pair(rng)]
+        drawn = [example for _ in range(self._pairs) for example in self._draw_pair(rng)]
         photos, masks = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
         labels = np.tile(np.eye(len(LABELS), dtype=np.float32), (self._pairs, 1))
         targets = {"probabilities": labels}
@@ -154,20 +156,21 @@ class PairBatches:
         return _pixels(self._photos[index].path) if self.decoded is None else self.decoded[index]
 
     def _draw_pair(self, rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return a real photo and a fake, each with its mask, varied alike."""
+        """Return a real photo and a fake, each with its mask, with the same variation."""
         if self._bases.sources and rng.random() < self._composites:
             pair = self._make_pair(self._bases.draw(rng), rng)
         else:
             pair = self._choose_pair(self._fakes.draw(rng), rng)
         seed, variation = rng.integers(2**32), self._variation
         if not all(face and face.landmarks is not None for _, _, face in pair):
-            variation = replace(variation, parts=0.0)  # both by their parts or neither
+            variation = replace(variation, parts=0.0)  # show both by their parts, or neither
         return [
-            vary(*one, variation, self._input_size, np.random.default_rng(seed)) for one in pair
+            vary(*example, variation, self._input_size, np.random.default_rng(seed))
+            for example in pair
         ]
 
     def _make_pair(self, source: _Source, rng: np.random.Generator) -> list[tuple]:
-        """Return photo, mask and face of a real photo and of a composite made of it."""
+        """Return photo, mask and face of a real photo and of a composite made from it."""
         base = source.bases[rng.integers(len(source.bases))]
         composite, changed = self._composite(base, source, rng)
         photo, quality = self._pixels(base), rng.integers(*QUALITIES)
@@ -189,12 +192,12 @@ class PairBatches:
         return list(zip(photos, masks, [self._faces[real], self._faces[fake]], strict=True))
 
     def _partner(self, fake: int, source: _Source, rng: np.random.Generator) -> int:
-        """Return the real photo that stands beside a fake."""
+        """Return the position of the real photo that a fake is paired with."""
         if fake in self._originals and rng.random() < ORIGINAL:
             return self._originals[fake]
-        akin = source.groups.get(self._photos[fake].group)
-        if akin and rng.random() < SAME_GROUP:
-            return akin[rng.integers(len(akin))]
+        same_group = source.groups.get(self._photos[fake].group)
+        if same_group and rng.random() < SAME_GROUP:
+            return same_group[rng.integers(len(same_group))]
         if not source.real or rng.random() < FOREIGN:
             everyday = self._everyday.sources and rng.random() < EVERYDAY
             source = (self._everyday if everyday else self._reals).draw(rng)
@@ -205,12 +208,17 @@ class PairBatches:
     ) -> tuple[np.ndarray, np.ndarray]:
         donor = base
         if rng.random() >= SELF_BLENDED:
-            shape = _shape(self._faces[base].landmarks)
+            base_shape = _shape(self._faces[base].landmarks)
             candidates = rng.choice(source.bases, DONORS)
             group = self._photos[base].group
-            candidates = [one for one in candidates if self._photos[one].group != group] or [base]
-            gaps = [np.abs(_shape(self._faces[one].landmarks) - shape).sum() for one in candidates]
-            donor = candidates[int(np.argmin(gaps))]
+            candidates = [
+                candidate for candidate in candidates if self._photos[candidate].group != group
+            ] or [base]
+            distances = [
+                np.abs(_shape(self._faces[candidate].landmarks) - base_shape).sum()
+                for candidate in candidates
+            ]
+            donor = candidates[int(np.argmin(distances))]
         return compose(
             self._pixels(base),
             self._faces[base].landmarks,
@@ -220,7 +228,7 @@ class PairBatches:
         )
 
     def _changed(self, fake: int) -> np.ndarray:
-        """Return where a fake was changed, as well as that is known."""
+        """Return the mask of where a fake was changed, as far as that is known."""
         photo, face = self._photos[fake], self._faces[fake]
         shape = self._pixels(fake).shape[:2]
         if fake in self._edits:
@@ -238,14 +246,14 @@ class PairBatches:
 def pair_batches(
     photos: Sequence[Photo], pairs: Sequence[tuple[int, int]], **options
 ) -> PairBatches:
-    """Return `PairBatches` of some photos of a prepared folder, with what is known of their fakes.
+    """Return `PairBatches` of photos of a prepared folder, with what is known about its fakes.
 
     Args:
         photos: the photos.
         pairs: positions of fakes and their originals, as `read_source_pairs` returns them.
         options: as for `PairBatches`.
     """
-    # Where names or source tell the changed region, nothing needs to be compared.
+    # If the source tells the changed region, nothing needs to be compared.
     compared = [pair for pair in pairs if not lookup(photos[pair[0]].source).changed]
     edits, _ = pair_masks(photos, compared)
     return PairBatches(photos, originals=dict(pairs), edits=edits, **options)
@@ -263,12 +271,12 @@ def _by_source(photos: Sequence[Photo], faces: Sequence[Face | None]) -> list[_S
                 source.bases.append(index)
     for label in LABELS:
         if not any(getattr(source, label) for source in sources.values()):
-            raise UserError(f"No source has {label} training photos: pairs want both labels.")
+            raise UserError(f"No source has {label} training photos: pairs need both labels.")
     return [sources[name] for name in sorted(sources)]
 
 
 def _shape(landmarks: np.ndarray) -> np.ndarray:
-    """Return landmarks without place and size, `[5, 2]`."""
+    """Return landmarks `[5, 2]` normalised for position and size."""
     centred = landmarks - landmarks.mean(axis=0)
     return centred / max(np.linalg.norm(centred), 1e-6)
 
@@ -276,5 +284,5 @@ def _shape(landmarks: np.ndarray) -> np.ndarray:
 @lru_cache(CACHED_PHOTOS)
 def _pixels(path: Path) -> np.ndarray:
     pixels = np.asarray(open_photo(path))
-    pixels.flags.writeable = False  # everybody gets the same array
+    pixels.flags.writeable = False  # all callers share the array
     return pixels

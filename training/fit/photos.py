@@ -15,7 +15,7 @@ from training.fit.degrade import degrade
 
 
 class PhotoBatches(keras.utils.PyDataset):
-    """Decodes photos batch by batch, with the code that the page decodes with.
+    """Decodes photos batch by batch, with the code of the page.
 
     A batch is a pair of `float32` arrays: photos `[batch, size, size, 3]` (RGB, 0 to 255) and
     one-hot labels `[batch, 2]`.
@@ -38,15 +38,13 @@ class PhotoBatches(keras.utils.PyDataset):
             photos: the photos.
             batch_size: photos in a batch.
             input_size: side of the photos in px.
-            shuffle_seed: shuffle anew in every epoch and leave out what does not fill a batch, as a
-                batch of one or two would throw off the batch normalisation; without it photos come
-                in order, all of them.
-            first_epoch: epochs that an earlier process has trained, so that the order goes on where
-                it was.
-            degrade_share: share of the photos that go through `training.fit.degrade.degrade`,
-            others in
-                every epoch.
-            crop_margin: crop each to its face, as `space.crops.crop_face` does; 0 takes all of it.
+            shuffle_seed: seed of the order, which changes in every epoch. Photos that do not fill a
+                batch are left out, as a batch of one or two would throw off the batch
+                normalisation. Without a seed, all photos come in order.
+            first_epoch: epochs that an earlier process trained, to continue its order.
+            degrade_share: share of the photos that go through `training.fit.degrade.degrade`, drawn
+                anew in every epoch.
+            crop_margin: margin of the crop to the face, see `space.crops.crop_face`; 0: no crop.
         """
         super().__init__(workers=2, max_queue_size=8)
         self.labels = np.array([photo.is_fake for photo in photos], dtype=int)
@@ -101,8 +99,7 @@ class RandomChannelShift(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, photos, training=False):
-        """Shift the channels of `[batch, height, width, 3]` and clip to 0 to 255; unchanged in
-        inference."""
+        """Return `[batch, height, width, 3]`, shifted and clipped to 0 to 255 in training only."""
         if not training:
             return photos
         shape = (keras.ops.shape(photos)[0], 1, 1, photos.shape[-1])
@@ -110,7 +107,7 @@ class RandomChannelShift(keras.layers.Layer):
         return keras.ops.clip(photos + shift, 0.0, 255.0)
 
     def get_config(self) -> dict:
-        """Return the arguments that make this layer again."""
+        """Return the constructor arguments of this layer."""
         return super().get_config() | {"amount": self.amount, "seed": self.seed}
 
 
@@ -124,7 +121,7 @@ def build_augmentation(
     channel_shift: float,
     seed: int,
 ) -> keras.Sequential:
-    """Return the layers that vary training photos; what is 0 or off is left out.
+    """Return the layers that vary training photos; those that are 0 or off are left out.
 
     Args:
         rotation: largest angle in degrees.

@@ -50,12 +50,12 @@ log = logging.getLogger(__name__)
 
 
 def train_recipe(recipe: str, flags: Mapping[str, object], *, resume: bool = False) -> Path:
-    """Train by a recipe and return the run's folder.
+    """Train with a recipe and return the run's folder.
 
     Args:
         recipe: a name of `training.config.RECIPES`.
         flags: settings of `TrainConfig` that differ from the recipe's.
-        resume: go on with a run that was interrupted.
+        resume: continue an interrupted run.
 
     Raises:
         UserError: there is no such recipe, or as for `train`.
@@ -81,14 +81,12 @@ def train(
 
     Args:
         config: the settings.
-        resume: go on with a run that was interrupted, with the settings that it stored.
-        given: names of the settings that must agree with the stored ones, as the user asked for
-            them.
-        photos: the photos of `"train"` and `"validation"`, where they are not the splits of the
-            data.
+        resume: continue an interrupted run, with its stored settings.
+        given: names of the settings that the user gave, which must agree with the stored ones.
+        photos: the photos of `"train"` and `"validation"`; by default the splits of the data.
 
     Raises:
-        UserError: data, weights or run folder are not what they should be.
+        UserError: data, weights or run folder cannot be used.
     """
     run = config.run
     data = read_report(config.data)
@@ -121,17 +119,17 @@ def repeat_run(
     photos: Mapping[str, Sequence[Photo]],
     backbone_weights: str | None,
 ) -> Path:
-    """Train with a run's settings on other photos, or go on with that; return the new run's folder.
+    """Train with a run's settings on other photos, or resume that; return the new run's folder.
 
     Args:
         run: folder of the run whose settings are used.
         data: the prepared folder that it was trained on.
         folder: the new run's folder.
         photos: the photos of `"train"` and `"validation"`.
-        backbone_weights: needed again where the run was given a path.
+        backbone_weights: needed again if the run was given a path.
 
     Raises:
-        UserError: the run or the data is not what it should be.
+        UserError: the run or the data cannot be used.
     """
     repeated = Run.open(run)
     repeated.check_data(data)
@@ -145,7 +143,7 @@ def repeat_run(
     settings = {**repeated.settings, "backbone_weights": backbone_weights}
     check_settings(settings, run)
     if settings["leave_out"] or settings["train_share"] < 1:
-        raise UserError("A run on a part of the photos cannot be repeated: folds deal out all.")
+        raise UserError("A run on part of the photos cannot be repeated: folds use all photos.")
     return train(
         TrainConfig(data=data, run=folder, **settings),
         resume=(folder / CONFIG).exists(),
@@ -155,13 +153,13 @@ def repeat_run(
 
 
 def package_versions() -> dict[str, str]:
-    """Return the versions of what decides a model's weights and figures."""
+    """Return the versions of the packages that decide a model's weights and figures."""
     packages = ("keras", keras.config.backend(), "numpy", "pillow", "scikit-learn")
     return {"python": platform.python_version()} | {name: version(name) for name in packages}
 
 
 def is_started(run: Path, resume: bool) -> bool:
-    """Return whether a folder holds a run; if it does, somebody must have asked to resume it."""
+    """Return whether a folder holds a run; raise `UserError` if so and it is not resumed."""
     started = (run / CONFIG).exists()
     if started and not resume:
         raise UserError(f"{run} holds a run already: add --resume to go on, or give another --run.")
@@ -169,23 +167,23 @@ def is_started(run: Path, resume: bool) -> bool:
 
 
 def _merge(config: TrainConfig, stored: dict, given: frozenset[str]) -> TrainConfig:
-    """Return the stored settings, with the paths of today; what the user gave must agree."""
+    """Return the stored settings with the current paths; what the user gave must agree."""
     check_data(config.run, stored["data"]["fingerprint"], config.data)
     stored["settings"] = complete_settings(stored["settings"])
     check_settings(stored["settings"], config.run)
-    here = _settings(config)
+    current = _settings(config)
     for name in given & stored["settings"].keys():
-        if here[name] != stored["settings"][name]:
+        if current[name] != stored["settings"][name]:
             raise UserError(
                 f"{config.run} was started with {name} = {stored['settings'][name]}, not "
-                f"{here[name]}: leave the flag out or give another --run."
+                f"{current[name]}: leave the flag out or give another --run."
             )
     weights = stored["settings"]["backbone_weights"]
     if "backbone_weights" in given:
         weights = config.backbone_weights
     elif isinstance(weights, dict):
-        # A path is not stored. Its network is built like that of `none`, and the backup holds all
-        # weights; that of a finished run is not built any more.
+        # The path is not stored. The network is built as for `none`, and the backup holds all its
+        # weights. A finished run builds no network.
         if not any((config.run / name).exists() for name in (FINAL, BACKUP)):
             raise UserError(
                 f"{config.run} was interrupted in its first epoch: give --backbone-weights again."
@@ -195,8 +193,10 @@ def _merge(config: TrainConfig, stored: dict, given: frozenset[str]) -> TrainCon
 
 
 def _settings(config: TrainConfig) -> dict:
-    """Return the settings that decide the result; a weights file by name and hash, as paths differ
-    by machine."""
+    """Return the settings that decide the result.
+
+    A weights file is given by name and hash, as paths differ by machine.
+    """
     settings = {name: value for name, value in asdict(config).items() if name not in UNSTORED}
     weights = Path(config.backbone_weights)
     if weights.is_file():
@@ -206,7 +206,7 @@ def _settings(config: TrainConfig) -> dict:
 
 def _description(config: TrainConfig, data: dict, devices: int, stored: dict | None) -> dict:
     settings = _settings(config)
-    if stored:  # what it began with, although it goes on from a backup
+    if stored:  # the initial weights, although it continues from a backup
         settings["backbone_weights"] = stored["settings"]["backbone_weights"]
     return {
         "settings": settings,
@@ -232,7 +232,7 @@ def _read_photos(config: TrainConfig, split: str) -> list[Photo]:
 
 
 def _share(photos: Sequence[Photo], config: TrainConfig) -> list[Photo]:
-    """Return the photos of some groups of each source; a smaller share's are among a larger's."""
+    """Return the photos of a share of each source's groups; larger shares contain smaller ones."""
     groups = defaultdict(set)
     for photo in photos:
         groups[photo.source].add(photo.group)
@@ -242,8 +242,10 @@ def _share(photos: Sequence[Photo], config: TrainConfig) -> list[Photo]:
 
     used = {
         (source, group)
-        for source, of_source in groups.items()
-        for group in sorted(of_source, key=place)[: math.ceil(config.train_share * len(of_source))]
+        for source, source_groups in groups.items()
+        for group in sorted(source_groups, key=place)[
+            : math.ceil(config.train_share * len(source_groups))
+        ]
     }
     return [photo for photo in photos if (photo.source, photo.group) in used]
 
@@ -344,7 +346,7 @@ def _callbacks(
         keras.callbacks.BackupAndRestore(
             run / BACKUP, double_checkpoint=True, delete_checkpoint=False
         ),
-        Replay(history, [stop, plateau]),  # after what it replays was reset and restored
+        Replay(history, [stop, plateau]),  # after the others were reset and restored
     ]
 
 
@@ -369,7 +371,7 @@ def _finish(run: Path) -> None:
     for name in (LEGACY, FINAL):  # the second marks the run as finished
         with replaced_file(run / name) as partial:
             model.save(partial)
-    shutil.rmtree(run / BACKUP)  # only now: a run that is cut off before needs no epoch again
+    shutil.rmtree(run / BACKUP)  # only now: a run interrupted before repeats no epoch
     best = max(range(len(history)), key=lambda epoch: history[epoch]["val_auc"])
     auc = history[best]["val_auc"]
     log.info("%s: validation AUC %.3f in epoch %d of %d.", run / FINAL, auc, best + 1, len(history))

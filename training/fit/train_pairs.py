@@ -1,7 +1,7 @@
-"""Training on pairs: the losses, the rate, and what is measured after every epoch.
+"""Training on pairs: losses, learning rate, and validation after every epoch.
 
-The rate rises from 0 and falls back to 0 along a cosine. What a run is worth shows at its end: most
-of its rise comes late.
+The learning rate rises from 0 and falls back to 0 along a cosine. Only the end of a run shows its
+worth, as most of the gain comes late.
 """
 
 from __future__ import annotations
@@ -25,17 +25,16 @@ from training.fit.variation import UNKNOWN, Variation
 from training.folders import replaced_file
 from training.measure.metrics import mean_auc, paired_ranking, source_aucs
 
-WARM_UP = 0.05  # of the steps: the rate rises from 0
+WARM_UP = 0.05  # share of the steps in which the learning rate rises from 0
 WEIGHT_DECAY = 0.02
 CLIP_NORM = 2.0  # of all gradients together
 
 
 def evidence_loss(masks, evidence):
-    """Return how badly evidence agrees with masks: the cross-entropy of its log-odds.
+    """Return the cross-entropy between evidence (log-odds) and masks.
 
-    Where a photo has both, its changed places count together as much as its untouched ones, so that
-    a changed eye is not outweighed by the rest of the photo. Places whose truth is unknown do not
-    count.
+    If a photo has both, its changed places together count as much as its untouched ones, so that
+    the rest of the photo does not outweigh a changed eye. Unknown places do not count.
 
     Args:
         masks: `[batch, rows, columns, 1]`, share of each place that was changed, or `UNKNOWN`.
@@ -49,13 +48,13 @@ def evidence_loss(masks, evidence):
     changed = known * masks
     untouched = known - changed
     entropy = ops.softplus(evidence) - changed * evidence
-    places = (1, 2, 3)
+    axes = (1, 2, 3)
 
     def mean(weights):
-        return ops.sum(weights * entropy, places) / (ops.sum(weights, places) + 1e-6)
+        return ops.sum(weights * entropy, axes) / (ops.sum(weights, axes) + 1e-6)
 
     def has(weights):
-        return ops.cast(ops.sum(weights, places) > 0, evidence.dtype)
+        return ops.cast(ops.sum(weights, axes) > 0, evidence.dtype)
 
     kinds = (changed, untouched)
     total = sum(has(weights) * mean(weights) for weights in kinds)
@@ -63,20 +62,19 @@ def evidence_loss(masks, evidence):
 
 
 class Validation(keras.callbacks.Callback):
-    """Measures every source after each epoch, keeps the best network so far, and stops the training
-    where it has not become better for `stop_patience` epochs.
+    """Measures every source after each epoch, keeps the best network, and stops training.
 
-    Adds to the epoch's figures `val_auc` (`training.measure.metrics.mean_auc`), that of each
-    source, `val_paired_ranking`, `val_loss` and `val_accuracy`. Where the optimizer averages the
-    weights, the averages are what is measured and kept.
+    It stops after `stop_patience` epochs without improvement. Adds to the epoch's figures `val_auc`
+    (`training.measure.metrics.mean_auc`), that of each source, `val_paired_ranking`, `val_loss` and
+    `val_accuracy`. If the optimizer averages the weights, the averages are measured and kept.
 
     Args:
-        model: the network that is kept, without what surrounds it in training.
+        model: the network to keep, without the training model around it.
         photos: of the validation split.
         pairs: positions of fakes and their originals.
         config: of the run.
-        path: file to keep it in.
-        history: `val_auc` of the epochs of an earlier process.
+        path: file for the best network.
+        history: `val_auc` of the epochs that an earlier process trained.
     """
 
     def __init__(
@@ -91,7 +89,7 @@ class Validation(keras.callbacks.Callback):
         super().__init__()
         self._network, self._path = model, path
         self._photos, self._pairs = photos, pairs
-        # Whole batches, which several devices can share.
+        # Fill the last batch, so that several devices can share it.
         filled = [*photos, *islice(cycle(photos), -len(photos) % config.batch_size)]
         self._batches = PhotoBatches(
             filled,
@@ -110,12 +108,12 @@ class Validation(keras.callbacks.Callback):
 
     @property
     def is_over(self) -> bool:
-        """Whether the last epochs were none of them better than one before."""
+        """Whether `stop_patience` epochs have passed without improvement."""
         return len(self._history) - np.argmax([-math.inf, *self._history]) >= max(1, self._patience)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Measure, and keep the network if it is the best so far."""
-        if self._average:  # these two put the averages in and take them out again
+        if self._average:  # swaps the averages in; `on_test_end` swaps them out
             self._average.on_test_begin()
         scores = self._network.predict(self._batches, verbose=0)[: len(self._photos), 1]
         figures = validation_figures(self._photos, scores, self._pairs)
@@ -127,17 +125,17 @@ class Validation(keras.callbacks.Callback):
         self._history.append(figures["val_auc"])
         if self.is_over:
             self.model.stop_training = True
-        # By the names that a network with one output logs, so that curves show like beside like.
-        own = {
+        # Use the names that a network with one output logs, so that curves are comparable.
+        renamed = {
             name: logs.get(f"probabilities_{name}", logs.get(name)) for name in ("accuracy", "loss")
         }
-        logs.update(figures, total_loss=logs["loss"], **own)
+        logs.update(figures, total_loss=logs["loss"], **renamed)
 
 
 def validation_figures(
     photos: Sequence[Photo], scores: np.ndarray, pairs: Sequence[tuple[int, int]]
 ) -> dict[str, float]:
-    """Return the figures that `Validation` adds to an epoch's.
+    """Return the figures that `Validation` adds to those of an epoch.
 
     Args:
         photos: of all sources.
@@ -149,10 +147,10 @@ def validation_figures(
     by_source = {
         f"val_auc_{name}": auc for name, auc in source_aucs(truth, scores, sources).items()
     }
-    likely = np.where(truth, scores, 1 - scores).clip(1e-7)
+    likelihood = np.where(truth, scores, 1 - scores).clip(1e-7)
     figures = {
         "val_auc": mean_auc(truth, scores, sources),
-        "val_loss": float(-np.log(likely).mean()),
+        "val_loss": float(-np.log(likelihood).mean()),
         "val_accuracy": float(np.mean((scores >= 0.5) == truth)),
     }
     if pairs:
@@ -175,9 +173,9 @@ def fit_pairs(
         model: the network.
         config: of the run.
         photos: of the splits `"train"` and `"validation"`.
-        done: epochs, and batches of the next one, by an earlier process.
-        validation: what measures it.
-        callbacks: what else is called; one of them restores the backup of an earlier process.
+        done: epochs, and batches of the next one, that an earlier process trained on.
+        validation: measures the network.
+        callbacks: further callbacks; one of them restores the backup of an earlier process.
     """
     if validation.is_over:  # an earlier process stopped there
         return
@@ -186,20 +184,19 @@ def fit_pairs(
     trainer = build_trainer(model, config, steps=config.epochs * len(batches))
     with fed(batches, config.run, read_report(config.data)["size"], first_step=step) as dataset:
         progress = Progress(config.epochs, len(batches), config.batch_size, dataset.ready)
-        # The validation comes first: what follows sees its figures.
+        # The validation comes first, so that the other callbacks see its figures.
         options = {"shuffle": False, "callbacks": [validation, *callbacks, progress], "verbose": 0}
-        if step:  # Keras takes all epochs of a call for as long as the first
+        if step:  # Keras assumes that all epochs of a call are as long as the first
             trainer.fit(dataset, initial_epoch=epoch, epochs=epoch + 1, **options)
         if not validation.is_over:
             trainer.fit(dataset, epochs=config.epochs, **options)
 
 
 def build_trainer(model: keras.Model, config: TrainConfig, steps: int) -> keras.Model:
-    """Return a network of `training.fit.network`, compiled with all that it learns from: labels and
-    masks.
+    """Return a compiled model that learns from labels and masks.
 
     Args:
-        model: the network, which the result shares its weights with.
+        model: a network of `training.fit.network`; the result shares its weights.
         config: of the run.
         steps: of all epochs together.
     """
@@ -232,7 +229,7 @@ def training_batches(
     Args:
         config: of the run.
         photos: of the training split.
-        first_epoch: epochs that an earlier process has trained.
+        first_epoch: epochs that an earlier process trained.
     """
     names = ("batch_size", "input_size", "epoch_photos", "composites")
     return pair_batches(
@@ -247,14 +244,14 @@ def training_batches(
 
 
 def draw_seed(seed: int, backbone_weights: str | Mapping[str, str]) -> int:
-    """Return what decides the draws of a run.
+    """Return the seed of a run's draws.
 
-    A network that goes on in another run has seen what its seed draws: with the same seed alone, it
-    would see the very same pairs again, varied as they were.
+    A network that continues in another run has already seen what its seed draws. With the same seed
+    it would see the very same pairs again, with the same variation.
 
     Args:
         seed: of the run.
-        backbone_weights: that it starts from, as its settings name them.
+        backbone_weights: the weights that it starts from, as in its settings.
     """
     if isinstance(backbone_weights, str) or not backbone_weights["file"].endswith(".keras"):
         return seed
@@ -263,11 +260,11 @@ def draw_seed(seed: int, backbone_weights: str | Mapping[str, str]) -> int:
 
 def _optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
     warm_up = round(WARM_UP * steps)
-    rate = keras.optimizers.schedules.CosineDecay(
+    schedule = keras.optimizers.schedules.CosineDecay(
         0.0, max(1, steps - warm_up), warmup_target=config.learning_rate, warmup_steps=warm_up
     )
     optimizer = keras.optimizers.AdamW(
-        rate,
+        schedule,
         weight_decay=WEIGHT_DECAY,
         global_clipnorm=CLIP_NORM,
         use_ema=config.weight_average > 0,

@@ -1,5 +1,7 @@
-"""Processes that draw batches of pairs. They import no Keras, which would take seconds and half a
-gigabyte in each."""
+"""Processes that draw batches of pairs.
+
+They do not import Keras, which would take seconds and half a gigabyte in each.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +11,19 @@ from concurrent.futures import ProcessPoolExecutor
 
 from training.fit.pairs import Batch, PairBatches
 
-_batches: PairBatches | None = None  # in such a process
+_batches: PairBatches | None = None  # in a process that draws
 
 
 class Workers:
-    """Some processes that draw from the same `PairBatches`."""
+    """Processes that draw from the same `PairBatches`."""
 
     def __init__(self, batches: PairBatches, number: int) -> None:
-        # Not forked: a copy of a process whose TensorFlow runs threads may hang.
+        # Spawn, not fork: a forked process may hang if TensorFlow runs threads.
         context = multiprocessing.get_context("spawn")
         self._pool = ProcessPoolExecutor(number, context, _receive, (batches,))
 
     def draw(self, epoch: int, step: int) -> Batch:
-        """Return a batch of an epoch; threads may wait for several at once."""
+        """Return a batch of an epoch; several threads may call this at once."""
         return self._pool.submit(_draw, epoch, step).result()
 
     def close(self) -> None:

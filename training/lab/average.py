@@ -1,9 +1,9 @@
 """Average the weights of two runs: `python -m training.lab.average FIRST SECOND --output RUN`.
 
-Where the second went on from the first, or both from the same network, the mean is often better
-than either (model soups; Wortsman et al. 2022, https://arxiv.org/abs/2203.05482). The result is the
-folder of a run like any other, to be exported and measured; it goes by the settings, the history
-and the data of the second.
+Where the second started from the first, or both from the same network, the mean is often better
+than either (model soups; Wortsman et al. 2022, https://arxiv.org/abs/2203.05482). The result is a
+run folder like any other, to be exported and measured. It keeps the settings, history and data of
+the second run.
 """
 
 from __future__ import annotations
@@ -28,29 +28,31 @@ log = logging.getLogger(__name__)
 
 
 def average(first: Path, second: Path, output: Path, share: float = 0.5) -> Path:
-    """Write the folder of a run whose weights are the mean of two runs' and return it.
+    """Write a run folder whose weights are the mean of two runs' weights, and return it.
 
     Args:
         first: folder of a finished run.
-        second: of another, whose settings are taken.
+        second: folder of another, whose settings are kept.
         output: folder to write.
-        share: of the second, 0 to 1.
+        share: weight of the second run, 0 to 1.
 
     Raises:
-        UserError: a run is not finished, their networks or data differ, or the share is no share.
+        UserError: a run is unfinished, networks or data differ, or the share is out of range.
     """
     if not 0 <= share <= 1:
         raise UserError(f"--share {share} is out of range: give a value from 0 to 1.")
     runs = [Run.open(folder) for folder in (first, second)]
     if runs[0].fingerprint != runs[1].fingerprint:
         raise UserError(
-            f"{first} and {second} were trained on other data: average what belongs together."
+            f"{first} and {second} were trained on different data: average runs on the same data."
         )
     networks = [run.network() for run in runs]
     weights = [network.get_weights() for network in networks]
-    if [one.shape for one in weights[0]] != [one.shape for one in weights[1]]:
-        raise UserError(f"{first} and {second} have networks of other layers: average like ones.")
-    networks[1].set_weights([_mean(*both, share) for both in zip(*weights, strict=True)])
+    if [array.shape for array in weights[0]] != [array.shape for array in weights[1]]:
+        raise UserError(
+            f"{first} and {second} have networks with different layers: average like with like."
+        )
+    networks[1].set_weights([_mean(*pair, share) for pair in zip(*weights, strict=True)])
     with replaced_folder(output, CONFIG) as folder:
         for name in (HISTORY, CURVES, DATA_NOTE):
             shutil.copy(second / name, folder / name)
@@ -61,12 +63,12 @@ def average(first: Path, second: Path, output: Path, share: float = 0.5) -> Path
 
 
 def _mean(one: np.ndarray, other: np.ndarray, share: float) -> np.ndarray:
-    """Return the mean of two weights; the states of random generators have none."""
+    """Return the mean of two weights; integer states of random generators are not averaged."""
     return (1 - share) * one + share * other if np.issubdtype(one.dtype, np.floating) else other
 
 
 def _note(runs: list[Run], shares: tuple[float, float], folder: Path) -> None:
-    """Write the settings of the second run, and what was averaged."""
+    """Write the settings of the second run, with a note of what was averaged."""
     stored = json.loads((runs[1].path / CONFIG).read_text())
     stored["averaged"] = [
         {"run": run.path.name, "sha256": sha256_of(run.network_path), "share": share}

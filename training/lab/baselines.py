@@ -1,9 +1,10 @@
-"""Put the detector beside what is simpler: `python -m training baselines`.
+"""Compare the detector with simpler methods: `python -m training baselines`.
 
-All of them learn from the same photos: fitted to the training split, hyper-parameters chosen by ROC
-AUC on the validation split, judged once on the test split. None is fitted again to training and
-validation photos together, as the network is not either. A photo is called fake from a probability
-of 0.5 upwards, for an SVM from its decision boundary on; no threshold is tuned.
+All methods learn from the same photos. They are fitted to the training split, their
+hyper-parameters are chosen by ROC AUC on the validation split, and they are judged once on the test
+split. Like the network, none is refitted to training and validation photos together. A photo is
+called fake from a probability of 0.5 upwards, or from an SVM's decision boundary upwards; no
+threshold is tuned.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from training.measure.scores import load_detector, scores
 from training.run import Run
 
 RESULTS = "baselines.json"
-SEED = 0  # of the forest, and of a backbone without weights
+SEED = 0  # of the forest, and of a backbone with random weights
 GREY_SIDE = 128  # px, for HOG and LBP
 PROBE_SIDE = 224  # px, what the backbone was trained on
 LBP_CELLS = 4  # histograms a side
@@ -64,9 +65,9 @@ class Candidate:
     """A classifier and the hyper-parameters to choose from.
 
     Attributes:
-        estimator: of scikit-learn.
-        grid: what `sklearn.model_selection.ParameterGrid` takes.
-        threshold: of its scores, from which on a photo is called fake.
+        estimator: scikit-learn classifier.
+        grid: argument of `sklearn.model_selection.ParameterGrid`.
+        threshold: score from which a photo is called fake.
     """
 
     estimator: ClassifierMixin
@@ -111,22 +112,22 @@ def baselines(
         backbone_weights: of the linear probe: `imagenet`, `none` or the path of a weights file.
         run: folder of a finished run, measured with Keras, uncalibrated.
         model: folder of an exported model, measured with `space.detector.Detector`.
-        output: file to write; `baselines.json` in the data's folder where it is not given.
-        samples: bootstrap samples of the intervals.
+        output: file to write, by default `baselines.json` in the data's folder.
+        samples: bootstrap samples for the intervals.
 
     Returns:
-        What JSON can hold: what was measured on what, and under `methods` by name `roc_auc`,
-        `accuracy` and `paired_ranking` on the test split, with their intervals (`value`, `low`,
-        `high`), the `threshold` of the accuracy, and for what was fitted here the hyper-parameters
-        `chosen` and their `validation_roc_auc`.
+        A JSON-compatible dict: the photos and settings of the measurement, and under `methods` by
+        name `roc_auc`, `accuracy` and `paired_ranking` on the test split, with their intervals
+        (`value`, `low`, `high`), the `threshold` of the accuracy, and for methods fitted here the
+        hyper-parameters `chosen` and their `validation_roc_auc`.
 
     Raises:
-        UserError: data, weights, run or model are not what they should be, or a split holds one
-            label only or fewer than 20 photos.
+        UserError: data, weights, run or model cannot be used, or a split holds one label only or
+            fewer than 20 photos.
     """
     splits = _read_splits(data)
     detector = load_detector(model) if model else None
-    # What a wrong flag can stop comes before what takes minutes.
+    # Wrong flags fail here, before the fits take minutes.
     given = _score_given(data, splits["test"], run, detector)
     fitted = _fit_all(splits, backbone_weights)
     results = {
@@ -149,7 +150,7 @@ def baselines(
 def fit_best(
     candidate: Candidate, features: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray]
 ) -> tuple[np.ndarray, dict]:
-    """Fit a classifier with each choice of hyper-parameters and keep the best.
+    """Fit a classifier with each choice of hyper-parameters; return the scores of the best.
 
     Args:
         candidate: the classifier.
@@ -157,8 +158,8 @@ def fit_best(
         truth: labels `[photos]` of `"train"` and `"validation"`, 1 = fake.
 
     Returns:
-        The scores of the test photos `[photos]`, and what was chosen by the ROC AUC of the
-        validation photos; the first of equals.
+        The scores of the test photos `[photos]`, and the `threshold`, the hyper-parameters
+        `chosen` by the ROC AUC of the validation photos (the first of equals) and that AUC.
     """
     best, best_auc, chosen = None, -1.0, {}
     for parameters in ParameterGrid(candidate.grid):
@@ -172,8 +173,9 @@ def fit_best(
 
 
 def hog_features(grey: np.ndarray) -> np.ndarray:
-    """Return histograms of oriented gradients (Dalal and Triggs 2005,
-    https://doi.org/10.1109/CVPR.2005.177) of a grey photo.
+    """Return histograms of oriented gradients of a grey photo.
+
+    From Dalal and Triggs 2005 (https://doi.org/10.1109/CVPR.2005.177).
 
     Args:
         grey: `uint8` `[128, 128]`.
@@ -185,11 +187,11 @@ def hog_features(grey: np.ndarray) -> np.ndarray:
 
 
 def lbp_features(grey: np.ndarray) -> np.ndarray:
-    """Return histograms of uniform local binary patterns (Ojala et al. 2002,
-    https://doi.org/10.1109/TPAMI.2002.1017623) of a grey photo.
+    """Return histograms of uniform local binary patterns of a grey photo.
 
-    Histograms of a grid of cells, as in Ahonen et al. 2006
-    (https://doi.org/10.1109/TPAMI.2006.244), keep apart the parts of the face.
+    From Ojala et al. 2002 (https://doi.org/10.1109/TPAMI.2002.1017623). Histograms of a grid of
+    cells keep the parts of the face apart, as in Ahonen et al. 2006
+    (https://doi.org/10.1109/TPAMI.2006.244).
 
     Args:
         grey: `uint8` `[128, 128]`.
@@ -208,16 +210,16 @@ def lbp_features(grey: np.ndarray) -> np.ndarray:
 
 
 def baselines_table(results: Mapping) -> str:
-    """Return what `baselines` found as a Markdown table, a row for each method."""
+    """Return the results of `baselines` as a Markdown table, a row for each method."""
     rows = [
-        (TITLES[name], *(show(of[figure]) for figure in FIGURES))
-        for name, of in results["methods"].items()
+        (TITLES[name], *(show(method[figure]) for figure in FIGURES))
+        for name, method in results["methods"].items()
     ]
     return markdown_table(("method", *FIGURES.values()), rows)
 
 
 def _read_splits(data: Path) -> dict[str, list[Photo]]:
-    """Return the photos of all splits, each of which can be measured."""
+    """Return the photos of all splits, checked to be measurable."""
     splits = {split: read_split(data, split) for split in SPLITS}
     for photos in splits.values():
         check_measurable(photos)
@@ -245,7 +247,7 @@ def _measure(
 def _score_given(
     data: Path, photos: Sequence[Photo], run: Path | None, detector: Detector | None
 ) -> dict[str, tuple[np.ndarray, dict]]:
-    """Return the scores of the test photos by the run and the model, as far as given."""
+    """Return the scores of the test photos by the run and the model, where given."""
     facts = {"threshold": THRESHOLD}
     given = {}
     if run is not None:
@@ -260,7 +262,7 @@ def _score_given(
 def _fit_all(
     splits: Mapping[str, Sequence[Photo]], backbone_weights: str
 ) -> dict[str, tuple[np.ndarray, dict]]:
-    """Return the scores of the test photos and what was chosen, by method."""
+    """Return the scores of the test photos and the chosen hyper-parameters, by method."""
     truth = {
         split: np.array([photo.is_fake for photo in photos], dtype=int)
         for split, photos in splits.items()
@@ -270,9 +272,12 @@ def _fit_all(
         "hog_svm": _grey_features(splits, hog_features, "HOG"),
         "lbp_forest": _grey_features(splits, lbp_features, "LBP"),
     }
-    features["majority"] = features["lbp_forest"]  # which it does not look at
+    features["majority"] = features["lbp_forest"]  # which it ignores
     progress = tqdm(features.items(), desc="Fitting", unit="method")
-    return {name: fit_best(CANDIDATES[name], of, truth) for name, of in progress}
+    return {
+        name: fit_best(CANDIDATES[name], method_features, truth)
+        for name, method_features in progress
+    }
 
 
 def _probe_features(
@@ -295,7 +300,7 @@ def _grey_features(
     describe: Callable[[np.ndarray], np.ndarray],
     what: str,
 ) -> dict[str, np.ndarray]:
-    """Return a descriptor of the grey photos `[photos, features]` by split."""
+    """Return the descriptors `[photos, features]` of the grey photos by split."""
     features = {}
     for split, photos in splits.items():
         progress = tqdm(photos, desc=f"{what}, {split}", unit="photo")
@@ -308,7 +313,7 @@ def _read_grey(path: Path) -> np.ndarray:
 
 
 def _scores(fitted: ClassifierMixin, features: np.ndarray) -> np.ndarray:
-    """Return an SVM's distances to its boundary, of others the probabilities of fake."""
+    """Return the probabilities of fake, or an SVM's distances to its decision boundary."""
     if hasattr(fitted, "predict_proba"):
         return fitted.predict_proba(features)[:, 1]
     return fitted.decision_function(features)
@@ -323,12 +328,12 @@ def _figures(
 ) -> dict[str, dict]:
     """Return the test figures of a method with their intervals."""
     truth = np.array([photo.is_fake for photo in photos], dtype=int)
-    right = (scores >= threshold) == truth
+    correct = (scores >= threshold) == truth
 
     def statistics(weights: np.ndarray) -> dict[str, float]:
         return {
             "roc_auc": roc_auc(truth, scores, weights),
-            "accuracy": float(np.average(right, weights=weights)),
+            "accuracy": float(np.average(correct, weights=weights)),
             "paired_ranking": paired_ranking(scores, pairs, weights),
         }
 

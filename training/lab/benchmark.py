@@ -1,6 +1,6 @@
-"""Measure speed, memory and what scoring costs: `python -m training benchmark`.
+"""Measure speed, memory and the cost of scoring: `python -m training benchmark`.
 
-What is compared takes turns in one run, so that all of it sees the same state of the machine.
+Candidates take turns within one run, so that all of them see the same state of the machine.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ def benchmark(
 
     Args:
         output: JSON file to write the figures into.
-        growth: score collections of up to 100,000 photos as well, which takes a quarter of an hour.
-        plot: picture to draw of that.
+        growth: also score collections of up to 100,000 photos, which takes a quarter of an hour.
+        plot: image file to draw the growth into.
 
     Returns:
-        What JSON can hold: `machine`, and `network`, `photo`, `page`, `training` and `growth` as
-        `time_networks`, `time_photos`, `time_page`, `time_training` and `measure_growth` return
-        them.
+        A JSON-compatible dict: `machine`, and `network`, `photo`, `page`, `training` and `growth`
+        as returned by `time_networks`, `time_photos`, `time_page`, `time_training` and
+        `measure_growth`.
 
     Raises:
         RuntimeError: a page did not start, or a collection could not be scored.
@@ -61,7 +61,7 @@ def benchmark(
 
 
 def tables(figures: Mapping) -> list[str]:
-    """Return what was measured as Markdown tables, each with a sentence where it needs one."""
+    """Return the figures as Markdown tables, with the sentence that some of them need."""
     parts = [
         limit_sentence(figures["network"]),
         networks_table(figures["network"]),
@@ -75,7 +75,7 @@ def tables(figures: Mapping) -> list[str]:
 
 
 def limit_sentence(figures: Mapping) -> str:
-    """Say what the network's limit on this machine is."""
+    """Return a sentence about the network's limit on this machine."""
     rates = ", ".join(
         f"{rate:.0f} GFLOP/s with {threads} thread{'s' if int(threads) > 1 else ''} "
         f"({1000 * figures['gflop'] / rate:.1f} ms a photo)"
@@ -88,6 +88,6 @@ def limit_sentence(figures: Mapping) -> str:
 
 
 def training_table(figures: Mapping[str, float]) -> str:
-    """Return what `time_training` measured as a Markdown table."""
+    """Return the figures of `time_training` as a Markdown table."""
     rows = [(f"{side} px", f"{rate:.0f}") for side, rate in figures.items()]
     return markdown_table(("side of the photos", "photos a second"), rows)

@@ -1,10 +1,10 @@
 """Measure the page in the visitor's browser: `python -m training.lab.benchmark_browser PAGE`.
 
-`PAGE` is a folder that `python -m training web PAGE` wrote. Chromium opens it from a server on this
-machine, empty and then with what it kept, and judges photos of one megapixel one after the other;
-they show the page's example faces in turn, of which scores near a threshold are looked at again.
-Printed are the download, the times, and the resident memory of the page's process, as JSON.
-Chromium keeps decoded pictures until memory is short, so at the end it is told that it is.
+`PAGE` is a folder that `python -m training web PAGE` wrote. Chromium opens it from a local server,
+first with an empty cache, then with a filled one, and judges photos of one megapixel in sequence.
+They show the page's example faces in turn; faces that score near a threshold get a second look.
+The download, the times and the resident memory of the page's process are printed as JSON. Chromium
+keeps decoded pictures until memory is short, so at the end it is told that memory is short.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from training.lab.benchmark_photo import PORTRAIT
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, CDPSession, Page
 
-PHOTOS, EVERY = 200, 20  # judged; memory is read after so many of them
+PHOTOS, EVERY = 200, 20  # photos to judge; memory is read after each `EVERY` of them
 SIZE = (1155, 866)  # px: a megapixel
-FACE_SIDES = (500, 860)  # px of the example in it, smallest and largest
+FACE_SIDES = (500, 860)  # px, smallest and largest side of the example face in it
 SETTLING = 20  # photos after which memory and times count
 WAIT = 300_000  # ms
 GIVING_BACK = 3  # s
-# Promises the milliseconds from the choice of a file to the page's answer.
+# Sets a promise of the milliseconds from choosing a file to the page's answer.
 WATCH = """() => {
     const status = document.getElementById("status");
     let start = 0;
@@ -58,21 +58,21 @@ WATCH = """() => {
 
 
 def measure_page(folder: Path, photos: int = PHOTOS) -> dict[str, object]:
-    """Measure a page.
+    """Measure a page and return the figures.
 
     Args:
-        folder: of the page.
-        photos: that are judged, more than `SETTLING`.
+        folder: the page's folder.
+        photos: number of photos to judge, more than `SETTLING`.
 
     Returns:
-        What JSON can hold: `download_megabytes` (of all files that were asked for until the first
-        answer, as they lie in the folder), `first_answer_seconds` (`cold`, and `warm`: from a
-        visit before; from opening the page to the answer about the first photo),
-        `further_photo_milliseconds` (median and largest), `memory_megabytes` by the number of
-        photos judged, and `memory_when_short_megabytes` after all of them.
+        A JSON-compatible dict: `download_megabytes` (size in the folder of all files requested
+        until the first answer), `first_answer_seconds` (from opening the page to the answer about
+        the first photo; `cold`, and `warm` after an earlier visit), `further_photo_milliseconds`
+        (median and largest), `memory_megabytes` by the number of photos judged, and
+        `memory_when_short_megabytes` after all of them.
 
     Raises:
-        FileNotFoundError: there is no Chromium.
+        FileNotFoundError: Chromium is not installed.
     """
     from playwright.sync_api import sync_playwright
 
@@ -83,10 +83,10 @@ def measure_page(folder: Path, photos: int = PHOTOS) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
         paths = write_photos(Path(temporary), photos)
         browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
-        with _served(folder) as (address, asked):
+        with _served(folder) as (address, requested):
             context = browser.new_context()
             cold = _first_answer(context, address, paths[0])
-            downloaded = sum(asked.values())
+            downloaded = sum(requested.values())
             context.pages[0].evaluate("() => navigator.serviceWorker.ready.then(() => null)")
             context.pages[0].close()
             warm = _first_answer(context, address, paths[0])
@@ -108,14 +108,14 @@ def measure_page(folder: Path, photos: int = PHOTOS) -> dict[str, object]:
 
 
 def write_photos(folder: Path, number: int) -> list[Path]:
-    """Write photos of a megapixel with one face each, all different; return them."""
-    random = np.random.default_rng(0)
+    """Write different photos of one megapixel with one face each; return their paths."""
+    rng = np.random.default_rng(0)
     faces = [Image.open(path).convert("RGB") for path in sorted(PORTRAIT.parent.glob("*.jpg"))]
     paths = [folder / f"{index}.jpg" for index in range(number)]
     for path, face in zip(paths, cycle(faces), strict=False):
-        side = int(random.integers(*FACE_SIDES))
-        photo = Image.new("RGB", SIZE, tuple(random.integers(60, 200, 3).tolist()))
-        left, top = (int(random.integers(0, room - side + 1)) for room in SIZE)
+        side = int(rng.integers(*FACE_SIDES))
+        photo = Image.new("RGB", SIZE, tuple(rng.integers(60, 200, 3).tolist()))
+        left, top = (int(rng.integers(0, room - side + 1)) for room in SIZE)
         photo.paste(face.resize((side, side), Image.Resampling.BICUBIC), (left, top))
         photo.save(path, quality=90)
     return paths
@@ -140,7 +140,7 @@ def _choose(page: Page, photo: Path) -> float:
 
 
 def _judge_all(session: CDPSession, page: Page, paths: list[Path]) -> tuple[list[float], dict]:
-    """Have photos judged; return the milliseconds of each, and the memory by their number."""
+    """Have photos judged; return each one's milliseconds, and MB by the number judged so far."""
     times, memory = [], {}
     for number, path in enumerate(paths, start=1):
         times.append(_choose(page, path))
@@ -150,7 +150,7 @@ def _judge_all(session: CDPSession, page: Page, paths: list[Path]) -> tuple[list
 
 
 def _memory_when_short(session: CDPSession, page: Page) -> float:
-    """Let Chromium give back what it need not keep; return the page's resident memory in MB."""
+    """Make Chromium free what it need not keep; return the page's resident memory in MB."""
     pressure = "Memory.simulatePressureNotification"
     page.context.new_cdp_session(page).send(pressure, {"level": "critical"})
     time.sleep(GIVING_BACK)
@@ -160,21 +160,21 @@ def _memory_when_short(session: CDPSession, page: Page) -> float:
 def _page_memory(session: CDPSession) -> float:
     """Return the resident memory in MB of the largest process that shows a page."""
     processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
-    pages = [one["id"] for one in processes if one["type"] == "renderer"]
+    pages = [process["id"] for process in processes if process["type"] == "renderer"]
     return max(resident_memory(pid, peak=False) for pid in pages)
 
 
 @contextmanager
 def _served(folder: Path) -> Iterator[tuple[str, dict[str, int]]]:
-    """Serve a folder; yield its address, and the bytes of each file that was asked for."""
-    asked: dict[str, int] = {}
+    """Serve a folder; yield its address, and the size in bytes of each requested file."""
+    requested: dict[str, int] = {}
 
     class Handler(SimpleHTTPRequestHandler):
         def log_request(self, code: object = "-", size: object = "-") -> None:
             path = Path(self.translate_path(self.path))
             path = path / "index.html" if path.is_dir() else path
             if path.is_file():
-                asked[str(path)] = path.stat().st_size
+                requested[str(path)] = path.stat().st_size
 
         def log_message(self, *_: object) -> None:
             pass
@@ -182,7 +182,7 @@ def _served(folder: Path) -> Iterator[tuple[str, dict[str, int]]]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}/", asked
+        yield f"http://127.0.0.1:{server.server_port}/", requested
     finally:
         server.shutdown()
         server.server_close()

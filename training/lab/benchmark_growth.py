@@ -1,5 +1,4 @@
-"""Measure how the cost of scoring grows: photos a second by the number of processes, memory by the
-size of the collection."""
+"""Measure how scoring scales: speed by the number of processes, memory by the collection's size."""
 
 from __future__ import annotations
 
@@ -20,29 +19,29 @@ from training.measure.markdown import markdown_table
 
 matplotlib.use("Agg")
 
-PHOTOS = 50  # different ones; collections repeat them
-FEW, MANY = 400, 2000  # photos in the two runs whose difference tells the speed
+PHOTOS = 50  # different photos; collections repeat them
+FEW, MANY = 400, 2000  # photos in the two runs whose difference gives the speed
 SIZES = (1_000, 10_000, 100_000)
-POLL = 0.2  # s between two looks at the memory
+POLL = 0.2  # s between two readings of the memory
 MILLION = 1_000_000
 
 
 def measure_growth(
     workers: Sequence[int], sizes: Sequence[int] = SIZES, few: int = FEW, many: int = MANY
 ) -> dict:
-    """Score collections of photos with one face each, in processes of their own.
+    """Score collections of photos with one face each in new processes, and return the cost.
 
     Args:
         workers: numbers of processes to compare.
-        sizes: of the collections whose memory is measured.
-        few, many: sizes of the two collections whose difference tells the speed, so that what a run
-            needs to start does not count.
+        sizes: sizes of the collections that memory is measured with.
+        few, many: sizes of the two collections whose difference gives the speed, so that the time
+            to start does not count.
 
     Returns:
-        What JSON can hold: `speed`, with `workers`, `photos_per_second` and `start_seconds`;
-        `memory`, with `photos`, `main_megabytes` and `worker_megabytes` (the largest resident
-        memory of the process that was started, and of any of those that score);
-        and `megabytes_per_million`, the slope of their sum from the second size to the last.
+        A JSON-compatible dict: `speed`, with `workers`, `photos_per_second` and `start_seconds`;
+        `memory`, with `photos`, `main_megabytes` and `worker_megabytes` (peak resident memory of
+        the main process, and of the largest worker); and `megabytes_per_million`, the slope of
+        their sum over all processes from the second size to the last.
     """
     with tempfile.TemporaryDirectory() as folder:
         photos = framed_photos(PHOTOS, Path(folder))
@@ -92,11 +91,11 @@ def memory_rows(figures: Mapping) -> str:
     slope = figures["megabytes_per_million"]
     if slope is None:
         return table
-    return f"{table}\n\nAll processes together grow by {slope:.0f} MB for a million photos more."
+    return f"{table}\n\nAll processes together grow by {slope:.0f} MB per million photos."
 
 
 def plot_growth(figures: Mapping, path: Path) -> None:
-    """Draw both beside each other."""
+    """Draw speed and memory side by side."""
     from matplotlib import pyplot as plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), constrained_layout=True)
@@ -129,16 +128,16 @@ def _speed(photos: Sequence[Path], workers: int, few: int, many: int) -> dict[st
 
 
 def _score(photos: Sequence[Path], number: int, workers: int) -> tuple[float, dict[str, float]]:
-    """Score some photos in a new process; return the seconds and the memory that it took.
+    """Score `number` photos in a new process; return the seconds and the memory in MB it took.
 
     Raises:
-        RuntimeError: it failed.
+        RuntimeError: the process failed.
     """
     with tempfile.TemporaryDirectory() as folder:
-        names = Path(folder) / "list.txt"
-        with names.open("w") as file:
+        paths = Path(folder) / "list.txt"
+        with paths.open("w") as file:
             file.writelines(f"{photos[index % len(photos)]}\n" for index in range(number))
-        verb = [sys.executable, "-m", "training", "score", str(names), "--workers", str(workers)]
+        verb = [sys.executable, "-m", "training", "score", str(paths), "--workers", str(workers)]
         start = time.perf_counter()
         process = subprocess.Popen(
             [*verb, "--output", str(Path(folder) / "scores.parquet")],
@@ -148,8 +147,8 @@ def _score(photos: Sequence[Path], number: int, workers: int) -> tuple[float, di
         main = worker = 0.0
         while process.poll() is None:
             main = max(main, resident_memory(process.pid, peak=True))
-            of_children = (resident_memory(pid, peak=True) for pid in _children(process.pid))
-            worker = max(worker, *of_children, 0.0)
+            memories = (resident_memory(pid, peak=True) for pid in _children(process.pid))
+            worker = max(worker, *memories, 0.0)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(POLL)
         seconds = time.perf_counter() - start
@@ -159,13 +158,13 @@ def _score(photos: Sequence[Path], number: int, workers: int) -> tuple[float, di
 
 
 def resident_memory(pid: int, *, peak: bool) -> float:
-    """Return a process' resident memory in MB, now or at its largest; 0 where it has ended."""
+    """Return a process' current or peak resident memory in MB; 0 if it has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return 0.0
-    found = re.search(rf"{'VmHWM' if peak else 'VmRSS'}:\s+(\d+) kB", status)
-    return int(found[1]) * 1024 / 1e6 if found else 0.0
+    match = re.search(rf"{'VmHWM' if peak else 'VmRSS'}:\s+(\d+) kB", status)
+    return int(match[1]) * 1024 / 1e6 if match else 0.0
 
 
 def _children(pid: int) -> list[int]:
@@ -178,7 +177,7 @@ def _children(pid: int) -> list[int]:
 
 
 def _slope(memory: Sequence[Mapping[str, float]], workers: int) -> float | None:
-    """Return the MB by which all processes together grow for a million photos more."""
+    """Return the MB by which all processes together grow for each further million photos."""
     rows = memory[1:]
     if len(rows) < 2:
         return None

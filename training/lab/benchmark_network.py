@@ -1,8 +1,7 @@
-"""Time the network in a few runtimes, and say how far each is from what the machine could do.
+"""Time the network in several runtimes, and compare each with the machine's limit.
 
 The limit is the number of the network's multiplications and additions over the rate at which
-NumPy's BLAS multiplies matrices in float32. Eight-bit formats may pass it: their arithmetic is
-denser.
+NumPy's BLAS multiplies float32 matrices. Eight-bit formats may beat it: their arithmetic is denser.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from training.ship.timing import spread_in_turn
 GEMM_SIDE = 1024
 TRAINING_BATCH = 32
 SEED = 0  # of the weights
-SIDES = (128, 160, 224)  # px of the photos that steps of training are timed with
+SIDES = (128, 160, 224)  # px of the photos in timed training steps
 TRAINED = 200  # layers at the backbone's end, as in the default recipe
 
 Call = Callable[[np.ndarray], object]
@@ -41,16 +40,16 @@ log = logging.getLogger(__name__)
 def time_networks(runs: int) -> dict:
     """Time the bundled network and others of its layout, with random weights, in turn.
 
-    The LiteRT and ONNX graphs give the heatmap as well, the others the probabilities alone.
+    The LiteRT and ONNX graphs also compute the heatmap, the others only the probabilities.
 
     Args:
-        runs: how often each is timed.
+        runs: number of times that each is timed.
 
     Returns:
-        What JSON can hold: `side` of the photos in px, `gflop` of the network for one, `gemm` (rate
-        in GFLOP/s by threads), and `rows`, each with `name`, `threads`, `one` and `batch` (median
-        and quartiles in ms, for one photo and for each of a batch) and `over_limit` (how many times
-        as long as the limit for its threads one photo takes).
+        A JSON-compatible dict: `side` of the photos in px, `gflop` per photo, `gemm` (rate in
+        GFLOP/s by threads), `batch` (its size), and `rows`, each with `name`, `threads`, `one` and
+        `batch` (median and quartiles in ms, for one photo and for each of a batch) and `over_limit`
+        (time of one photo as a multiple of the limit for its threads).
     """
     side = Detector(BUNDLED).config.input_size
     model = build_like_bundled()
@@ -58,7 +57,7 @@ def time_networks(runs: int) -> dict:
     pixels = np.random.default_rng(0).uniform(0, 255, (BATCH, side, side, 3)).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
         calls = _runtimes(model, Path(folder))
-        # One after the other: a change of size sets a graph up anew, which would count as time.
+        # One size after the other: a runtime sets its graph up anew when the batch size changes.
         singles, batches = (
             spread_in_turn(
                 {key: lambda call=call, part=part: call(part) for key, call in calls.items()}, runs
@@ -68,24 +67,23 @@ def time_networks(runs: int) -> dict:
     gflop = flops(model) / 1e9
     rows = []
     for name, threads in calls:
-        one = singles[name, threads]
+        single = singles[name, threads]
         rows.append(
             {
                 "name": name,
                 "threads": threads,
-                "one": one,
+                "one": single,
                 "batch": {key: ms / BATCH for key, ms in batches[name, threads].items()},
-                "over_limit": one["median"] / (1000 * gflop / rates[threads]),
+                "over_limit": single["median"] / (1000 * gflop / rates[threads]),
             }
         )
     return {"side": side, "gflop": gflop, "gemm": rates, "batch": BATCH, "rows": rows}
 
 
 def time_training(runs: int) -> dict[str, float]:
-    """Return how many photos a second a step of training takes in, by the side of the photos.
+    """Return the photos a second of a training step, by the side of the photos.
 
-    It is a plain step with one loss. What makes the photos, the averages of the weights and the
-    loss of the masks are left out.
+    It is a plain step with one loss: no loading of photos, no weight averaging, no mask loss.
     """
     calls = {}
     for side in SIDES:
@@ -111,8 +109,7 @@ def build_like_bundled() -> keras.Model:
 
 
 def flops(model: keras.Model) -> float:
-    """Return the multiplications and additions of a network's convolutions and dense layers for one
-    photo."""
+    """Return the multiplications and additions of convolutions and dense layers for one photo."""
     total = 0.0
     for layer in model.layers:
         if isinstance(layer, keras.layers.DepthwiseConv2D | keras.layers.Conv2D):
@@ -123,7 +120,7 @@ def flops(model: keras.Model) -> float:
 
 
 def gemm_rate(threads: int, runs: int = 20) -> float:
-    """Return the GFLOP/s at which NumPy multiplies float32 matrices with some threads."""
+    """Return the GFLOP/s at which NumPy multiplies float32 matrices with `threads` threads."""
     first, second = np.random.default_rng(0).random((2, GEMM_SIDE, GEMM_SIDE), np.float32)
     with threadpool_limits(threads):
         spread = spread_in_turn({"gemm": lambda: first @ second}, runs)["gemm"]
@@ -131,7 +128,7 @@ def gemm_rate(threads: int, runs: int = 20) -> float:
 
 
 def networks_table(figures: Mapping) -> str:
-    """Return what `time_networks` measured as a Markdown table."""
+    """Return the figures of `time_networks` as a Markdown table."""
     rows = [
         (
             row["name"],
@@ -156,14 +153,14 @@ def _thread_counts() -> list[int]:
 
 
 def _runtimes(model: keras.Model, folder: Path) -> dict[tuple[str, int], Call]:
-    """Return by name and threads what judges photos `[photos, side, side, 3]`."""
+    """Return functions that judge photos `[photos, side, side, 3]`, by name and threads."""
     import tensorflow as tf
 
-    every = os.cpu_count() or 1
+    cores = os.cpu_count() or 1
     compiled = tf.function(model, reduce_retracing=True)
     calls: dict[tuple[str, int], Call] = {
-        ("Keras `predict`", every): lambda pixels: model.predict(pixels, verbose=0),
-        ("`tf.function`", every): lambda pixels: compiled(pixels, training=False),
+        ("Keras `predict`", cores): lambda pixels: model.predict(pixels, verbose=0),
+        ("`tf.function`", cores): lambda pixels: compiled(pixels, training=False),
     }
     graphs = {
         "LiteRT float32": export_graph(model),
@@ -172,14 +169,14 @@ def _runtimes(model: keras.Model, folder: Path) -> dict[tuple[str, int], Call]:
     for name, graph in graphs.items():
         for threads in _thread_counts():
             calls[name, threads] = _litert(graph, threads)
-    for name, needed, make in (
+    for name, packages, make in (
         ("ONNX Runtime", ("onnxruntime", "tf2onnx"), _onnx_runtime),
         ("OpenVINO", ("openvino",), _openvino),
     ):
-        if all(map(find_spec, needed)):
+        if all(map(find_spec, packages)):
             calls |= {(name, threads): make(model, folder, threads) for threads in _thread_counts()}
         else:
-            log.info("%s is left out: pip install %s.", name, " ".join(needed))
+            log.info("%s is left out: pip install %s.", name, " ".join(packages))
     return calls
 
 
@@ -191,7 +188,7 @@ def _litert(graph: bytes, threads: int) -> Call:
     run = interpreter.get_signature_runner("serving_default")
     if any_number:
         return lambda pixels: run(image=pixels)
-    return lambda pixels: [run(image=one[None]) for one in pixels]
+    return lambda pixels: [run(image=photo[None]) for photo in pixels]
 
 
 def _onnx_runtime(model: keras.Model, folder: Path, threads: int) -> Call:
@@ -205,11 +202,11 @@ def _onnx_runtime(model: keras.Model, folder: Path, threads: int) -> Call:
         tf2onnx.convert.from_tflite(str(tflite), output_path=str(path), opset=17)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    # Threads that spin while they wait would slow down whatever is timed next.
+    # Threads that spin while they wait would slow down the next candidate.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    (taken,) = session.get_inputs()
-    return lambda pixels: session.run(None, {taken.name: pixels})
+    (graph_input,) = session.get_inputs()
+    return lambda pixels: session.run(None, {graph_input.name: pixels})
 
 
 def _openvino(model: keras.Model, folder: Path, threads: int) -> Call:

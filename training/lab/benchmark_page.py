@@ -1,5 +1,7 @@
-"""Time the page as a whole, beside one that serves the same network with TensorFlow, and does less
-for it: it finds no faces and shows no heatmap."""
+"""Time the whole page, and one that serves the same network with TensorFlow.
+
+The latter does less: it finds no faces and shows no heatmap.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,7 @@ TITLES = {
     "burst_seconds": "page, 50 photos sent at once: until the last answer",
     "burst_megabytes": "page, largest resident memory of all that",
 }
-# What a page looks like that serves the same network the usual way; it finds no faces.
+# A page that serves the same network the usual way, without finding faces.
 KERAS_PAGE = """
 import sys
 
@@ -66,23 +68,22 @@ page.launch()
 
 
 def time_page() -> dict[str, float | str]:
-    """Time the start of the page and of one that serves the same network with Keras, a clip, and
-    many calls at once.
+    """Time the start of the page and of one that runs Keras, a clip, and many calls at once.
 
     Returns:
-        The figures that `TITLES` names, and `finder`: what found the faces.
+        The figures that `TITLES` names, and `finder`: the name of the face finder.
 
     Raises:
-        RuntimeError: a page ended, or did not start within two minutes.
+        RuntimeError: a page exited, or did not start within two minutes.
     """
     finder = load_face_finder()
     with tempfile.TemporaryDirectory() as folder:
         network = Path(folder) / "network.keras"
         build_like_bundled().save(network)
-        ours, keras_page = [str(SPACE / "app.py")], ["-c", KERAS_PAGE, str(network)]
-        starts = [(time_start(ours), time_start(keras_page)) for _ in range(STARTS)]
-        seconds, keras_seconds = (statistics.median(of) for of in zip(*starts, strict=True))
-        with running_page(keras_page) as (address, page):
+        own_program, keras_program = [str(SPACE / "app.py")], ["-c", KERAS_PAGE, str(network)]
+        starts = [(time_start(own_program), time_start(keras_program)) for _ in range(STARTS)]
+        seconds, keras_seconds = (statistics.median(times) for times in zip(*starts, strict=True))
+        with running_page(keras_program) as (address, page):
             _ask(Client(address, verbose=False))
             keras_megabytes = resident_memory(page.pid, peak=False)
         clip = write_clip(Path(folder) / "clip.mp4")
@@ -95,12 +96,12 @@ def time_page() -> dict[str, float | str]:
             "keras_page_seconds": keras_seconds,
             "keras_page_megabytes": keras_megabytes,
             "clip_seconds": clip_seconds,
-            **_time_calls(ours, clip),
+            **_time_calls(own_program, clip),
         }
 
 
 def page_table(figures: Mapping) -> str:
-    """Return what `time_page` measured as a Markdown table."""
+    """Return the figures of `time_page` as a Markdown table."""
     units = {"seconds": "s", "megabytes": "MB"}
     rows = [
         (
@@ -113,7 +114,7 @@ def page_table(figures: Mapping) -> str:
 
 
 def write_clip(path: Path) -> Path:
-    """Write a clip in which the portrait of the examples moves over a grey wall; return it."""
+    """Write a clip of the example portrait moving over a grey wall; return its path."""
     portrait = cv2.imread(str(PORTRAIT))
     size, height = (CLIP["width"], CLIP["height"]), portrait.shape[0]
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), CLIP["rate"], size)
@@ -127,17 +128,17 @@ def write_clip(path: Path) -> Path:
 
 @contextmanager
 def running_page(program: Sequence[str]) -> Iterator[tuple[str, subprocess.Popen]]:
-    """Start a page in a new process; yield its address when it listens.
+    """Start a page in a new process; yield its address and process once it listens.
 
     Args:
-        program: what Python is told to run.
+        program: arguments for the Python interpreter.
 
     Raises:
-        RuntimeError: it ended, or did not start within two minutes.
+        RuntimeError: it exited, or did not start within two minutes.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     page = subprocess.Popen(
         [sys.executable, *program],
         # No MODEL_ID: the page serves the bundled model, which is what is measured here.
@@ -162,7 +163,7 @@ def time_start(program: Sequence[str]) -> float:
 
 
 def _time_calls(program: Sequence[str], clip: Path) -> dict[str, float]:
-    """Ask a page for a photo, a clip and many photos at once."""
+    """Return the figures of a page that judges a photo, a clip and many photos at once."""
     with running_page(program) as (address, page):
         client = Client(address, verbose=False)
         _ask(client)

@@ -1,5 +1,7 @@
-"""Time the way of a photo from the bytes of its file to the verdict, step by step, beside the same
-way with Keras' `predict` in the place of LiteRT, which gives no heatmap."""
+"""Time a photo from file bytes to verdict, step by step, as served and with Keras' `predict`.
+
+With Keras instead of LiteRT there is no heatmap.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ from training.measure.markdown import markdown_table
 from training.ship.timing import spread_in_turn
 
 PORTRAIT = Path(__file__).parents[2] / "space" / "examples" / "portrait.jpg"
-FRAMED_SIDE, FRAMED_MARGIN = 256, 1.33  # px; a photo as those of the training data
+FRAMED_SIDE, FRAMED_MARGIN = 256, 1.33  # px; framed like the training photos
 CAMERA_SIZE, CAMERA_NOISE = (4000, 4000), 4.0  # px, grey levels
 STEPS = ("decode", "find the face", "crop", "network", "verdict and heatmap")
 FRAMED = "face that fills its photo"
@@ -30,18 +32,18 @@ OURS, KERAS = "as served", "with Keras `predict`"
 
 
 def time_photos(runs: int) -> dict:
-    """Time the way of three photos through the bundled model, and of one that is judged whole.
+    """Time three photos through the bundled model, and one of them judged whole.
 
-    Keras' network is an untrained one of the same layout: weights do not change its speed. As they
-    would change which faces are looked at again, none is.
+    The Keras network is an untrained one of the same layout: weights do not change its speed. They
+    would change which faces get a second look, so none gets one.
 
     Args:
-        runs: how often each is timed.
+        runs: number of times that each is timed.
 
     Returns:
-        What JSON can hold: `finder` (its name) and `photos`, by what they are: `bytes`, `size`, the
-        whole way as `OURS` and `KERAS` (median and quartiles in ms), `times_faster`, and `steps`,
-        the median of each in ms.
+        A JSON-compatible dict: `finder` (its name) and `photos`, by description: `bytes`, `size`,
+        the total time under `OURS` and `KERAS` (median and quartiles in ms), `times_faster`, and
+        `steps`, the median of each in ms.
     """
     detector, yunet, network = load_bundled(), load_face_finder(), build_like_bundled()
     detector.config = replace(detector.config, second_look=None)
@@ -52,17 +54,17 @@ def time_photos(runs: int) -> dict:
         (WHOLE, examples[FRAMED], _WholePhoto()),
     ]:
         size = Image.open(io.BytesIO(content)).size
-        ways = {
+        calls = {
             OURS: lambda content=content, finder=finder: detector.judge(content, finder),
             KERAS: lambda content=content, finder=finder: _judge_with_keras(
                 content, finder, detector, network
             ),
         }
-        spreads = spread_in_turn(ways | _steps(content, finder, detector), runs)
+        spreads = spread_in_turn(calls | _steps(content, finder, detector), runs)
         photos[name] = {
             "bytes": len(content),
             "size": list(size),
-            **{way: spreads[way] for way in ways},
+            **{way: spreads[way] for way in calls},
             "times_faster": spreads[KERAS]["median"] / spreads[OURS]["median"],
             "steps": {step: spreads[step]["median"] for step in STEPS},
         }
@@ -70,7 +72,7 @@ def time_photos(runs: int) -> dict:
 
 
 def example_photos(finder: FaceFinder) -> dict[str, bytes]:
-    """Return JPEG files of one face, by what they are."""
+    """Return JPEG files that show one face, by description."""
     portrait = open_photo(PORTRAIT)
     (face,) = finder.find(portrait)
     framed = crop_face(portrait, face, FRAMED_MARGIN, FRAMED_SIDE)
@@ -84,7 +86,7 @@ def example_photos(finder: FaceFinder) -> dict[str, bytes]:
 
 
 def photos_table(figures: Mapping) -> str:
-    """Return what `time_photos` measured as a Markdown table."""
+    """Return the figures of `time_photos` as a Markdown table."""
     rows = []
     for name, photo in figures["photos"].items():
         total = sum(photo["steps"].values())
@@ -101,7 +103,7 @@ def photos_table(figures: Mapping) -> str:
 
 
 class _WholePhoto:
-    """A finder that does not look: what the photo shows is the face."""
+    """A finder that returns the whole photo as the face."""
 
     def find(self, photo: Image.Image) -> list[Face]:
         return [Face((0.0, 0.0, photo.width, photo.height), None, 1.0)]
@@ -123,7 +125,7 @@ def _judge_with_keras(content: bytes, finder: FaceFinder, detector: Detector, ne
 
 
 def _steps(content: bytes, finder: FaceFinder, detector: Detector) -> dict[str, Callable]:
-    """Return each step by its name, as a function that does nothing else."""
+    """Return each step by its name, as a function that does only that step."""
     side, margin = detector.config.input_size, detector.config.crop_margin
     photo, _ = open_reduced(content)
     (face,) = finder.find(photo)
@@ -139,8 +141,7 @@ def _steps(content: bytes, finder: FaceFinder, detector: Detector) -> dict[str, 
 
 
 def framed_photos(number: int, folder: Path) -> list[Path]:
-    """Write photos of one face each, all a little different, as those of the training data; return
-    them."""
+    """Write slightly different photos of one face, framed like the training data; return paths."""
     finder, rng = load_face_finder(), np.random.default_rng(0)
     portrait = open_photo(PORTRAIT)
     (face,) = finder.find(portrait)

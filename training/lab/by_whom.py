@@ -1,8 +1,8 @@
 """Measure whom a network accuses: `python -m training.lab.by_whom RUN --bona-fide utk=FOLDER`.
 
-A model that learned from the photos that tell whom they show cannot be measured on them. So `RUN`
-is a run of the same recipe that left them out, and what is made of them (`train --set
-leave_out=utk,latent`), exported. `evaluate --report` then tells what was found here of models that
+A model cannot be measured on photos that it learned from. So `RUN` is an exported run of the same
+recipe that left out the photos labelled by whom they show and the fakes made from them
+(`train --set leave_out=utk,latent`). `evaluate --report` then reports these figures for models that
 were trained on the same prepared folder.
 """
 
@@ -26,7 +26,7 @@ from training.run import Run, locate_data
 
 
 def measure(run: Path, data: Path, bona_fide: str) -> dict:
-    """Judge real photos with the export of a run that did not learn from them.
+    """Judge real photos with the export of a run that never saw them, and return the figures.
 
     Args:
         run: the run.
@@ -37,24 +37,24 @@ def measure(run: Path, data: Path, bona_fide: str) -> dict:
         What `training.measure.demographics.read_by_whom` reads.
 
     Raises:
-        UserError: the run was not exported, its data is another, or it learned from all of these
-            photos.
+        UserError: the run was not exported, was trained on other data, or learned from all of
+            these photos.
     """
     trained = Run.open(run)
     trained.check_data(data)
     detector = Detector(exported(run))
-    shown = read_elsewhere((), [bona_fide], made_with(detector, data, "test"))
-    answers = judge_elsewhere(detector, shown, [])[ORIGINAL]
+    elsewhere = read_elsewhere((), [bona_fide], made_with(detector, data, "test"))
+    answers = judge_elsewhere(detector, elsewhere, [])[ORIGINAL]
     settings = trained.settings
     network = {
         "photos": len(read_history(run)) * settings["epoch_photos"],
         "input_size": settings["input_size"],
         "left_out": settings["leave_out"].split(","),
     }
-    found = by_whom(shown.traits, [photo.group for photo in shown.photos], answers)
+    by_trait = by_whom(elsewhere.traits, [photo.group for photo in elsewhere.photos], answers)
     return {
         "data_fingerprint": trained.fingerprint,
-        "figures": {"by_whom": found, "by_whom_network": network},
+        "figures": {"by_whom": by_trait, "by_whom_network": network},
     }
 
 

@@ -1,10 +1,9 @@
 """Compare runs on the same photos: `python -m training compare RUN RUN ...`.
 
-Each ingredient of a recipe must earn its place: the runs are measured on one split, or their
-settings out of fold on all photos, source by source, and their difference from the first is
-bootstrapped on the same photos. Runs that differ in nothing but their seed count as one recipe,
-whose figures are the mean over its runs. A RUN may be an exported model as well: is a new run
-better than what is served?
+Each ingredient of a recipe must earn its place. Runs are measured on one split, or their settings
+out of fold on all photos, source by source; their difference from the first run is bootstrapped on
+the same photos. Runs that differ only in their seed count as one recipe, whose figures are the mean
+over its runs. A RUN may also be an exported model: is a new run better than what is served?
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ from training.measure.scores import open_model, scores
 from training.run import Run, check_data, trained_on
 
 MEAN_AUC, RANKING = "mean_auc", "paired_ranking"
-MODEL = "model"  # what is known of an exported one: its folder
-MAX_NAMED = 6  # settings in a table; a recipe that differs in more goes by the names of its runs
-IGNORED = ("seed", "backbone_weights")  # they make no other recipe
+MODEL = "model"  # all that is known of an exported model: its folder
+MAX_NAMED = 6  # settings in a table; a recipe that differs in more is shown by its runs' names
+IGNORED = ("seed", "backbone_weights")  # these do not make another recipe
 
 log = logging.getLogger(__name__)
 
@@ -49,30 +48,31 @@ def compare(
     Args:
         runs: folders of finished runs or of exported models; others are compared with the first.
         data: the prepared folder that they were trained on.
-        split: whose photos they judge, `"validation"` where it is not given. Choose on that, so
-            that `"test"` stays unseen.
-        output: file to write; `comparison.json` in the folder of the first run without it, or of
-            its folds. Not in that of an exported model, which is pushed and served as it is.
-        folds: measure the runs' settings, not the runs, on all photos, by the scores that
-            `evaluate --folds` left in each.
-        samples: bootstrap samples of the intervals.
+        split: the split to judge, by default `"validation"`. Choose recipes on that one, so that
+            `"test"` stays unseen.
+        output: file to write, by default `comparison.json` in the folder of the first run or of its
+            folds. Required where the first is an exported model: its folder is pushed and served as
+            it is.
+        folds: measure the runs' settings, not the runs, on all photos, with the scores that
+            `evaluate --folds` wrote into each run.
+        samples: bootstrap samples for the intervals.
 
     Returns:
-        What JSON can hold: `split` (or the number of `folds`), `data_fingerprint`, and `recipes`,
+        A JSON-compatible dict: `split` (or the number of folds), `data_fingerprint`, and `recipes`,
         each with `differs` (settings other than the first recipe's, or the name of another recipe
         and what differs from that), `runs` (their names), `figures`, and `lead`, the figures'
         differences from the first recipe. The figures are `mean_auc` (over the sources), `auc_` of
         each source with fakes (against all real photos where it has none), and `paired_ranking`,
-        with intervals. A recipe that leaves a source with fakes out has `foreign`: `source`, and
-        `photos`, `fakes`, `pairs` and `figures` of all photos of it.
+        with intervals. A recipe that leaves out a source with fakes also has `foreign`: `source`,
+        and `photos`, `fakes`, `pairs` and `figures` of all its photos.
 
     Raises:
-        UserError: a run is not finished, was trained on other data, or has no scores of folds or
-            those of another number of folds; or `folds` is asked for with `split`; or an exported
-            model with `folds`, or first without `output`.
+        UserError: a run is unfinished, was trained on other data, has no fold scores or those of
+            another number of folds; `folds` is given with `split` or with an exported model; or an
+            exported model comes first without `output`.
     """
     if folds and split:
-        raise UserError("--folds is of all photos: leave out --split.")
+        raise UserError("--folds measures all photos: leave out --split.")
     _check_exported(runs, output, folds=folds)
     results = _compare(runs, data, None if folds else split or "validation", samples)
     path = output or Path(runs[0]) / (FOLDS_FOLDER if folds else "") / "comparison.json"
@@ -82,7 +82,7 @@ def compare(
 
 
 def comparison_table(results: Mapping) -> str:
-    """Return what `compare` found as a Markdown table."""
+    """Return the results of `compare` as a Markdown table."""
     names = list(results["recipes"][0]["figures"])
     titles = {MEAN_AUC: "mean AUC", RANKING: "paired ranking"}
     head = ["recipe", "runs", "mean AUC against the first"]
@@ -99,8 +99,7 @@ def comparison_table(results: Mapping) -> str:
 
 
 def leave_out_table(results: Mapping) -> str:
-    """Return what `compare` found about recipes that left a source out as a Markdown table, beside
-    the first, which left none out."""
+    """Return a Markdown table of the recipes that left a source out, beside the first recipe."""
     first = results["recipes"][0]
     head = ["source", "its photos of the split: trained with it", "without it", "difference"]
     head += ["all of its photos (fakes)", "AUC of all without it", "their paired ranking"]
@@ -124,7 +123,7 @@ def leave_out_table(results: Mapping) -> str:
 
 
 def _compare(runs: Sequence[Path], data: Path, split: str | None, samples: int) -> dict:
-    """Return the results on the photos of a split; without one, out of fold on all photos."""
+    """Return the results on a split or, without one, out of fold on all photos."""
     photos = read_split(data, split) if split else read_all(data)
     recipes = _recipes(runs, data)
     described = [_describe(recipes[0][0], *recipe, data, photos, samples) for recipe in recipes]
@@ -136,7 +135,10 @@ def _compare(runs: Sequence[Path], data: Path, split: str | None, samples: int) 
     return {
         "split": split,
         "data_fingerprint": read_report(data)["fingerprint"],
-        "recipes": [one | found for one, found in zip(described, figures, strict=True)],
+        "recipes": [
+            description | estimates
+            for description, estimates in zip(described, figures, strict=True)
+        ],
     }
 
 
@@ -150,22 +152,22 @@ def _is_exported(folder: Path) -> bool:
 
 
 def _check_exported(runs: Sequence[Path], output: Path | None, *, folds: bool) -> None:
-    """Refuse what is not to be had of exported models."""
+    """Raise `UserError` for what cannot be done with exported models."""
     if folds and any(map(_is_exported, runs)):
         raise UserError("--folds trains a run's settings anew: leave out exported models.")
     if _is_exported(runs[0]) and not output:
-        raise UserError(f"{runs[0]} is an exported model, where no comparison goes: give --output.")
+        raise UserError(f"{runs[0]} is an exported model, not a run: give --output.")
 
 
 def _fold_scores(
     recipes: Sequence[Sequence[Path]], data: Path, photos: Sequence[Photo]
 ) -> tuple[str, list[np.ndarray]]:
-    """Return how many folds the runs of recipes were trained for, and their scores."""
-    found = [[read_fold_scores(run, data, photos) for run in runs] for runs in recipes]
-    numbers = sorted({number for of_recipe in found for number, _ in of_recipe})
+    """Return the number of folds that all runs have, and each recipe's scores `[runs, photos]`."""
+    scored = [[read_fold_scores(run, data, photos) for run in runs] for runs in recipes]
+    numbers = sorted({number for recipe in scored for number, _ in recipe})
     if len(numbers) > 1:
-        raise UserError(f"The runs have scores of {numbers} folds: compare those of as many.")
-    return f"{numbers[0]} folds", [np.stack([one for _, one in of_recipe]) for of_recipe in found]
+        raise UserError(f"The runs have scores of {numbers} folds: compare equal numbers.")
+    return f"{numbers[0]} folds", [np.stack([scores for _, scores in recipe]) for recipe in scored]
 
 
 def _describe(
@@ -176,13 +178,13 @@ def _describe(
     photos: Sequence[Photo],
     samples: int,
 ) -> dict:
-    """Return what a recipe is, and its figures of a source that it left out."""
+    """Return a recipe's description, with its figures on a source that it left out."""
     described = {
         "differs": _differences(first, settings),
         "runs": [Path(run).name for run in runs],
     }
-    source = settings.get("leave_out")
-    foreign = [photo for photo in read_all(data) if photo.source == source] if source else []
+    left_out = (settings.get("leave_out") or "").split(",")
+    foreign = [photo for photo in read_all(data) if photo.source in left_out]
     if any(photo.is_fake for photo in foreign):
         described["foreign"] = _foreign(runs, data, foreign, photos, samples)
     return described
@@ -195,19 +197,21 @@ def _foreign(
     others: Sequence[Photo],
     samples: int,
 ) -> dict:
-    """Measure runs on all photos of a source that none of them has seen; fakes alone against the
-    real ones of others."""
+    """Return figures of runs on all photos of a source that none of them has seen.
+
+    A source of fakes only is set against the real photos of `others`.
+    """
     fakes = sum(photo.is_fake for photo in photos)
     reals = [photo for photo in others if not photo.is_fake] if fakes == len(photos) else []
     measured = [*photos, *reals]
     pairs = read_source_pairs(data, photos)
-    (found,) = _estimates(measured, pairs, [_scores(runs, measured)], samples)
+    (estimates,) = _estimates(measured, pairs, [_scores(runs, measured)], samples)
     counts = {"source": photos[0].source, "photos": len(photos), "fakes": fakes}
-    return counts | {"pairs": len(pairs), "figures": found["figures"]}
+    return counts | {"pairs": len(pairs), "figures": estimates["figures"]}
 
 
 def _recipes(runs: Sequence[Path], data: Path) -> list[tuple[dict, list[Path]]]:
-    """Return the settings of each recipe and its runs, in the order in which they came."""
+    """Return each recipe's settings and runs, in the order given."""
     recipes: dict[str, list[Path]] = {}
     for run in runs:
         check_data(run, trained_on(run), data)
@@ -217,14 +221,16 @@ def _recipes(runs: Sequence[Path], data: Path) -> list[tuple[dict, list[Path]]]:
 
 
 def _settings(stored: Mapping) -> dict:
-    """Return what makes a recipe of stored settings."""
-    settings = json.loads(json.dumps(complete_settings(stored)))  # with lists for tuples
+    """Return the stored settings that make a recipe."""
+    settings = json.loads(json.dumps(complete_settings(stored)))  # turns tuples into lists
     return {name: value for name, value in settings.items() if name not in IGNORED}
 
 
 def _differences(first: Mapping, other: Mapping) -> dict:
-    """Return how settings differ from the first, or from another recipe, which is then named, where
-    that is shorter to say; of an exported model, which it is."""
+    """Return how settings differ from the first recipe, or from a named one where that is shorter.
+
+    For an exported model, return its folder.
+    """
     if MODEL in other:
         return {MODEL: other[MODEL]}
     named = [
@@ -246,15 +252,15 @@ def _difference(first: Mapping, other: Mapping) -> dict:
 def _measure(
     photos: Sequence[Photo], pairs: Sequence[tuple[int, int]], scores: np.ndarray
 ) -> Callable[[np.ndarray], dict[str, float]]:
-    """Return what computes a run's figures from weights `[photos]`."""
+    """Return a function that computes a run's figures from weights `[photos]`."""
     truth = np.array([photo.is_fake for photo in photos], dtype=int)
     sources = np.array([photo.source for photo in photos])
-    members = opposed(truth, sources)
-    areas = {name: weighted_auc(truth[of], scores[of]) for name, of in members.items()}
-    shares = np.sqrt([np.sum(sources == name) for name in members])  # as those of `mean_auc`
+    masks = opposed(truth, sources)
+    areas = {name: weighted_auc(truth[mask], scores[mask]) for name, mask in masks.items()}
+    shares = np.sqrt([np.sum(sources == name) for name in masks])  # as in `mean_auc`
 
     def measure(weights: np.ndarray) -> dict[str, float]:
-        by_source = {f"auc_{name}": areas[name](weights[of]) for name, of in members.items()}
+        by_source = {f"auc_{name}": areas[name](weights[mask]) for name, mask in masks.items()}
         mean = float(np.average(list(by_source.values()), weights=shares))
         return {MEAN_AUC: mean, RANKING: paired_ranking(scores, pairs, weights), **by_source}
 
@@ -268,21 +274,24 @@ def _estimates(
     samples: int,
 ) -> list[dict]:
     """Return `figures` and `lead` of each recipe from its scores `[runs, photos]`."""
-    measures = [[_measure(photos, pairs, one) for one in of_runs] for of_runs in scores]
+    measures = [
+        [_measure(photos, pairs, run_scores) for run_scores in recipe_runs]
+        for recipe_runs in scores
+    ]
 
     def statistics(weights: np.ndarray) -> dict[str, float]:
-        found: dict[str, float] = {}
-        for number, of_runs in enumerate(measures):
-            by_run = [measure(weights) for measure in of_runs]
+        values: dict[str, float] = {}
+        for number, recipe_runs in enumerate(measures):
+            by_run = [measure(weights) for measure in recipe_runs]
             for name in by_run[0]:
                 value = float(np.mean([figures[name] for figures in by_run]))
-                found[f"{number} {name}"] = value
-                found[f"{number} lead {name}"] = value - found[f"0 {name}"]
-        return found
+                values[f"{number} figures {name}"] = value
+                values[f"{number} lead {name}"] = value - values[f"0 figures {name}"]
+        return values
 
     estimates = estimate(statistics, [photo.group for photo in photos], samples=samples)
     described: list[dict] = [{"figures": {}, "lead": {}} for _ in scores]
     for key, value in estimates.items():
-        number, *lead, name = key.split()
-        described[int(number)]["lead" if lead else "figures"][name] = value
+        number, kind, name = key.split(" ", 2)
+        described[int(number)][kind][name] = value
     return described

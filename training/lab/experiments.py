@@ -1,7 +1,6 @@
 """Train and compare the runs of an experiment: `python -m training lab NAME`.
 
-`experiments.toml` says what they are. Runs that are finished are not trained again, and one that
-was interrupted goes on.
+`experiments.toml` defines them. Finished runs are not trained again; interrupted ones resume.
 """
 
 from __future__ import annotations
@@ -21,18 +20,17 @@ log = logging.getLogger(__name__)
 
 
 def read_experiments() -> dict[str, dict]:
-    """Return what `experiments.toml` holds: `data`, `recipe`, `seeds`, `runs` and maybe `folds` by
-    the name of an experiment."""
+    """Return `data`, `recipe`, `seeds`, `runs` and maybe `folds` of each experiment by name."""
     return tomllib.loads(EXPERIMENTS.read_text(encoding="utf-8"))
 
 
 def run_experiment(name: str, *, backbone_weights: str, data: Path | None = None) -> Path:
-    """Train what an experiment compares and write its figures; return their file.
+    """Train and compare the runs of an experiment; return the file of its figures.
 
     Args:
-        name: of the experiment.
-        backbone_weights: that all runs start from.
-        data: prepared folder; that of the experiment where it is not given.
+        name: name of the experiment.
+        backbone_weights: weights that all runs start from.
+        data: prepared folder, by default the experiment's.
 
     Raises:
         UserError: there is no such experiment, or as for `train` and `compare`.

@@ -1,8 +1,7 @@
-"""Write the tables of README and lab/RESULTS.md anew from the files that hold their figures:
-`python -m training tables`.
+"""Rewrite the tables of README and lab/RESULTS.md: `python -m training tables`.
 
-A table stands between `<!-- table: NAME -->` and `<!-- end -->`; none of its figures is typed in by
-hand.
+A table stands between `<!-- table: NAME -->` and `<!-- end -->`. All figures come from files; none
+is typed in by hand.
 """
 
 from __future__ import annotations
@@ -53,14 +52,14 @@ DOCUMENTS = (PROJECT / "README.md", RESULTS.with_name("RESULTS.md"))
 MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 COMPARED = ("roc_auc", "paired_ranking", "accuracy", "balanced_accuracy", "average_precision")
 COMPARED += ("equal_error_rate", "tpr_at_1_fpr", "tpr_at_5_fpr", "brier_score", "calibration_error")
-ONE_SOURCE = "All of these photos are of one source: the figures above are its own."
-NOT_MEASURED = "Not measured of this model: run `python -m training evaluate MODEL --report`."
+ONE_SOURCE = "All of these photos come from one source: the figures above are that source's."
+NOT_MEASURED = "Not measured for this model: run `python -m training evaluate MODEL --report`."
 
 log = logging.getLogger(__name__)
 
 
 def write_tables(documents: Sequence[Path] = DOCUMENTS) -> None:
-    """Fill the tables of Markdown files.
+    """Rewrite the tables of Markdown files.
 
     Raises:
         UserError: a file with figures is missing, or a table has an unknown name.
@@ -73,7 +72,7 @@ def write_tables(documents: Sequence[Path] = DOCUMENTS) -> None:
 
 
 def fill(text: str) -> str:
-    """Return a text with every table between its marks made anew.
+    """Return a text with the table between each pair of marks rewritten.
 
     Raises:
         UserError: a file with figures is missing, or a table has an unknown name.
@@ -102,13 +101,13 @@ def _whom(figures: Mapping) -> str:
 
 
 def _protocol_table() -> str:
-    """Compare the figures on splits that keep sources together with those on a random split."""
+    """Return a table of splits that keep sources together beside a random split."""
     folds, random_split = RESULTS / "folds.json", RESULTS / "random-split.json"
     return _compared({"five folds": _read(folds), "random split (leaks)": _read(random_split)})
 
 
 def _compared(columns: Mapping[str, Mapping]) -> str:
-    """Return figures of several splits beside one another."""
+    """Return a table of the figures of several splits side by side."""
     rows = [("photos", *(figures["photos"] for figures in columns.values()))]
     rows += [
         (TITLES[name], *(show(figures[name]) for figures in columns.values())) for name in COMPARED
@@ -119,18 +118,18 @@ def _compared(columns: Mapping[str, Mapping]) -> str:
 
 
 def _of(make: Callable[[Mapping], str], path: Path, otherwise: str = "") -> Callable[[], str]:
-    """Return what makes a table of a file, or says something else where the table is empty."""
+    """Return a function that makes a table from a file, or `otherwise` where it is empty."""
     return lambda: make(_read(path)) or otherwise
 
 
 def _of_verb(make: Callable[[Mapping], str], name: str, verb: str) -> Callable[[], str]:
-    """Return what makes a table of a file that a verb leaves beside the bundled model."""
+    """Return a function that makes a table from a file that a verb wrote beside the model."""
 
     def table() -> str:
         try:
             return make(_read(MODEL / name)) or ONE_SOURCE
         except UserError:
-            return f"Not measured of this model: run `python -m training {verb} space/model`."
+            return f"Not measured for this model: run `python -m training {verb} space/model`."
 
     return table
 

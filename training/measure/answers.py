@@ -1,5 +1,7 @@
-"""What the served detector says of photos, as they are and after what happens to them on their way:
-faces are found anew in each, as on the page."""
+"""Answers of the served detector about photos, before and after what platforms do to them.
+
+Faces are found anew in each photo, as on the page.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ Change = Callable[[np.ndarray], np.ndarray]
 
 
 def limit_side(photo: np.ndarray, side: int) -> np.ndarray:
-    """Return the photo with a longer side of at most `side` px, as a platform shrinks it."""
+    """Return the photo shrunk to a longer side of at most `side` px, as platforms do."""
     factor = side / max(photo.shape[:2])
     if factor >= 1:
         return photo
@@ -36,7 +38,7 @@ def limit_side(photo: np.ndarray, side: int) -> np.ndarray:
 
 
 def halve(photo: np.ndarray) -> np.ndarray:
-    """Return the photo at half of its size."""
+    """Return the photo at half its size."""
     return cv2.resize(photo, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
 
 
@@ -46,18 +48,18 @@ def mirror(photo: np.ndarray) -> np.ndarray:
 
 
 def shift(photo: np.ndarray) -> np.ndarray:
-    """Return the photo without its first row and column: all of it moves by one pixel."""
+    """Return the photo without its first row and column, which moves it by one pixel."""
     return np.ascontiguousarray(photo[1:, 1:])
 
 
-# Functions from and to a `uint8` array `[height, width, 3]`, RGB. What platforms do to a photo:
+# What platforms do to a photo. Functions take and return a `uint8` array `[height, width, 3]`, RGB.
 CHANGES: dict[str, Change] = {
     "JPEG quality 40": partial(degrade.jpeg, quality=40),
     "at most 512 px": partial(limit_side, side=512),
     "at most 256 px": partial(limit_side, side=256),
     "screenshot": degrade.screenshot,
 }
-# What nobody would notice, and no verdict should:
+# What nobody would notice, and what should flip no verdict:
 HARMLESS: dict[str, Change] = {
     "JPEG quality 75": partial(degrade.jpeg, quality=75),
     "half the size": halve,
@@ -68,15 +70,15 @@ HARMLESS: dict[str, Change] = {
 
 
 class Answer(NamedTuple):
-    """What the detector says of a photo.
+    """The detector's answer about a photo.
 
     Attributes:
-        probability: of fake; of the whole photo where no face was found, NaN where it cannot be
-            read.
-        verdict: `"real"`, `"fake"` or `"inconclusive"`; that where no face was found, as the page
-            then judges nothing.
-        reason: why there is no verdict, `""` where there is one: `NO_FACE`, `UNREADABLE`,
-            `BETWEEN`, or what the detector gives.
+        probability: of fake; that of the whole photo if no face was found, NaN if the photo cannot
+            be read.
+        verdict: `"real"`, `"fake"` or `"inconclusive"`; the last if no face was found, because the
+            page then judges nothing.
+        reason: why there is no verdict: `NO_FACE`, `UNREADABLE`, `BETWEEN`, or what the detector
+            gives; `""` if there is a verdict.
     """
 
     probability: float
@@ -86,13 +88,13 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True)
 class Answers:
-    """What the detector says of several photos; all arrays are `[photos]`.
+    """The detector's answers about several photos; all arrays are `[photos]`.
 
     Attributes:
         probabilities: see `Answer`.
-        verdicts: the same.
-        reasons: the same.
-        changed: whether the photo was another one after the change.
+        verdicts: see `Answer`.
+        reasons: see `Answer`.
+        changed: whether the change altered the photo.
     """
 
     probabilities: np.ndarray
@@ -101,7 +103,7 @@ class Answers:
     changed: np.ndarray
 
     def of(self, members: np.ndarray) -> Answers:
-        """Return the answers about some of the photos, by their positions or a mask."""
+        """Return the answers about some of the photos, given by positions or a mask."""
         return Answers(*(getattr(self, name)[members] for name in self.__dataclass_fields__))
 
     @property
@@ -120,10 +122,10 @@ def ask(
     """Judge photos as they are, and again after each change.
 
     Args:
-        detector: as it is served. One that judges whole photos looks for no faces.
-        photos: of a prepared folder, or of any other.
-        changes: by name.
-        what: the photos are, for the progress bar.
+        detector: the detector as it is served. One that judges whole photos looks for no faces.
+        photos: photos of a prepared folder or any other.
+        changes: the changes by name.
+        what: what the photos are, for the progress bar.
 
     Returns:
         The answers by the name of the change, `ORIGINAL` first.
@@ -134,7 +136,7 @@ def ask(
         try:
             rows = [job.result() for job in tqdm(jobs, desc=f"Judging {what}", unit="photo")]
         except BaseException:
-            pool.shutdown(cancel_futures=True)  # or an interruption waits for the whole queue
+            pool.shutdown(cancel_futures=True)  # else an interruption waits for the queue
             raise
     return {
         name: Answers(
@@ -148,7 +150,7 @@ def ask(
 
 
 def judge_with(detector: Detector) -> Callable[[PhotoSource], Answer]:
-    """Return what judges the largest face of a photo, or all of it where the detector does that.
+    """Return a function that judges the largest face, or the whole photo if the detector does so.
 
     Raises:
         UserError: the face finder cannot be loaded.
@@ -160,8 +162,8 @@ def judge_with(detector: Detector) -> Callable[[PhotoSource], Answer]:
             return _answer(detector.predict(photo), None)
         judgements = detector.judge(photo, finder)
         if judgements:
-            first = judgements[0]
-            return _answer(first.prediction, first.reason)
+            largest = judgements[0]
+            return _answer(largest.prediction, largest.reason)
         whole = detector.judge_whole(photo).prediction
         return Answer(whole.probability, "inconclusive", NO_FACE)
 
@@ -176,23 +178,25 @@ def _answer(prediction, reason: str | None) -> Answer:
 def _ask_of(
     judge: Callable[[PhotoSource], Answer], changes: Mapping[str, Change], photo: Photo
 ) -> dict[str, tuple[Answer, bool]]:
-    """Return the answers about a photo, and whether each change changed it."""
+    """Return the answers about a photo, and whether each change altered it."""
     try:
         original = judge(photo.path)
         pixels = np.asarray(open_photo(photo.path)) if changes else None
     except PhotoError:
-        nothing = Answer(float("nan"), "inconclusive", UNREADABLE)
-        return dict.fromkeys((ORIGINAL, *changes), (nothing, False))
-    found = {ORIGINAL: (original, False)}
+        unreadable = Answer(float("nan"), "inconclusive", UNREADABLE)
+        return dict.fromkeys((ORIGINAL, *changes), (unreadable, False))
+    answers = {ORIGINAL: (original, False)}
     for name, change in changes.items():
-        other = change(pixels)
-        # What is too small to be changed need not be judged twice.
-        found[name] = (original, False) if other is pixels else (_judge_changed(judge, other), True)
-    return found
+        changed = change(pixels)
+        # A photo that is too small to be changed need not be judged twice.
+        answers[name] = (
+            (original, False) if changed is pixels else (_judge_changed(judge, changed), True)
+        )
+    return answers
 
 
 def _judge_changed(judge: Callable[[PhotoSource], Answer], photo: np.ndarray) -> Answer:
     try:
         return judge(photo)
-    except PhotoError:  # too small after the change, which was not before
+    except PhotoError:  # the change made it too small
         return Answer(float("nan"), "inconclusive", UNREADABLE)

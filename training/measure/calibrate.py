@@ -1,7 +1,7 @@
-"""Give a score a meaning: turn it into a probability, and choose the thresholds of the verdicts.
+"""Turn scores into probabilities, and choose the thresholds of the verdicts.
 
-Both on the validation split, which training saw only to choose an epoch, and both as
-`second_look.give_meaning` asks for them during an export.
+Both use the validation split, which training saw only to choose an epoch. During an export,
+`second_look.give_meaning` calls both.
 """
 
 from __future__ import annotations
@@ -20,35 +20,36 @@ from training.measure.metrics import source_weights
 from training.measure.promise import MAX_FAKE_CALLED_REAL, MAX_REAL_CALLED_FAKE
 
 FOLDS = 5
-BIN_PHOTOS = 40  # at least, of a bin of `ScoreBin`
+BIN_PHOTOS = 40  # minimum of a `ScoreBin`
 CLIP = 1e-6
 
 
 def balanced_weights(truth: np.ndarray, sources: Sequence[str]) -> np.ndarray:
-    """Return a weight for each photo `[photos]` by which half of all are fake and, within a label,
-    every source counts as the square root of its size: no large source that is easy pays for a
-    small one that is hard.
+    """Return a weight for each photo `[photos]` that balances labels and sources.
+
+    Fakes get half of the total weight. Within a label, every source counts as the square root of
+    its size, so that a large, easy source cannot make up for a small, hard one.
 
     Args:
         truth: labels `[photos]`, 1 = fake.
-        sources: the source of each photo; one may lack a label.
+        sources: the source of each photo; a source may lack a label.
     """
     weights = np.empty(len(truth))
     names = np.asarray(sources)
     for label in np.unique(truth):
-        own = truth == label
-        weights[own] = source_weights(names[own]) * len(truth) / (2 * own.sum())
+        members = truth == label
+        weights[members] = source_weights(names[members]) * len(truth) / (2 * members.sum())
     return weights
 
 
 def calibrate(
     truth: np.ndarray, scores: np.ndarray, groups: Sequence[str], sources: Sequence[str]
 ) -> Calibration:
-    """Choose between temperature scaling and Platt scaling by their log loss out of fold, by
-    `balanced_weights`.
+    """Return temperature or Platt scaling, whichever has the lower log loss out of fold.
 
-    Platt scaling has one parameter more, so that its loss on the photos it was fitted to is always
-    the lower one: both are compared on folds that they were not fitted to.
+    `balanced_weights` weight the loss. Platt scaling has one more parameter, so its loss on the
+    photos it was fitted to is always the lower one. The two are therefore compared on held-out
+    folds.
 
     Args:
         truth: labels `[photos]`, 1 = fake.
@@ -79,30 +80,31 @@ def choose_thresholds(
 ) -> dict[str, float]:
     """Return the thresholds of the verdicts for calibrated probabilities of fake.
 
-    By `source_weights` of the photos of a label, at most `MAX_REAL_CALLED_FAKE` of the real photos
-    reach `fake`, and at most `MAX_FAKE_CALLED_REAL` of the fakes lie below `real`. As if one more
-    photo of the mean weight were mistaken, so that the promise holds for new photos like these
-    (split conformal prediction; Angelopoulos and Bates 2021, https://arxiv.org/abs/2107.07511).
-    Nor does more than that share of any one source's real photos reach `fake`, where it has as many
-    as tell such a share: whoever resembles those of a hard source must not pay for the easy ones.
+    Weighted by `source_weights` within each label, at most `MAX_REAL_CALLED_FAKE` of the real
+    photos reach `fake`, and at most `MAX_FAKE_CALLED_REAL` of the fakes lie below `real`. Both
+    count one more mistaken photo of mean weight, so that the promise holds for new photos like
+    these (split conformal prediction; Angelopoulos and Bates 2021,
+    https://arxiv.org/abs/2107.07511). `MAX_REAL_CALLED_FAKE` also holds within every source that
+    has enough real photos to measure it, so that people who resemble those of a hard source do not
+    pay for the easy ones.
 
     Args:
         truth: labels `[photos]`, 1 = fake.
         probabilities: `[photos]`, below 1 (no threshold lies above a probability of exactly 1).
-        sources: the source of each photo; one may lack a label.
+        sources: the source of each photo; a source may lack a label.
 
     Returns:
-        `fake` and `real`, which is never the higher one. A model that can keep both promises with
-        one threshold gets one, halfway.
+        `real` and `fake`, where `real` <= `fake`. If one threshold can keep both promises, both are
+        set halfway between the two limits.
     """
     names = np.asarray(sources)
     reals, fakes = truth == 0, truth == 1
     limit = -_limit(-probabilities[reals], names[reals], MAX_REAL_CALLED_FAKE)
     for source in np.unique(names[reals]):
-        own = np.sort(probabilities[reals & (names == source)])[::-1]
-        if allowed := int(MAX_REAL_CALLED_FAKE * len(own)):
-            limit = max(limit, own[allowed])
-    fake = float(np.nextafter(limit, 1))  # one above the first real photo that may not reach it
+        descending = np.sort(probabilities[reals & (names == source)])[::-1]
+        if allowed := int(MAX_REAL_CALLED_FAKE * len(descending)):
+            limit = max(limit, descending[allowed])
+    fake = float(np.nextafter(limit, 1))  # just above the first real photo that may not reach it
     real = float(_limit(probabilities[fakes], names[fakes], MAX_FAKE_CALLED_REAL))
     if real > fake:
         real = fake = (real + fake) / 2
@@ -110,10 +112,9 @@ def choose_thresholds(
 
 
 def _limit(values: np.ndarray, sources: np.ndarray, share: float) -> float:
-    """Return the first of the sorted values that no more than a share of the photos, by weight,
-    may lie below."""
+    """Return the highest value below which at most a share of the photos lies, by weight."""
     order = np.argsort(values, kind="stable")
-    mistaken = np.cumsum(source_weights(sources)[order])  # with the photo itself among them
+    mistaken = np.cumsum(source_weights(sources)[order])  # including the photo itself
     allowed = share * (len(values) + 1) - 1
     passed = int(np.searchsorted(mistaken, allowed + 1e-9, side="right"))
     return values[order[min(passed, len(values) - 1)]]
@@ -122,8 +123,9 @@ def _limit(values: np.ndarray, sources: np.ndarray, share: float) -> float:
 def describe_scores(
     truth: np.ndarray, probabilities: np.ndarray, sources: Sequence[str]
 ) -> list[ScoreBin]:
-    """Return what share of the photos at each probability was fake, by `balanced_weights`, in bins
-    of equal counts.
+    """Return the share of fakes by probability, in bins of equal counts.
+
+    `balanced_weights` weight the shares.
 
     Args:
         truth: labels `[photos]`, 1 = fake.
@@ -149,7 +151,7 @@ def describe_scores(
 
 
 def _log_loss(truth: np.ndarray, log_odds: np.ndarray, weights: np.ndarray) -> float:
-    """As scikit-learn's, whose checks of its input take longer than a fit does."""
+    """Return the weighted log loss, without scikit-learn's input checks, which outlast a fit."""
     losses = np.logaddexp(0, np.where(truth == 1, -log_odds, log_odds))
     return float(np.average(losses, weights=weights))
 
@@ -157,8 +159,10 @@ def _log_loss(truth: np.ndarray, log_odds: np.ndarray, weights: np.ndarray) -> f
 def _fit_temperature(
     truth: np.ndarray, log_odds: np.ndarray, weights: np.ndarray
 ) -> tuple[float, float]:
-    """Return slope (1 / temperature) and intercept 0 (Guo et al. 2017,
-    https://arxiv.org/abs/1706.04599)."""
+    """Return slope (1 / temperature) and intercept 0.
+
+    Guo et al. 2017, https://arxiv.org/abs/1706.04599.
+    """
 
     def loss(exponent: float) -> float:
         return _log_loss(truth, np.exp(exponent) * log_odds, weights)
@@ -170,5 +174,5 @@ def _fit_temperature(
 def _fit_platt(truth: np.ndarray, log_odds: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
     """Return slope and intercept (Platt 1999)."""
     fitted = LogisticRegression(C=np.inf).fit(log_odds[:, None], truth, sample_weight=weights)
-    # A falling slope would turn the ranking around: a model that bad is left as it is ranked.
+    # A negative slope would reverse the ranking, which even a model that bad keeps.
     return max(float(fitted.coef_[0, 0]), 0.01), float(fitted.intercept_[0])

@@ -1,5 +1,7 @@
-"""Measure a run or an exported model on a split: `python -m training evaluate RUN_OR_MODEL`; with
-`--report` all that a careful reader asks of the exported model."""
+"""Measure a run or an exported model on a split: `python -m training evaluate RUN_OR_MODEL`.
+
+`--report` adds everything that a careful reader asks of an exported model.
+"""
 
 from __future__ import annotations
 
@@ -33,11 +35,11 @@ from training.measure.served import judge_split, served_figures
 from training.measure.tiers import TIERS
 from training.run import FACE, METRICS, Run, is_run
 
-EXPORT = "export"  # in a run, unless it was exported elsewhere
-FOLDS_FOLDER, FOLD_SCORES = "folds", "scores.json"  # in a run, and a file in that
-# Of a run, which brings no thresholds of its own.
+EXPORT = "export"  # in a run's folder, unless it was exported elsewhere
+FOLDS_FOLDER, FOLD_SCORES = "folds", "scores.json"  # a folder in that of a run, and a file in it
+# For a run, which has no thresholds of its own.
 EVEN_THRESHOLDS = {"real": THRESHOLD, "fake": THRESHOLD}
-# What `detector.json` tells of a split, for the page.
+# Figures of a split that `detector.json` holds for the page.
 SUMMARY = ("photos", "roc_auc", "average_precision", "accuracy", "balanced_accuracy")
 SUMMARY += ("majority_baseline", "paired_ranking", "verdicts", "by_source", "by_difficulty")
 SUMMARY += ("confusion_matrix", "promises_broken")
@@ -58,18 +60,18 @@ def evaluate(
 ) -> dict:
     """Write `metrics.json`, `report.md` and its plots, and return the figures.
 
-    Those of an exported model hold what `training.measure.served.served_figures` finds as well.
+    Those of an exported model include what `training.measure.served.served_figures` returns.
 
     Args:
         model: folder of a run (measured with Keras, uncalibrated), or a model folder or Hub
             repository (measured with the code that serves it, faces found as on the page).
         data: folder that `prepare` wrote.
         split: `"train"`, `"validation"` or `"test"`.
-        output: folder for the files; that of the model where it is not given.
-        full: judge every photo again after what happens to photos on their way, and weigh the
-            model; `detector.json` of the model then tells the figures of this test split.
-        foreign: `NAME=FOLDER` of fakes of other kinds.
-        bona_fide: `NAME=FOLDER` of ordinary real photos.
+        output: folder for the files; that of the model by default.
+        full: also judge every photo after what platforms do to it, and measure the model's
+            footprint; on the test split, write the figures into the model's `detector.json`.
+        foreign: `NAME=FOLDER` for each folder of fakes of other kinds.
+        bona_fide: `NAME=FOLDER` for each folder of ordinary real photos.
         samples: bootstrap samples of the intervals.
 
     Raises:
@@ -85,12 +87,12 @@ def evaluate(
             "--report, --foreign and --bona-fide."
         )
     if isinstance(opened, Run):
-        figures, judged = _measure_run(opened, data, split, photos, samples)
+        figures, probabilities = _measure_run(opened, data, split, photos, samples)
     else:
-        figures, judged = _measure_detector(
+        figures, probabilities = _measure_detector(
             opened, data, split, photos, foreign, bona_fide, full=full, samples=samples
         )
-    _write(figures, photos, judged, folder)
+    _write(figures, photos, probabilities, folder)
     if full and split == "test" and (Path(model) / CONFIG_FILE).is_file():
         _tell(Path(model), figures)
     return figures
@@ -100,9 +102,9 @@ def _measure_run(
     run: Run, data: Path, split: str, photos: Sequence[Photo], samples: int
 ) -> tuple[dict, np.ndarray]:
     """Return the figures of a run, and its probabilities of fake `[photos]`."""
-    judged = scores(run, photos)
-    figures = _figures(data, split, photos, judged, EVEN_THRESHOLDS, samples)
-    return figures | {"faces": run.framing == FACE}, judged
+    probabilities = scores(run, photos)
+    figures = _figures(data, split, photos, probabilities, EVEN_THRESHOLDS, samples)
+    return figures | {"faces": run.framing == FACE}, probabilities
 
 
 def _measure_detector(
@@ -116,7 +118,7 @@ def _measure_detector(
     full: bool,
     samples: int,
 ) -> tuple[dict, np.ndarray]:
-    """Return the same of an exported model as it is served; see `evaluate`."""
+    """Return the same for an exported model as it is served; see `evaluate`."""
     others = made_with(detector, data, split)
     elsewhere = read_elsewhere(foreign, bona_fide, others)
     answers = judge_split(detector, photos, split, full=full)
@@ -136,15 +138,14 @@ def _measure_detector(
 
 
 def made_with(detector: Detector, data: Path, split: str) -> list[Photo]:
-    """Return the photos of the other splits, but for those of sources that training left out."""
-    others = [photo for other in SPLITS if other != split for photo in read_split(data, other)]
-    sources = detector.config.sources  # nobody knows those of older models
+    """Return the photos of the other splits, except those of sources left out of training."""
+    others = [photo for name in SPLITS if name != split for photo in read_split(data, name)]
+    sources = detector.config.sources  # unknown for older models
     return [photo for photo in others if not sources or photo.source in sources]
 
 
 def exported(model: str | Path) -> str | Path:
-    """Return the folder of the model that `--report` measures: the export of a run, and any other
-    as it is.
+    """Return the model that `--report` measures: the export of a run, or any other model as given.
 
     Raises:
         UserError: the run was not exported.
@@ -158,19 +159,21 @@ def exported(model: str | Path) -> str | Path:
 
 
 def summarise(figures: Mapping) -> dict:
-    """Return what `detector.json` tells of a split's figures: of the tiers their rates and
-    evidence, without sources and changes."""
+    """Return the figures of a split that `detector.json` holds.
+
+    Those of the tiers are their rates and evidence, without sources and changes.
+    """
     summary = {name: figures[name] for name in SUMMARY if name in figures}
     if "tiers" in figures:
         summary["tiers"] = {
-            tier: {name: of[name] for name in of if name not in ("by_source", "changed")}
-            for tier, of in figures["tiers"].items()
+            tier: {name: rates[name] for name in rates if name not in ("by_source", "changed")}
+            for tier, rates in figures["tiers"].items()
         }
     return summary
 
 
 def _tell(folder: Path, figures: Mapping) -> None:
-    """Let a model's description tell the figures of the test split."""
+    """Write the figures of the test split into a model's `detector.json`."""
     config = DetectorConfig.load(folder)
     kept = {key: value for key, value in config.metrics.get("test", {}).items() if key == "note"}
     metrics = config.metrics | {"test": summarise(figures) | kept}
@@ -186,18 +189,18 @@ def evaluate_folds(
     output: Path | None = None,
     samples: int = SAMPLES,
 ) -> dict:
-    """Train with a run's settings once for each fold and measure the pooled out-of-fold scores.
+    """Train with a run's settings once per fold, and return figures of the out-of-fold scores.
 
-    The networks stay below `run/folds`, so that a second call goes on where the first stopped.
-    Their scores are calibrated, each on its fold's validation split, before they are pooled, and
-    kept for `read_fold_scores`.
+    The networks stay below `run/folds`, so that a second call resumes where the first stopped.
+    Each network's scores are calibrated on its fold's validation split before they are pooled. They
+    are saved for `read_fold_scores`.
 
     Args:
         run: folder of a run, whose settings are used.
-        data: the prepared folder that it was trained on; all of its photos are dealt anew.
+        data: the prepared folder that it was trained on; all of its photos are split anew.
         folds: 2, 4, 5 or 10.
-        backbone_weights: needed again where the run was given a path.
-        output: folder for the files; `run/folds` where it is not given.
+        backbone_weights: needed again if the run was given a path.
+        output: folder for the files; `run/folds` by default.
         samples: bootstrap samples of the intervals.
 
     Raises:
@@ -206,31 +209,33 @@ def evaluate_folds(
     photos = read_all(data)
     strata, groups = [photo.stratum for photo in photos], [photo.group for photo in photos]
     assigned = assign_folds(strata, groups, read_report(data)["seed"], folds)
-    judged = np.empty(len(photos))
+    probabilities = np.empty(len(photos))
     for fold, split_of_photo in enumerate(assigned):
         members = {
             split: [
-                photo for photo, its in zip(photos, split_of_photo, strict=True) if its == split
+                photo
+                for photo, photo_split in zip(photos, split_of_photo, strict=True)
+                if photo_split == split
             ]
             for split in SPLITS
         }
         log.info("Fold %d of %d.", fold + 1, folds)
         folder = Path(run) / FOLDS_FOLDER / f"{fold + 1}-of-{folds}"
         tested = np.array(split_of_photo) == "test"
-        judged[tested] = _fold_scores(Path(run), data, folder, members, backbone_weights)
-    by_name = dict(zip(_names(photos, data), judged.tolist(), strict=True))
+        probabilities[tested] = _fold_scores(Path(run), data, folder, members, backbone_weights)
+    by_name = dict(zip(_names(photos, data), probabilities.tolist(), strict=True))
     path = Path(run) / FOLDS_FOLDER / FOLD_SCORES
     write_json(path, {"folds": folds, "scores": by_name}, indent=0)
-    figures = _figures(data, f"{folds} folds", photos, judged, EVEN_THRESHOLDS, samples)
-    _write(figures, photos, judged, Path(output or Path(run) / FOLDS_FOLDER))
+    figures = _figures(data, f"{folds} folds", photos, probabilities, EVEN_THRESHOLDS, samples)
+    _write(figures, photos, probabilities, Path(output or Path(run) / FOLDS_FOLDER))
     return figures
 
 
 def read_fold_scores(run: Path, data: Path, photos: Sequence[Photo]) -> tuple[int, np.ndarray]:
-    """Return what `evaluate_folds` left in a run: the number of folds, and the scores `[photos]`.
+    """Return what `evaluate_folds` saved in a run: the number of folds, and the scores `[photos]`.
 
     Raises:
-        UserError: there is nothing, or not of these photos.
+        UserError: there are no scores, or they belong to other photos.
     """
     path = Path(run) / FOLDS_FOLDER / FOLD_SCORES
     advice = f"run `python -m training evaluate {run} --folds 5`"
@@ -239,12 +244,12 @@ def read_fold_scores(run: Path, data: Path, photos: Sequence[Photo]) -> tuple[in
     stored = json.loads(path.read_text())
     names = _names(photos, data)
     if stored["scores"].keys() != set(names):
-        raise UserError(f"{path} is not of the photos of {data}: {advice} anew.")
+        raise UserError(f"{path} does not belong to the photos of {data}: {advice} again.")
     return stored["folds"], np.array([stored["scores"][name] for name in names])
 
 
 def log_metrics(figures: dict, output: str | Path) -> None:
-    """Log the figures that say most, the majority baseline beside them."""
+    """Log the main figures, with the majority baseline beside them."""
     auc = figures["roc_auc"]
     log.info(
         "%s: %s AUC %.3f (95 %% interval %.3f to %.3f), accuracy %.3f (always naming the more "
@@ -257,11 +262,11 @@ def log_metrics(figures: dict, output: str | Path) -> None:
         figures["accuracy"]["value"],
         figures["majority_baseline"],
     )
-    for tier, of in figures.get("tiers", {}).items():
+    for tier, rates in figures.get("tiers", {}).items():
         log.info(
-            "Called fake, of the real photos, %s: %s.",
+            "Real photos called fake, %s: %s.",
             TIERS[tier],
-            show_rate(of["real_called_fake"]),
+            show_rate(rates["real_called_fake"]),
         )
     broken = figures.get("promises_broken", ())
     for sentence in broken:
@@ -271,7 +276,7 @@ def log_metrics(figures: dict, output: str | Path) -> None:
 
 
 def in_red(text: str) -> str:
-    """Return a text in red for a terminal, and as it is for a file."""
+    """Return a text in red for a terminal, unchanged for a file."""
     return f"\033[31m{text}\033[0m" if sys.stderr.isatty() else text
 
 
@@ -296,20 +301,20 @@ def _fold_scores(
     members: Mapping[str, Sequence[Photo]],
     backbone_weights: str | None,
 ) -> np.ndarray:
-    """Train a fold's network, unless it is there, and return its scores of the test photos."""
+    """Train a fold's network unless it exists, and return its scores for the test photos."""
     from training.fit.train import repeat_run
     from training.measure.calibrate import calibrate
 
     repeat_run(run, data, folder, members, backbone_weights)
     validation = members["validation"]
-    judged = scores(Run.open(folder), [*validation, *members["test"]])
+    uncalibrated = scores(Run.open(folder), [*validation, *members["test"]])
     calibration = calibrate(
         np.array([photo.is_fake for photo in validation], dtype=int),
-        judged[: len(validation)],
+        uncalibrated[: len(validation)],
         [photo.group for photo in validation],
         [photo.source for photo in validation],
     )
-    return np.array([calibration.apply(score) for score in judged[len(validation) :]])
+    return np.array([calibration.apply(score) for score in uncalibrated[len(validation) :]])
 
 
 def _figures(
@@ -321,7 +326,7 @@ def _figures(
     samples: int,
     verdicts: np.ndarray | None = None,
 ) -> dict:
-    """Return the figures of scores, and of which photos they are."""
+    """Return the figures of scores, with the split and the data that they come from."""
     pairs = read_source_pairs(data, photos)
     return {
         "split": split,

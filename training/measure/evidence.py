@@ -2,7 +2,7 @@
 
 The probability assumes that half of the photos are fake. Odds at that prior are the likelihood
 ratio: how many times more probable such a score is for a fake than for a real photo. A reader
-multiplies it with odds of their own.
+multiplies it by prior odds of their own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sklearn.isotonic import IsotonicRegression
 from space.contract import strength_names, strength_of_evidence
 from training.measure.metrics import estimate
 
-CLIP = 1e-6  # as in the calibration: no photo is evidence without bounds
+CLIP = 1e-6  # as in the calibration: it bounds the evidence of a photo
 
 
 def log_likelihood_ratios(probabilities: np.ndarray, most: float | None = None) -> np.ndarray:
@@ -25,15 +25,16 @@ def log_likelihood_ratios(probabilities: np.ndarray, most: float | None = None) 
 
     Args:
         probabilities: of fake, at a prior of one half, any shape.
-        most: the largest ratio that the model gives, and 1 / the smallest.
+        most: the largest ratio that the model gives; the smallest is its inverse.
     """
     return logit(_bounded(probabilities, most)) / np.log(10)
 
 
 def cllr(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> float:
-    """Return the cost of the log-likelihood ratios in bits (Brümmer and du Preez 2006,
-    https://doi.org/10.1016/j.csl.2005.08.001): 0 for certainty that is right, 1 for saying nothing,
-    above 1 for evidence that misleads.
+    """Return the cost of the log-likelihood ratios (Cllr) in bits.
+
+    It is 0 for certainty that is right, 1 for saying nothing, and above 1 for evidence that
+    misleads (Brümmer and du Preez 2006, https://doi.org/10.1016/j.csl.2005.08.001).
 
     Args:
         truth: labels `[photos]`, 1 = fake.
@@ -41,18 +42,17 @@ def cllr(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> f
         weights: how often each photo counts, `[photos]`.
 
     Returns:
-        NaN where the weights leave one label only.
+        NaN if the weights leave only one label.
     """
     clipped = np.clip(probabilities, CLIP, 1 - CLIP)
     return _bits(truth, clipped, weights)
 
 
 def minimum_cllr(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> float:
-    """Return the `cllr` that the best calibration of these very photos would reach: what is left
-    to the ranking alone.
+    """Return the `cllr` that the best calibration on these very photos would reach.
 
-    That calibration is the isotonic regression of the labels on the scores, found by pooling
-    adjacent violators, both labels counting as half.
+    It depends on the ranking alone. That calibration is the isotonic regression of the labels on
+    the scores (pool adjacent violators), where each label has half of the weight.
 
     Args:
         truth: labels `[photos]`, 1 = fake.
@@ -60,7 +60,7 @@ def minimum_cllr(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> 
         weights: how often each photo counts, `[photos]`.
 
     Returns:
-        NaN where the weights leave one label only.
+        NaN if the weights leave only one label.
     """
     drawn = weights > 0
     truth, scores, weights = truth[drawn], scores[drawn], weights[drawn].astype(float)
@@ -81,7 +81,7 @@ def evidence_figures(
     most: float | None = None,
     samples: int,
 ) -> dict:
-    """Measure log-likelihood ratios.
+    """Return figures of log-likelihood ratios.
 
     Args:
         truth: labels `[photos]`, 1 = fake.
@@ -91,9 +91,9 @@ def evidence_figures(
         samples: number of bootstrap samples.
 
     Returns:
-        What JSON can hold: `cllr` and `minimum_cllr` with their intervals (`value`, `low`,
-        `high`), and `strengths`: for `real` and `fake` photos, how many have evidence of each
-        strength, by the words of `space.contract.STRENGTHS` and what it speaks for.
+        JSON-serialisable: `cllr` and `minimum_cllr` with their intervals (`value`, `low`, `high`),
+        and `strengths`: for `real` and `fake` photos, how many have evidence of each strength, in
+        the words of `space.contract.STRENGTHS` and what it speaks for.
     """
 
     probabilities = _bounded(probabilities, most)
@@ -114,7 +114,7 @@ def evidence_figures(
 
 
 def _count_strengths(probabilities: np.ndarray) -> dict[str, int]:
-    counts = Counter(strength_of_evidence(float(one)) for one in probabilities)
+    counts = Counter(strength_of_evidence(float(probability)) for probability in probabilities)
     return {name: counts[name] for name in strength_names() if counts[name]}
 
 
@@ -125,12 +125,12 @@ def _bounded(probabilities: np.ndarray, most: float | None) -> np.ndarray:
 
 
 def _bits(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> float:
-    """Return the mean of both labels' log losses in bits."""
-    of_truth = np.where(truth == 1, probabilities, 1 - probabilities)
+    """Return the mean of the two labels' log losses, in bits."""
+    of_true_label = np.where(truth == 1, probabilities, 1 - probabilities)
     losses = []
     for label in (0, 1):
-        own = (truth == label) & (weights > 0)
-        if not own.any():
+        members = (truth == label) & (weights > 0)
+        if not members.any():
             return float("nan")
-        losses.append(np.average(-np.log2(of_truth[own]), weights=weights[own]))
+        losses.append(np.average(-np.log2(of_true_label[members]), weights=weights[members]))
     return float(np.mean(losses))

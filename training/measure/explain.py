@@ -1,9 +1,9 @@
-"""Does the heatmap point at what was changed: `python -m training explain-test MODEL`.
+"""Test whether the heatmap points at what was changed: `python -m training explain-test MODEL`.
 
-The served heatmap is compared with where the fakes were changed (`training.fit.masks`), and so are
-maps that know nothing: a bump in the middle of the face, noise, and the heatmap of a network with
-random weights (a sanity check after Adebayo et al. 2018, https://arxiv.org/abs/1810.03292). A
-heatmap is worth showing where it beats the first.
+The served heatmap is compared with the changed regions of fakes (`training.fit.masks`). So are maps
+that know nothing: a bump in the middle of the face, noise, and the heatmap of a network with random
+weights (a sanity check after Adebayo et al. 2018, https://arxiv.org/abs/1810.03292). A heatmap is
+worth showing if it beats the first of these.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from training.ship.saliency import with_heatmap
 
 RESULTS, PLOT = "explanation.json", "explanation.png"
 SEED = 0
-CURVE_PHOTOS = 40  # drawn by lot; with eleven steps each they take most of the time
+CURVE_PHOTOS = 40  # drawn at random; with eleven steps each they take most of the time
 
 log = logging.getLogger(__name__)
 
@@ -60,14 +60,14 @@ def explain_test(
         model: folder of an exported model.
         data: folder that `prepare` wrote.
         splits: whose fakes are used.
-        output: folder for the files; that of the model where it is not given.
+        output: folder for the files; that of the model by default.
         samples: bootstrap samples of the intervals.
 
     Returns:
-        What JSON can hold; figures with their interval are dicts of `value`, `low`, `high`.
-        `masks`, the number of photos by kind; `rejected_pairs` by reason;
+        JSON-serialisable; a figure with its interval is a dict of `value`, `low`, `high`.
+        `masks`: the number of photos by kind; `rejected_pairs`: by reason;
         `localisation[kind][map]`: see `localisation`; `curves[map]`: see
-        `training.measure.pointing.fading_curves`; `conclusion`, a sentence.
+        `training.measure.pointing.fading_curves`; `conclusion`: a sentence.
 
     Raises:
         UserError: there is no such model, or no fake whose changed region is known.
@@ -92,11 +92,10 @@ def explain_test(
 
 
 def conclude(found: Mapping[str, Mapping]) -> str:
-    """Say in a sentence whether the served heatmap beats the centre.
+    """Return a sentence that says whether the served heatmap beats the centre.
 
-    Differences on the same photos decide, in the pointing game, and only where their whole interval
-    is above zero. Boxes count only where there are no pairs: they lie at mean places, which is what
-    the centre knows.
+    It does if it leads in the pointing game on the same photos, with an interval wholly above zero.
+    Boxes count only if there are no pairs: they lie at mean places, which is what the centre knows.
 
     Args:
         found: what `localisation` returned, by kind of mask.
@@ -131,21 +130,21 @@ def _framed(target: Target, margin: float) -> Target:
 
 
 def _compare(detector: Detector, whole: Sequence[Target], samples: int) -> dict:
-    """Return the part of the results that is about maps, of fakes cropped as the model wants."""
+    """Return the results about maps, on fakes cropped as the model expects them."""
     margin = margin_of(detector)
     targets = [_framed(target, margin) for target in whole]
     fakes = [target.photo for target in targets]
     served, called_fake = _served_maps(detector, fakes, margin)
     maps = _maps(served, fakes, margin, detector.config.input_size)
-    found = {
+    by_kind = {
         kind: localisation(targets, maps, called_fake, kind, samples)
         for kind in KINDS
         if any(target.kind == kind for target in targets)
     }
     return {
-        "localisation": found,
+        "localisation": by_kind,
         "curves": _all_curves(detector, targets, maps, margin, samples),
-        "conclusion": conclude(found),
+        "conclusion": conclude(by_kind),
     }
 
 
@@ -173,7 +172,7 @@ def _maps(
 
 
 def _random_network(side: int, rows: int) -> keras.Model:
-    """Return a network with random weights whose heatmap has as many rows."""
+    """Return a network with random weights whose heatmap has `rows` rows."""
     keras.utils.set_random_seed(SEED)  # the backbone takes no seed of its own
     head = EVIDENCE if rows == side // EVIDENCE_STEP else "pooled"
     return build_model(
@@ -183,7 +182,7 @@ def _random_network(side: int, rows: int) -> keras.Model:
 
 def _heatmaps(network: keras.Model, photos: Sequence[Photo], margin: float) -> np.ndarray:
     network = with_heatmap(network)
-    # On CPUs compiling takes TensorFlow longer than the photos do.
+    # On CPUs TensorFlow would spend more time compiling than predicting.
     network.jit_compile = keras.config.backend() != "tensorflow"
     batches = PhotoBatches(
         photos, batch_size=16, input_size=network.input_shape[1], crop_margin=margin
@@ -203,7 +202,7 @@ def _all_curves(
     chosen = rng.permutation(len(targets))[:CURVE_PHOTOS]
     groups = [targets[index].photo.group for index in chosen]
     side = detector.config.input_size
-    found: dict[str, list] = {name: [] for name in maps}
+    by_map: dict[str, list] = {name: [] for name in maps}
     for index in tqdm(chosen, desc="Inserting and deleting", unit="photo"):
         photo = np.asarray(resize_square(open_framed(targets[index].photo, margin), side))
         for name in maps:
@@ -213,12 +212,12 @@ def _all_curves(
                 paint(maps[name][index], side),
                 rng,
             )
-            found[name].append(curves)
-    return {name: _areas(np.array(curves), groups, samples) for name, curves in found.items()}
+            by_map[name].append(curves)
+    return {name: _areas(np.array(curves), groups, samples) for name, curves in by_map.items()}
 
 
 def _areas(curves: np.ndarray, groups: Sequence[str], samples: int) -> dict:
-    """Describe curves `[photos, insertion and deletion, steps]`."""
+    """Return means and areas of curves `[photos, insertion and deletion, steps]`."""
     areas = np.trapezoid(curves, dx=1 / STEPS, axis=2)
 
     def statistics(weights: np.ndarray) -> dict[str, float]:
@@ -245,8 +244,10 @@ def _plot(curves: Mapping[str, Mapping], path: Path) -> None:
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     shares = np.linspace(0, 1, STEPS + 1)
     for axes, way in zip(figure.subplots(1, 2), ("insertion", "deletion"), strict=True):
-        for name, of in curves.items():
-            axes.plot(shares, of[way], label=TITLES[name], linewidth=2 if name == SERVED else 1)
+        for name, figures in curves.items():
+            axes.plot(
+                shares, figures[way], label=TITLES[name], linewidth=2 if name == SERVED else 1
+            )
         axes.set(xlabel="share of pixels, most salient first", ylabel="probability of fake")
         axes.set_title(way)
         axes.grid(alpha=0.3)

@@ -1,4 +1,4 @@
-"""Tables of what `training.measure.explain.explain_test` found, and the names of the maps in it."""
+"""Tables of the results of `training.measure.explain.explain_test`, and the names of its maps."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from training.measure.markdown import markdown_table, show
 
-SERVED, PRIOR = "grad_cam", "centre"  # names of the maps that the others are compared with
+SERVED, PRIOR = "grad_cam", "centre"  # the map under test, and the one to beat
 TITLES = {
     SERVED: "heatmap as served",
     PRIOR: "centre of the face",
@@ -24,16 +24,16 @@ KINDS = {"pair": "differs from its original", "box": "boxes of replaced parts"}
 
 
 def explanation_table(results: Mapping) -> str:
-    """Return what `explain_test` found as two Markdown tables."""
+    """Return the results of `explain_test` as two Markdown tables."""
     rows = [
-        (KINDS[kind], TITLES[name], *(show(of[figure]) for figure in COLUMNS))
+        (KINDS[kind], TITLES[name], *(show(figures[column]) for column in COLUMNS))
         for kind, by_map in results["localisation"].items()
-        for name, of in by_map.items()
+        for name, figures in by_map.items()
     ]
     head = ("mask", "map", *COLUMNS.values())
     curves = [
-        (TITLES[name], show(of["insertion_area"]), show(of["deletion_area"]))
-        for name, of in results["curves"].items()
+        (TITLES[name], show(areas["insertion_area"]), show(areas["deletion_area"]))
+        for name, areas in results["curves"].items()
     ]
     curves_head = ("map", "insertion (higher is better)", "deletion (lower is better)")
     return f"{markdown_table(head, rows)}\n\n{markdown_table(curves_head, curves)}"

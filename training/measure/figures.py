@@ -1,4 +1,4 @@
-"""All figures of some photos' scores, each with a 95 % interval: overall, by kind and by source."""
+"""All figures of scores, each with a 95 % interval: overall, by kind and by source."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from training.measure.metrics import (
 )
 
 MIN_PHOTOS = 20
-THRESHOLD = 0.5  # of accuracy, balanced accuracy and the confusion matrix
+THRESHOLD = 0.5  # for accuracy, balanced accuracy and the confusion matrix
 
 
 def compute_metrics(
@@ -33,27 +33,27 @@ def compute_metrics(
     pairs: Sequence[tuple[int, int]] = (),
     samples: int = SAMPLES,
 ) -> dict:
-    """Compare probabilities of fake with the labels.
+    """Return all figures that compare probabilities of fake with the labels.
 
     Args:
         photos: the photos; both labels must occur.
         scores: probabilities of fake `[photos]`.
-        thresholds: from `fake` upwards a photo is called fake, below `real` real, and between them
-            inconclusive.
-        verdicts: `"real"`, `"fake"` or `"inconclusive"` `[photos]`, of a detector that has other
-            reasons against a verdict; those of the thresholds where they are not given.
+        thresholds: a photo is called fake from `fake` upwards, real below `real`, and inconclusive
+            in between.
+        verdicts: `"real"`, `"fake"` or `"inconclusive"` `[photos]`, from a detector that abstains
+            for other reasons too; those of the thresholds by default.
         pairs: positions of a fake and of the real photo that it was made from.
         samples: number of bootstrap samples.
 
     Returns:
-        What JSON can hold. Plain numbers: `photos`, `fakes`, `groups`, `pairs` and
-        `majority_baseline`, the accuracy of always naming the label that is more frequent. Figures
-        with their interval (`value`, `low`, `high`): see `_overall`, and `verdicts`.
-        `by_difficulty` and `by_part`: the fakes concerned, each against the real photos of its own
-        source (`fakes`, `roc_auc`, `called_fake`). `by_source`: what holds for the photos of one
-        source alone (`photos`, `fakes`, `pairs`, `roc_auc`, `paired_ranking`, the shares of
-        `verdicts`, and `called_fake`, which is `fake_called_fake` by its name among the kinds).
-        `confusion_matrix[true][predicted]` at a threshold of 0.5.
+        JSON-serialisable. Plain numbers: `photos`, `fakes`, `groups`, `pairs` and
+        `majority_baseline`, the accuracy of always naming the more frequent label. Figures with
+        their interval (`value`, `low`, `high`): see `_overall`, and `verdicts`. `by_difficulty` and
+        `by_part`: the fakes concerned, each against the real photos of its own source (`fakes`,
+        `roc_auc`, `called_fake`). `by_source`: the figures of one source's photos alone (`photos`,
+        `fakes`, `pairs`, `roc_auc`, `paired_ranking`, the shares of `verdicts`, and `called_fake`,
+        which repeats `fake_called_fake` under the name that the kinds use).
+        `confusion_matrix[true][predicted]`: at a threshold of 0.5.
 
     Raises:
         UserError: one label is missing, or there are fewer than 20 photos.
@@ -117,7 +117,7 @@ def _plain_numbers(
 def _overall(
     truth: np.ndarray, scores: np.ndarray, pairs: Sequence[tuple[int, int]], weights: np.ndarray
 ) -> dict[str, float]:
-    """Return the figures of all photos; those that rank need both labels and are NaN without."""
+    """Return the figures of all photos; those of ranking are NaN unless both labels occur."""
     both = len(np.unique(truth[weights > 0])) == len(LABELS)
     judged = (scores >= THRESHOLD).astype(int)
     common = {"sample_weight": weights}
@@ -153,8 +153,7 @@ def _overall(
 def _verdict_shares(
     truth: np.ndarray, verdicts: np.ndarray, weights: np.ndarray
 ) -> dict[str, float]:
-    """Return shares of photos: inconclusive, mistaken by label, and right where there is a
-    verdict."""
+    """Return shares of photos: inconclusive, mistaken by label, and right if decided."""
     called_fake, called_real = verdicts == "fake", verdicts == "real"
     right = np.where(truth == 1, called_fake, called_real)
 
@@ -183,15 +182,15 @@ def _by_kind(
     }
     truth = _truth(photos)
     sources = np.array([photo.source for photo in photos])
-    found: dict[str, dict] = {kind: {} for kind in kinds}
+    figures: dict[str, dict] = {kind: {} for kind in kinds}
     for kind, members in kinds.items():
         for name, concerned in members.items():
             fakes = (truth == 1) & np.array(concerned)
             chosen = np.flatnonzero(fakes | (truth == 0) & np.isin(sources, sources[fakes]))
             if len(np.unique(truth[chosen])) == len(LABELS):
                 own = [photos[index] for index in chosen]
-                found[kind][name] = _of_kind(own, scores[chosen], verdicts[chosen], samples)
-    return found
+                figures[kind][name] = _of_kind(own, scores[chosen], verdicts[chosen], samples)
+    return figures
 
 
 def _of_kind(
@@ -215,17 +214,19 @@ def _by_source(
     verdicts: np.ndarray,
     samples: int,
 ) -> dict[str, dict]:
-    """Return the figures of each source, of its own photos and pairs alone; a source of fakes alone
-    is ranked against the real photos of all others."""
+    """Return the figures of each source, on its own photos and pairs alone.
+
+    A source without real photos is ranked against those of all others.
+    """
     sources = np.array([photo.source for photo in photos])
     against = opposed(_truth(photos), sources)
-    found = {}
+    figures = {}
     for name in sorted(set(sources.tolist())):
         own = sources == name
-        among = against.get(name, own)
-        ranked = np.flatnonzero(among)
-        own_pairs = [pair for pair in pairs if own[pair[0]] and among[pair[1]]]
-        found[name] = _of_source(
+        in_ranking = against.get(name, own)
+        ranked = np.flatnonzero(in_ranking)
+        own_pairs = [pair for pair in pairs if own[pair[0]] and in_ranking[pair[1]]]
+        figures[name] = _of_source(
             [photos[index] for index in ranked],
             scores[ranked],
             own[ranked],
@@ -233,7 +234,7 @@ def _by_source(
             verdicts[ranked],
             samples,
         )
-    return found
+    return figures
 
 
 def _of_source(
@@ -244,8 +245,7 @@ def _of_source(
     verdicts: np.ndarray,
     samples: int,
 ) -> dict:
-    """Return the figures of the photos that are a source's `own`, ranked among all that are
-    given."""
+    """Return the figures of a source's `own` photos, ranked among all photos given."""
     truth = _truth(photos)
     auc = weighted_auc(truth, scores)
 

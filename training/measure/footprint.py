@@ -1,4 +1,4 @@
-"""What a detector takes: megabytes on the disk and in memory, milliseconds a photo."""
+"""What a detector costs: megabytes on disk and in memory, milliseconds per photo."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from training.ship.timing import time_in_turn
 SPACE = Path(__file__).parents[2] / "space"
 PORTRAIT = SPACE / "examples" / "portrait.jpg"
 RUNS = 30
-# A process that does what a program does, and then tells its largest memory in bytes.
+# Judges a photo as a user's program does, then prints the peak memory of its process in bytes.
 PROGRAM = r"""
 import re, resource, sys
 from pathlib import Path
@@ -39,20 +39,20 @@ else:
 
 
 def measure_footprint(folder: Path, *, runs: int = RUNS) -> dict:
-    """Weigh a model, and time it on the portrait among the page's examples.
+    """Return a model's size, memory, and times on the portrait among the page's examples.
 
     Args:
-        folder: of an exported model.
-        runs: how often each is timed.
+        folder: folder of an exported model.
+        runs: how often each call is timed.
 
     Returns:
-        What JSON can hold: `model_megabytes`, the file; `network_milliseconds`, the median time of
-        the network for one look at a face; `photo_milliseconds`, that of a photo from the file to
-        the verdict, with a second look where it takes one; `memory_megabytes`, the most that a
-        process held that judged it; and the `machine`.
+        JSON-serialisable: `model_megabytes`, the size of the file; `network_milliseconds`, the
+        network's median time for one look at a face; `photo_milliseconds`, the median time of a
+        photo from file to verdict, including a second look if it takes one; `memory_megabytes`, the
+        peak memory of a process that judges it; and the `machine`.
 
     Raises:
-        UserError: the process of its own failed.
+        UserError: that process failed.
     """
     detector, finder = Detector(folder), load_finder(folder)
     portrait = open_photo(PORTRAIT)
@@ -74,18 +74,17 @@ def measure_footprint(folder: Path, *, runs: int = RUNS) -> dict:
 
 
 def footprint_table(figures: Mapping) -> str:
-    """Return what `measure_footprint` found as a Markdown table; empty where nothing was
-    measured."""
-    found = figures.get("footprint")
-    if not found:
+    """Return the results of `measure_footprint` as a Markdown table; empty if not measured."""
+    footprint = figures.get("footprint")
+    if not footprint:
         return ""
-    machine = found["machine"]
+    machine = footprint["machine"]
     columns = {
         f"on {machine['architecture']}, {machine['cores']} cores": "footprint",
-        "model file": f"{found['model_megabytes']:.1f} MB",
-        "network, one look": f"{found['network_milliseconds']:.0f} ms",
-        "portrait from file to verdict": f"{found['photo_milliseconds']:.0f} ms",
-        "largest memory of a program that judges it": f"{found['memory_megabytes']:.0f} MB",
+        "model file": f"{footprint['model_megabytes']:.1f} MB",
+        "network, one look": f"{footprint['network_milliseconds']:.0f} ms",
+        "portrait from file to verdict": f"{footprint['photo_milliseconds']:.0f} ms",
+        "largest memory of a program that judges it": f"{footprint['memory_megabytes']:.0f} MB",
     }
     return markdown_table(tuple(columns), [tuple(columns.values())])
 

@@ -1,4 +1,4 @@
-"""Photos of elsewhere, in no prepared folder: fakes of other kinds, and ordinary real photos."""
+"""Photos from outside prepared folders: fakes of other kinds, and ordinary real photos."""
 
 from __future__ import annotations
 
@@ -26,13 +26,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """Photos that are in no prepared folder.
+    """Photos from outside prepared folders.
 
     Attributes:
         photos: all of them.
-        tiers: of each photo.
-        traits: of whom it shows, by what is told (`"age"`), one value a photo, `""` where nobody
-            knows.
+        tiers: the tier of each photo.
+        traits: values for each photo by trait of the person shown (`"age"`), `""` where unknown.
     """
 
     photos: list[Photo]
@@ -43,13 +42,13 @@ class Elsewhere:
 def read_elsewhere(
     foreign: Sequence[str], bona_fide: Sequence[str], others: Sequence[Photo] = ()
 ) -> Elsewhere:
-    """Read folders of fakes of other kinds and of ordinary photos.
+    """Return the photos in folders of fakes of other kinds and of ordinary photos.
 
     Args:
-        foreign: `NAME=FOLDER` of each, see `read_foreign`.
+        foreign: `NAME=FOLDER` for each folder, see `read_foreign`.
         bona_fide: the same, see `read_bona_fide`.
-        others: that the model was made with. Photos of the same source and name are left out: what
-            a network says of photos that it learned from tells nothing of others.
+        others: photos that the model was made with. Photos of the same source and name are left
+            out: a network's answers about photos that it learned from say nothing about others.
 
     Raises:
         UserError: a folder is not what it should be, or holds no other photos.
@@ -57,11 +56,11 @@ def read_elsewhere(
     used = {_name(photo) for photo in others}
     rows = [row for given in foreign for row in _kept(given, _foreign_rows(given, used))]
     rows += [row for given in bona_fide for row in _kept(given, _bona_fide_rows(given, used))]
-    names = dict.fromkeys(name for _, _, told in rows for name in told)
+    names = dict.fromkeys(name for _, _, traits in rows for name in traits)
     return Elsewhere(
         photos=[photo for photo, _, _ in rows],
         tiers=[tier for _, tier, _ in rows],
-        traits={name: [told.get(name, "") for _, _, told in rows] for name in names},
+        traits={name: [traits.get(name, "") for _, _, traits in rows] for name in names},
     )
 
 
@@ -72,17 +71,19 @@ def _foreign_rows(given: str, used: Collection[tuple[str, str]]) -> list[_Row | 
 
 
 def _bona_fide_rows(given: str, used: Collection[tuple[str, str]]) -> list[_Row | None]:
-    """Return the same of ordinary photos."""
+    """Return the same for ordinary photos."""
     photos, traits = read_bona_fide(given)
-    told = [{name: of[index] for name, of in traits.items()} for index in range(len(photos))]
+    by_photo = [
+        {name: values[index] for name, values in traits.items()} for index in range(len(photos))
+    ]
     return [
-        None if _name(photo) in used else (photo, ORDINARY, known)
-        for photo, known in zip(photos, told, strict=True)
+        None if _name(photo) in used else (photo, ORDINARY, photo_traits)
+        for photo, photo_traits in zip(photos, by_photo, strict=True)
     ]
 
 
 def _kept(given: str, rows: Sequence[_Row | None]) -> list[_Row]:
-    """Return the rows of photos that are not left out, and tell how many are."""
+    """Return the rows of photos that are not left out, and log how many are."""
     kept = [row for row in rows if row is not None]
     if not kept:
         raise UserError(f"{given}: the model was made with all of these photos: give others.")
@@ -106,31 +107,32 @@ def read_foreign(given: str) -> list[Photo]:
     """
     name, folder = _parse("--foreign", given)
     try:
-        found = find_photos(folder, source=name)
+        candidates = find_photos(folder, source=name)
     except UserError as error:
         raise UserError(
             f"--foreign {name}: no photos in {folder}: put fakes into a folder `fake` in it, and "
             "real photos, if there are some, into `real`."
         ) from error
-    photos = [one for one in found if _is_photo(one.path)]
+    photos = [photo for photo in candidates if _is_photo(photo.path)]
     if not photos:
         raise UserError(f"--foreign {name}: {folder} holds files, but none with a photo's ending.")
     return [
-        _photo(one.path, one.label, name, f"{name}/{one.original or one.place}") for one in photos
+        _photo(photo.path, photo.label, name, f"{name}/{photo.original or photo.place}")
+        for photo in photos
     ]
 
 
 def read_bona_fide(given: str) -> tuple[list[Photo], dict[str, list[str]]]:
-    """Return the photos of a folder, all of them taken as real.
+    """Return the photos of a folder, all taken as real, and traits of the people they show.
 
     Args:
         given: `NAME=WHERE`, as `evaluate --bona-fide` takes it. The folder may hold a `groups.csv`
             with the columns `file` (path below the folder), `group` (photos of one person, or of
-            one video, share it; may be left out) and any others that tell who is shown.
+            one video, share it; may be left out) and any others that describe who is shown.
 
     Returns:
-        The photos, and what is told of whom they show, a value for each photo, `""` where nobody
-        knows: each further column of `groups.csv`, and what the names of UTKFace tell.
+        The photos, and by trait a value for each photo, `""` where unknown. Traits are the further
+        columns of `groups.csv`, and those in UTKFace's file names.
 
     Raises:
         UserError: there is no such folder, it has no photos, or `groups.csv` is not what it should
@@ -165,7 +167,7 @@ def _parse(option: str, given: str) -> tuple[str, Path]:
         raise UserError(f"{option} {given} names no folder: give NAME=FOLDER.")
     folder = Path(match[2])
     if not folder.is_dir():
-        raise UserError(f"{option} {match[1]}: {folder} is no folder: give one with photos.")
+        raise UserError(f"{option} {match[1]}: {folder} is not a folder: give one with photos.")
     return match[1], folder
 
 
@@ -179,7 +181,7 @@ def _photo(path: Path, label: str, source: str, group: str) -> Photo:
 
 
 def _read_groups(path: Path, photos: set[str]) -> Mapping[str, dict[str, str]]:
-    """Return the rows of a `groups.csv` by file; none where there is no such file."""
+    """Return the rows of a `groups.csv` by file; none if there is no such file."""
     if not path.is_file():
         return {}
     try:

@@ -1,7 +1,7 @@
-"""Kinds of fakes left out of training in turn: what `python -m training lab leave-one-out` found.
+"""Results of `python -m training lab leave-one-out`: kinds of fakes left out of training in turn.
 
-The networks are others than the one that is measured, shorter trained with its recipe: what they
-tell is how much the recipe finds of a kind that it never saw.
+Its networks are not the one that is measured: they were trained with the same recipe, but shorter.
+They show how many fakes of a kind the recipe finds without having seen the kind.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ NOT_RUN = (
 
 
 def read_left_out(fingerprint: str, path: Path = RESULTS) -> list[dict]:
-    """Return what runs that left a source with fakes out found of it.
+    """Return the results on each source with fakes that some runs left out of training.
 
     Args:
-        fingerprint: of the prepared folder whose figures these go with; results of others are left.
+        fingerprint: of the prepared folder; results for other folders are ignored.
         path: file that `training.lab.compare.compare` wrote.
 
     Returns:
-        What JSON can hold, of each source: `source`, `photos`, `fakes`, `roc_auc` (of all its
-        photos, by networks that saw none), `with_it` and `without_it` (ROC AUC on its photos of the
-        split). Nothing where no such runs were compared.
+        JSON-serialisable, for each source: `source`, `photos`, `fakes`, `roc_auc` (on all its
+        photos, by networks that saw none of them), `with_it` and `without_it` (ROC AUC on its
+        photos of the split). Empty if no such runs were compared.
     """
     if not path.is_file():
         return []
@@ -39,19 +39,22 @@ def read_left_out(fingerprint: str, path: Path = RESULTS) -> list[dict]:
     if results["data_fingerprint"] != fingerprint:
         return []
     first, *others = results["recipes"]
-    return [_describe(first, one) for one in others if "foreign" in one]
+    return [_describe(first, recipe) for recipe in others if "foreign" in recipe]
 
 
 def left_out_table(figures: Mapping) -> str:
-    """Return what was found of kinds left out in turn as a Markdown table, or that nothing was."""
+    """Return the results on kinds left out in turn as a Markdown table, or `NOT_RUN`."""
     rows = [
         (
-            lookup(of["source"]).title,
-            f"{of['photos']} ({of['fakes']})",
-            show(of["roc_auc"]),
-            *(show(of[name]) if of[name] else "not there" for name in ("with_it", "without_it")),
+            lookup(kind["source"]).title,
+            f"{kind['photos']} ({kind['fakes']})",
+            show(kind["roc_auc"]),
+            *(
+                show(kind[name]) if kind[name] else "not there"
+                for name in ("with_it", "without_it")
+            ),
         )
-        for of in figures.get("left_out", [])
+        for kind in figures.get("left_out", [])
     ]
     head = ("left out of training", "its photos (fakes)", "ROC AUC of all of them")
     head += ("of those of the split, trained with it", "without it")

@@ -1,7 +1,7 @@
-"""Single figures of a detector, and how they get a 95 % interval.
+"""Figures of a detector, and their 95 % intervals.
 
 The intervals are percentiles over bootstrap samples (Efron and Tibshirani 1993) that draw whole
-groups: photos that share a source are no independent evidence.
+groups, because photos that share a source are not independent.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Estimate:
     """A figure with its 95 % interval.
 
     Attributes:
-        value: on the photos as they are; `None`, like the bounds, where it is not defined.
+        value: on the photos themselves; `None`, like the bounds, where it is undefined.
         low: 2.5th percentile over the bootstrap samples.
         high: 97.5th percentile.
     """
@@ -44,23 +44,23 @@ def estimate(
     samples: int = SAMPLES,
     seed: int = SEED,
 ) -> dict[str, dict[str, float | None]]:
-    """Give several figures of the same photos their intervals.
+    """Return several figures of the same photos with their intervals.
 
     Args:
         statistics: computes the figures from integer weights `[photos]` that say how often each
-            photo was drawn; NaN where a sample does not allow one (it holds one label only).
+            photo was drawn; NaN where a sample does not define one (it holds only one label).
         groups: the group of each photo; groups are drawn whole, with replacement.
         samples: number of bootstrap samples.
         seed: of the draws.
 
     Returns:
-        An `Estimate` by name, as a dict that JSON can hold.
+        An `Estimate` by name, as a JSON-serialisable dict.
     """
     _, group_of_photo = np.unique(np.asarray(groups), return_inverse=True)
     n_groups = group_of_photo.max() + 1
     rng = np.random.default_rng(seed)
-    everyone = statistics(np.ones(len(group_of_photo), dtype=int))
-    drawn: dict[str, list[float]] = {name: [] for name in everyone}
+    on_all = statistics(np.ones(len(group_of_photo), dtype=int))
+    drawn: dict[str, list[float]] = {name: [] for name in on_all}
     with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
         for _ in range(samples):
             counts = np.bincount(rng.integers(n_groups, size=n_groups), minlength=n_groups)
@@ -71,12 +71,12 @@ def estimate(
         bounds = {name: np.nanpercentile(values, [2.5, 97.5]) for name, values in drawn.items()}
     return {
         name: asdict(Estimate(*(None if np.isnan(x) else float(x) for x in (value, *bounds[name]))))
-        for name, value in everyone.items()
+        for name, value in on_all.items()
     }
 
 
 def roc_auc(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """Return the area under the ROC curve, NaN where the weights leave one label only."""
+    """Return the area under the ROC curve, NaN if the weights leave only one label."""
     present = truth if weights is None else truth[weights > 0]
     if len(np.unique(present)) < len(LABELS):
         return float("nan")
@@ -84,21 +84,24 @@ def roc_auc(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = 
 
 
 def source_aucs(truth: np.ndarray, scores: np.ndarray, sources: Sequence[str]) -> dict[str, float]:
-    """Return the ROC AUC of the fakes of each source against its own real photos, or against all
-    real photos where it has none.
+    """Return the ROC AUC of each source's fakes against its own real photos.
+
+    Those of a source without real photos are ranked against all real photos.
 
     Args:
         truth: labels `[photos]`, 1 = fake; both must occur.
         scores: any scores `[photos]` that are higher for fake.
-        sources: of each photo; one without fakes has no figure.
+        sources: the source of each photo; a source without fakes gets no figure.
     """
     members = opposed(truth, sources)
-    return {name: roc_auc(truth[of], scores[of]) for name, of in members.items()}
+    return {name: roc_auc(truth[chosen], scores[chosen]) for name, chosen in members.items()}
 
 
 def opposed(truth: np.ndarray, sources: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return, for each source with fakes, which photos `[photos]` tell how well these are found:
-    its own, and all real ones where it has none."""
+    """Return a mask `[photos]` for each source with fakes: the photos its fakes are ranked among.
+
+    These are its own photos, plus all real ones if it has none.
+    """
     names = np.asarray(sources)
     members = {}
     for name in np.unique(names[truth == 1]).tolist():
@@ -108,44 +111,46 @@ def opposed(truth: np.ndarray, sources: Sequence[str]) -> dict[str, np.ndarray]:
 
 
 def source_weights(sources: Sequence[str]) -> np.ndarray:
-    """Return the weight of each photo `[photos]` by which every source counts as the square root
-    of its size, as it is drawn in training; their mean is 1."""
+    """Return a weight for each photo `[photos]`, 1 on average.
+
+    Every source counts as the square root of its size, as it is drawn in training.
+    """
     _, position, sizes = np.unique(np.asarray(sources), return_inverse=True, return_counts=True)
     weights = 1 / np.sqrt(sizes[position])
     return weights / weights.mean()
 
 
 def mean_auc(truth: np.ndarray, scores: np.ndarray, sources: Sequence[str]) -> float:
-    """Return the mean of `source_aucs`, each by the square root of the number of its photos: by
-    this figure networks and formats are chosen, and it is reported.
+    """Return the mean of `source_aucs`, weighted by the square root of each source's size.
+
+    This figure selects networks and formats, and it is reported.
 
     Args:
         truth: labels `[photos]`, 1 = fake; both must occur.
         scores: any scores `[photos]` that are higher for fake.
-        sources: of each photo.
+        sources: the source of each photo.
     """
     aucs = source_aucs(truth, scores, sources)
     sizes = [np.sum(np.asarray(sources) == name) for name in aucs]
-    # A plain mean would follow the chance hits of the smallest source.
+    # The smallest source would dominate a plain mean with its noise.
     return float(np.average(list(aucs.values()), weights=np.sqrt(sizes)))
 
 
 def weighted_auc(
     truth: np.ndarray, scores: np.ndarray, sources: Sequence[str] | None = None
 ) -> Callable[[np.ndarray], float]:
-    """Return ROC AUC as a function of the photos' weights `[photos]`, NaN where they leave one
-    label.
+    """Return ROC AUC as a function of the photos' weights `[photos]`.
 
     It is the share of all pairs of a fake and a real photo in which the fake scores higher (Hanley
-    and McNeil 1982); a tie counts half. As the scores stay and the weights alone change, they are
-    sorted once: `sklearn.metrics.roc_auc_score`, which sorts anew in every bootstrap sample, takes
-    minutes for all kinds of fakes.
+    and McNeil 1982); a tie counts half. It is NaN if the weights leave only one label. Only the
+    weights change, so the scores are sorted once: `sklearn.metrics.roc_auc_score`, which sorts in
+    every bootstrap sample, takes minutes for all kinds of fakes.
 
     Args:
         truth: labels `[photos]`, 1 = fake.
         scores: any scores `[photos]` that are higher for fake.
-        sources: of each photo; only pairs of one source count. A source shows in its cameras and
-            its compression, and without this a model gets credit for telling a fake of one source
+        sources: the source of each photo; only pairs within a source count. Cameras and compression
+            reveal the source, so otherwise a model gets credit for telling a fake of one source
             from a real photo of another.
     """
     names = np.zeros(len(truth)) if sources is None else np.asarray(sources)
@@ -154,7 +159,7 @@ def weighted_auc(
 
     def auc(weights: np.ndarray) -> float:
         wins = pairs = 0.0
-        for own, level in ranked:  # photos of one level have one score
+        for own, level in ranked:  # photos of a level have the same score
             fakes = np.bincount(level, (weights * truth)[own])
             reals = np.bincount(level, (weights * (1 - truth))[own])
             wins += fakes @ (np.cumsum(reals) - 0.5 * reals)
@@ -185,8 +190,7 @@ def paired_ranking(
 ) -> float:
     """Return how often a fake scores above the photo it was made from; a tie counts half.
 
-    Neither content nor compression can raise it, as both are the same on both sides. NaN without
-    pairs.
+    Neither content nor compression can raise it, because a pair shares both. NaN without pairs.
     """
     if not len(pairs):
         return float("nan")
@@ -197,8 +201,10 @@ def paired_ranking(
 
 
 def equal_error_rate(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> float:
-    """Return the share of mistakes at the threshold where both labels have the same, NaN where the
-    weights leave one label."""
+    """Return the error rate at the threshold where it is the same for both labels.
+
+    NaN if the weights leave only one label.
+    """
     if len(np.unique(truth[weights > 0])) < len(LABELS):
         return float("nan")
     fpr, tpr, _ = metrics.roc_curve(truth, scores, drop_intermediate=False, sample_weight=weights)
@@ -206,13 +212,15 @@ def equal_error_rate(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray)
 
 
 def crossing(fpr: np.ndarray, tpr: np.ndarray) -> float:
-    """Return the false positive rate at which a ROC curve has the same share of missed fakes."""
+    """Return the false positive rate at which a ROC curve misses the same share of fakes."""
     return float(brentq(lambda x: 1 - x - np.interp(x, fpr, tpr), 0, 1))
 
 
 def calibration_error(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> float:
-    """Return the expected calibration error over ten bins of equal width (Guo et al. 2017,
-    https://arxiv.org/abs/1706.04599)."""
+    """Return the expected calibration error over ten bins of equal width.
+
+    Guo et al. 2017, https://arxiv.org/abs/1706.04599.
+    """
     bins = np.minimum((scores * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
     gaps = np.bincount(bins, weights * (truth - scores), CALIBRATION_BINS)
     return float(np.abs(gaps).sum() / weights.sum())

@@ -1,7 +1,7 @@
-"""Scores of a heatmap: does it point at a mask, and does the detector depend on where it points.
+"""Scores of a heatmap: does it point at a mask, and does the detector depend on where it points?
 
-Those of a single map take it as a float array `[side, side]`, >= 0, enlarged by `paint`, and a mask
-as a boolean array of the same shape. A map that is zero everywhere says nothing and scores 0.
+Functions of a single map take it as a float array `[side, side]`, >= 0, enlarged by `paint`, and a
+mask as a boolean array of the same shape. A map that is zero everywhere scores 0.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from training.fit.masks import Target
 from training.measure.explanation_tables import PRIOR
 from training.measure.metrics import estimate
 
-TOLERANCE = 0.06  # of the side; Zhang et al. allow 15 px on photos of some 250 px as well
+TOLERANCE = 0.06  # of the side, like the 15 px of Zhang et al. on photos of about 250 px
 THRESHOLDS = np.arange(1, 20) / 20  # of IoU, as shares of a map's maximum
 STEPS = 10
 BLUR = 0.05  # sigma as a share of the side: no eye, nose or mouth survives it
-# The prior's place is the mean of YuNet's face boxes on this dataset, left and top first (see
-# `training.fit.masks`), its spread covers the eyes, nose and mouth at one standard deviation.
+# The prior lies at the mean (x, y) of YuNet's face boxes on this dataset (see
+# `training.fit.masks`). One standard deviation covers the eyes, nose and mouth.
 CENTRE, SPREAD = (0.5, 0.57), 0.2
 
 
 def paint(heatmap: np.ndarray, side: int) -> np.ndarray:
     """Return a map `[rows, columns]` enlarged to `float32` `[side, side]`."""
     small = Image.fromarray(np.ascontiguousarray(heatmap, dtype=np.float32))
-    # Not bicubic: at the edge it shoots over by up to an eighth, which moves the maximum there.
+    # Bicubic resampling overshoots by up to an eighth at the edge, which moves the maximum there.
     return np.asarray(small.resize((side, side), Image.Resampling.BILINEAR))
 
 
@@ -46,19 +46,21 @@ def pointing_game(heatmap: np.ndarray, mask: np.ndarray) -> float:
     reach = 2 * round(TOLERANCE * len(mask)) + 1
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
     near = cv2.dilate(mask.astype(np.uint8), disc) > 0
-    # Of several equal maxima each counts for its part.
+    # Several equal maxima share the point.
     return float(near[heatmap == heatmap.max()].mean())
 
 
 def energy_inside(heatmap: np.ndarray, mask: np.ndarray) -> float:
-    """Return the share of the map's sum within the mask (Wang et al. 2020,
-    https://arxiv.org/abs/1910.01279); 0.0 for an empty map."""
+    """Return the share of the map's sum within the mask, 0.0 for an empty map.
+
+    Method: Wang et al. 2020, https://arxiv.org/abs/1910.01279.
+    """
     total = heatmap.sum()
     return float(heatmap[mask].sum() / total) if total > 0 else 0.0
 
 
 def overlaps(heatmap: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return the IoU of mask and map `[thresholds]`, cut at `THRESHOLDS` of the map's maximum."""
+    """Return the IoU `[thresholds]` of the mask and the map cut at `THRESHOLDS` of its maximum."""
     if heatmap.max() <= 0:
         return np.zeros(len(THRESHOLDS))
     shares = heatmap / heatmap.max()
@@ -76,20 +78,20 @@ def fading_curves(
     heatmap: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the probability of fake as salient pixels come and go.
+    """Return the probability of fake as salient pixels are inserted and deleted.
 
     Method: RISE, Petsiuk et al. 2018, https://arxiv.org/abs/1806.07421, with a blurred photo as the
-    one that shows nothing, both ways.
+    blank one for both.
 
     Args:
         judge: returns the probability of fake for a photo.
         photo: `uint8` array `[side, side, 3]`, RGB.
-        heatmap: float array `[side, side]`; equal pixels come in random order.
-        rng: of that order.
+        heatmap: float array `[side, side]`; equal pixels are taken in random order.
+        rng: for that order.
 
     Returns:
-        Insertion and deletion, `[STEPS + 1]` each: the most salient pixels put into the blurred
-        photo, and blurred in the photo, in equal steps from none to all.
+        Insertion and deletion, `[STEPS + 1]` each: the most salient pixels are put into the blurred
+        photo, or blurred in the photo, in equal steps from none to all.
     """
     blurred = cv2.GaussianBlur(photo, (0, 0), BLUR * len(photo))
     order = np.lexsort((rng.random(heatmap.size), -heatmap.ravel()))
@@ -102,7 +104,7 @@ def fading_curves(
 
 
 def centre_prior(side: int = 64) -> np.ndarray:
-    """Return a Gaussian in the middle of where faces are, `[side, side]`, that sees no photo."""
+    """Return a Gaussian `[side, side]` at the mean place of faces, the same for all photos."""
     x, y = (((np.arange(side) + 0.5) / side - middle) / SPREAD for middle in CENTRE)
     return np.exp(-(x[None, :] ** 2 + y[:, None] ** 2) / 2)
 
@@ -114,7 +116,7 @@ def localisation(
     kind: str,
     samples: int,
 ) -> dict[str, dict]:
-    """Compare maps with one kind of masks.
+    """Return how well maps agree with one kind of mask.
 
     Args:
         targets: fakes and masks.
@@ -124,15 +126,15 @@ def localisation(
         samples: bootstrap samples of the intervals.
 
     Returns:
-        By map: `pointing`, of all and of those that were called fake, `energy` and `iou` (at the
-        threshold that suits this map and these photos best), and `lead_over_centre`, how far its
-        pointing is ahead of that of the centre on the same photos.
+        By map: `pointing`, on all fakes and on those called fake (`pointing_called_fake`); `energy`
+        and `iou` (at the threshold that suits this map and these photos best); and
+        `lead_over_centre`, the lead of its pointing over that of the centre on the same photos.
     """
     chosen = [index for index, target in enumerate(targets) if target.kind == kind]
     groups = [targets[index].photo.group for index in chosen]
     scores = {}
-    for name, of_map in maps.items():
-        pairs = [(paint(of_map[i], len(targets[i].mask)), targets[i].mask) for i in chosen]
+    for name, heatmaps in maps.items():
+        pairs = [(paint(heatmaps[i], len(targets[i].mask)), targets[i].mask) for i in chosen]
         scores[name] = {
             "pointing": np.array([pointing_game(*pair) for pair in pairs]),
             "energy": np.array([energy_inside(*pair) for pair in pairs]),
@@ -140,8 +142,8 @@ def localisation(
         }
     centre = scores[PRIOR]["pointing"]
     return {
-        name: _intervals(of, called_fake[chosen], centre, groups, samples)
-        for name, of in scores.items()
+        name: _intervals(map_scores, called_fake[chosen], centre, groups, samples)
+        for name, map_scores in scores.items()
     }
 
 

@@ -15,31 +15,32 @@ PROMISED = {
 
 
 def promise_of(figures: Mapping) -> dict:
-    """Return what `detector.json` says of the promise: `kept`, and `broken`, a sentence each.
+    """Return the promise for `detector.json`: `kept`, and `broken`, a sentence for each breach.
 
     Args:
-        figures: what `training.measure.served.served_figures` found on the test split.
+        figures: what `training.measure.served.served_figures` returned for the test split.
     """
     broken = list(figures.get("promises_broken", ()))
     return {"kept": not broken, "broken": broken}
 
 
 def broken_promises(tiers: Mapping[str, Mapping]) -> list[str]:
-    """Return a sentence for each source whose share of mistakes lies above what the thresholds
-    promise by more than chance: the exact lower bound does.
+    """Return a sentence for each source whose mistakes exceed the promise by more than chance.
+
+    The exact lower bound of their share must lie above the promised one.
 
     Args:
-        tiers: what `training.measure.tier_figures.tier_figures` found. Nothing was promised about
-            fakes of kinds that the model never saw.
+        tiers: what `training.measure.tier_figures.tier_figures` returned. Nothing was promised
+            about fakes of kinds that the model never saw.
     """
     return [
-        f"In “{lookup(source).title}” ({TIERS[tier]}), {of['hits']} of {of['photos']} {what} "
-        f"({100 * of['value']:.1f} %; at least {100 * of['low']:.1f} %), "
-        f"where {100 * limit:.0f} % {whose}were promised."
+        f"In “{lookup(source).title}” ({TIERS[tier]}), {rate['hits']} of {rate['photos']} {what} "
+        f"({100 * rate['value']:.1f} %; at least {100 * rate['low']:.1f} %), "
+        f"where at most {100 * limit:.0f} % {whose}were promised."
         for tier in TIERS
         for source, figures in tiers.get(tier, {}).get("by_source", {}).items()
         for name, (limit, what, whose) in PROMISED.items()
-        if (of := figures[name])["photos"]
-        and of["low"] > limit
+        if (rate := figures[name])["photos"]
+        and rate["low"] > limit
         and not (tier == UNSEEN and name == "fake_called_real")
     ]

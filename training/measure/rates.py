@@ -11,15 +11,15 @@ from scipy.stats import beta
 
 @dataclass(frozen=True)
 class Rate:
-    """How many of some photos something is true of.
+    """How many photos have some property.
 
     Attributes:
-        hits: photos that it is true of.
-        photos: all of them.
-        groups: in so many groups; photos of one show the same person, or are of one video.
+        hits: number of photos that have it.
+        photos: number of all photos.
+        groups: number of their groups; photos of a group show the same person or are of one video.
         value: `hits / photos`; `None`, like the bounds, without photos.
-        low: exact 95 % bounds, see `exact_bounds`.
-        high: the upper one.
+        low: exact lower 95 % bound, see `exact_bounds`.
+        high: exact upper bound.
     """
 
     hits: int
@@ -31,34 +31,37 @@ class Rate:
 
 
 def exact_bounds(hits: int, photos: int, groups: int | None = None) -> tuple[float, float]:
-    """Return the 95 % bounds of a share (Clopper and Pearson 1934,
-    https://doi.org/10.1093/biomet/26.4.404).
+    """Return the exact 95 % bounds of a share.
+
+    Method: Clopper and Pearson 1934, https://doi.org/10.1093/biomet/26.4.404.
 
     Args:
-        hits: photos that something is true of.
-        photos: all of them, at least one.
-        groups: into which they fall. The bounds are those of as many independent observations as
-            there are groups, as if the photos of a group were all alike: the widest that a design
+        hits: number of photos that count.
+        photos: number of all photos, at least one.
+        groups: number of their groups. The bounds are those of as many independent observations as
+            there are groups, as if all photos of a group were alike: the widest that a design
             effect can make them (Korn and Graubard 1998).
     """
-    drawn = photos if groups is None else groups
-    seen = drawn * hits / photos
-    low = float(beta.ppf(0.025, seen, drawn - seen + 1)) if hits else 0.0
-    high = float(beta.ppf(0.975, seen + 1, drawn - seen)) if hits < photos else 1.0
+    trials = photos if groups is None else groups
+    successes = trials * hits / photos
+    low = float(beta.ppf(0.025, successes, trials - successes + 1)) if hits else 0.0
+    high = float(beta.ppf(0.975, successes + 1, trials - successes)) if hits < photos else 1.0
     return low, high
 
 
 def rate(hits: np.ndarray, groups: Sequence[str]) -> dict[str, int | float | None]:
-    """Count photos.
+    """Return the number of hits among photos, with the exact bounds of their share.
 
     Args:
-        hits: whether it is true of each photo, `bool` `[photos]`.
+        hits: whether each photo counts, `bool` `[photos]`.
         groups: the group of each photo.
 
     Returns:
-        A `Rate` as a dict that JSON can hold.
+        A `Rate` as a JSON-serialisable dict.
     """
-    photos, number, seen = len(hits), len(set(groups)), int(np.sum(hits))
+    photos, n_groups, n_hits = len(hits), len(set(groups)), int(np.sum(hits))
     if not photos:
         return asdict(Rate(0, 0, 0, None, None, None))
-    return asdict(Rate(seen, photos, number, seen / photos, *exact_bounds(seen, photos, number)))
+    return asdict(
+        Rate(n_hits, photos, n_groups, n_hits / photos, *exact_bounds(n_hits, photos, n_groups))
+    )

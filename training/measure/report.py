@@ -39,7 +39,7 @@ def plot_curves(history: Sequence[dict[str, float]], path: Path) -> None:
     """Plot accuracy and loss of training and validation by epoch.
 
     Args:
-        history: one dict of figures an epoch, named as Keras logs them.
+        history: one dict of figures per epoch, named as Keras logs them.
         path: PNG file to write.
     """
     figure = Figure(figsize=(9, 3.6), layout="constrained")
@@ -82,7 +82,7 @@ def plot_roc(truth: np.ndarray, scores: np.ndarray, groups: Sequence[str], path:
     band = list(estimate(curve, groups, samples=BAND_SAMPLES).values())
     figure = Figure(figsize=(4, 3.8), layout="constrained")
     axes = figure.subplots()
-    low, high = ([point[side] for point in band] for side in ("low", "high"))
+    low, high = ([point[bound] for point in band] for bound in ("low", "high"))
     axes.fill_between(grid, low, high, alpha=0.2, label="95 % band")
     RocCurveDisplay.from_predictions(truth, scores, ax=axes, plot_chance_level=True, name="fake")
     axes.grid(alpha=0.3)
@@ -123,7 +123,7 @@ def plot_scores(
 def plot_mistakes(photos: Sequence[Photo], scores: np.ndarray, path: Path) -> None:
     """Plot the fakes with the lowest and the real photos with the highest probability of fake.
 
-    For local eyes: it shows photos of the dataset.
+    Keep the file local: it shows photos of the dataset.
     """
     figure = Figure(figsize=(10, 5), layout="constrained")
     grid = figure.subplots(2, 5)
@@ -147,7 +147,7 @@ def write_report(
     """Write `report.md` and its plots into a folder.
 
     Args:
-        figures: what `training.measure.figures.compute_metrics` found.
+        figures: what `training.measure.figures.compute_metrics` returned.
         photos: the photos.
         scores: probabilities of fake `[photos]`.
         output: the folder.
@@ -185,7 +185,7 @@ def _report_parts(figures: Mapping) -> dict[str, str]:
 
 
 def _served_parts(figures: Mapping) -> str:
-    """Return the part of the report about the model as it is served, empty for that of a run."""
+    """Return the part of the report about the model as it is served, empty for a run."""
     parts = (
         ("## Real photos called fake", accusations_table(figures)),
         ("## Fakes found", found_table(figures)),
@@ -197,8 +197,8 @@ def _served_parts(figures: Mapping) -> str:
         ("## By whom", *_whom(figures)),
         ("## Footprint", footprint_table(figures)),
     )
-    said = [f"- {sentence}" for sentence in caveats(figures)]
-    texts = ["\n".join(said)] if said else []
+    bullets = [f"- {sentence}" for sentence in caveats(figures)]
+    texts = ["\n".join(bullets)] if bullets else []
     texts += ["\n\n".join(filter(None, part)) for part in parts if part[1]]
     return "\n\n".join(texts) + "\n\n" if texts else ""
 
@@ -208,5 +208,5 @@ def _left_out(figures: Mapping) -> str:
 
 
 def _whom(figures: Mapping) -> list[str]:
-    """Return table and sentences, or that nobody could be compared; empty where nobody is known."""
+    """Return the table and sentences by people shown; an empty text if nothing is known of them."""
     return [text for text in (whom_table(figures), whom_sentences(figures)) if text] or [""]

@@ -1,5 +1,7 @@
-"""Tables of what `training.measure.figures.compute_metrics` found, and of an export's formats, for
-report, card and README."""
+"""Tables of figures and of an export's formats, for report, card and README.
+
+The figures are those of `training.measure.figures.compute_metrics`.
+"""
 
 from __future__ import annotations
 
@@ -37,47 +39,49 @@ def metrics_table(figures: Mapping) -> str:
 
 
 def verdicts_table(figures: Mapping) -> str:
-    """Return how the verdicts fall as a Markdown table."""
+    """Return the shares of the verdicts as a Markdown table."""
     rows = [(title, show(figures["verdicts"][name])) for name, title in VERDICT_TITLES.items()]
     return markdown_table(("verdicts", "share (95 % interval)"), rows)
 
 
 def kinds_table(figures: Mapping) -> str:
-    """Return the figures by difficulty and replaced part as a Markdown table, and of the source
-    where there is one only (`sources_table` is for several); empty where none is known."""
+    """Return the figures by difficulty and replaced part as a Markdown table.
+
+    A single source gets a row; `sources_table` is for several. Empty if no kind is known.
+    """
     kinds = ["by_difficulty", "by_part"]
     if len(figures["by_source"]) == 1:
         kinds.append("by_source")
     rows = [
-        (name.replace("_", " "), of["fakes"], show(of["roc_auc"]), show(of["called_fake"]))
+        (name.replace("_", " "), row["fakes"], show(row["roc_auc"]), show(row["called_fake"]))
         for kind in kinds
-        for name, of in figures[kind].items()
+        for name, row in figures[kind].items()
     ]
     head = ("fakes", "number", "AUC against real photos", "called fake")
     return markdown_table(head, rows) if rows else ""
 
 
 def sources_table(figures: Mapping) -> str:
-    """Return the figures by source as a Markdown table; empty where all photos are of one."""
+    """Return the figures by source as a Markdown table; empty if all photos are from one source."""
     if len(figures["by_source"]) < 2:
         return ""
     rows = [
         (
             lookup(name).title,
-            f"{of['photos']} ({of['fakes']})",
-            show(of["roc_auc"]),
-            f"{show(of['paired_ranking'])}, {of['pairs']} pairs" if of["pairs"] else "no pairs",
-            show(of["real_called_fake"]),
-            show(of["fake_called_fake"]),
+            f"{row['photos']} ({row['fakes']})",
+            show(row["roc_auc"]),
+            f"{show(row['paired_ranking'])}, {row['pairs']} pairs" if row["pairs"] else "no pairs",
+            show(row["real_called_fake"]),
+            show(row["fake_called_fake"]),
         )
-        for name, of in figures["by_source"].items()
+        for name, row in figures["by_source"].items()
     ]
     head = ("source", "photos (fakes)", "AUC", "paired ranking")
     return markdown_table((*head, "real called fake", "fakes called fake"), rows)
 
 
 def formats_table(report: Mapping) -> str:
-    """Return what `export` measured of the numeric formats as a Markdown table."""
+    """Return what `export` measured for each numeric format as a Markdown table."""
     rows = [("Keras", "", "", f"{report['keras_mean_validation_auc']:.4f}", "")]
     rows += [
         (

@@ -1,4 +1,4 @@
-"""Probabilities of fake, by a run or by an exported model, of photos of a prepared folder."""
+"""Probabilities of fake for photos of a prepared folder, from a run or an exported model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def open_model(where: str | Path) -> Run | Detector:
     """Open the folder of a run or of an exported model, or a model of the Hub.
 
     Raises:
-        UserError: there is none that can be loaded.
+        UserError: there is no such model, or it cannot be loaded.
     """
     folder = Path(where)
     if is_run(folder):
@@ -35,7 +35,7 @@ def load_detector(model: str | Path) -> Detector:
     """Load an exported model.
 
     Raises:
-        UserError: there is none that can be loaded.
+        UserError: there is no such model, or it cannot be loaded.
     """
     try:
         return Detector.from_pretrained(model)
@@ -44,10 +44,10 @@ def load_detector(model: str | Path) -> Detector:
 
 
 def folder_for_figures(model: str | Path, output: Path | None) -> Path:
-    """Return the folder that was asked for, without one that of the model.
+    """Return the output folder, which is that of the model by default.
 
     Raises:
-        UserError: the model is in none.
+        UserError: no folder is given, and the model is in none.
     """
     if output is None and not Path(model).is_dir():
         raise UserError(f"{model} is not a folder: give --output for the figures.")
@@ -57,27 +57,27 @@ def folder_for_figures(model: str | Path, output: Path | None) -> Path:
 def scores(model: Run | Detector, photos: Sequence[Photo]) -> np.ndarray:
     """Return the probability of fake for each photo, `[photos]`.
 
-    What is judged follows from the model: the face that `prepare` found in a photo, cropped as the
-    model wants it, or all of the photo. `training.measure.answers.ask` finds faces anew.
+    The model determines what is judged: the face that `prepare` found in a photo, cropped as the
+    model expects it, or the whole photo. `training.measure.answers.ask` finds faces anew.
 
     Args:
-        model: a run, whose network Keras computes and nobody calibrated, or an exported model.
-        photos: of a prepared folder.
+        model: a run (computed with Keras, uncalibrated), or an exported model.
+        photos: photos of a prepared folder.
 
     Raises:
         UserError: the run is not finished.
     """
     if isinstance(model, Run):
         return _by_keras(model, photos)
-    found = []
+    probabilities = []
     for start in range(0, len(photos), BATCH):
         crops = [open_framed(photo, margin_of(model)) for photo in photos[start : start + BATCH]]
-        found += [prediction.probability for prediction in model.predict(crops)]
-    return np.array(found)
+        probabilities += [prediction.probability for prediction in model.predict(crops)]
+    return np.array(probabilities)
 
 
 def margin_of(model: Run | Detector) -> float:
-    """Return the margin with which `open_framed` crops a photo for a model, 0 for all of it."""
+    """Return the margin with which `open_framed` crops for a model, 0 for the whole photo."""
     if isinstance(model, Run):
         return model.margin
     return model.config.crop_margin if model.config.framing == FACE else 0.0

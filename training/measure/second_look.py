@@ -1,7 +1,7 @@
-"""Choose what a score means and which scores take a second look, on the validation photos.
+"""Choose what a score means and which scores get a second look, on the validation photos.
 
-Scores near to a threshold are those whose verdict a harmless change flips: these alone are worth
-several looks. Which they are depends on the thresholds, and the thresholds on the scores that are
+A harmless change flips the verdicts of scores near a threshold. These alone are worth several
+looks. Which they are depends on the thresholds, and the thresholds depend on the scores that are
 served, so the two are chosen alternately until they agree.
 """
 
@@ -18,9 +18,9 @@ from space.contract import Calibration, Look, SecondLook
 from training.measure.calibrate import CLIP, calibrate, choose_thresholds
 from training.measure.figures import apply_thresholds
 
-LOOKS = (Look(True, 0, 0), Look(True, -3, 3))  # further ones steady the mean little
-MAX_FLIPPED = 0.01  # of the photos beyond the margin, by all looks
-MAX_SHARE = 0.15  # of the photos take a second look: the average one costs 1.3 looks at most
+LOOKS = (Look(True, 0, 0), Look(True, -3, 3))  # more looks hardly steady the mean
+MAX_FLIPPED = 0.01  # of the photos: flipped by all looks, yet beyond the margin
+MAX_SHARE = 0.15  # of the photos get a second look: at most 1.3 looks a photo on average
 ROUNDS = 10
 
 
@@ -31,9 +31,9 @@ class Meaning:
     Attributes:
         calibration: how the network's output becomes a probability.
         thresholds: of the verdicts.
-        second_look: which scores take one.
-        probabilities: that are served of the validation photos, `[photos]`.
-        looked_again: whether each took a second look, `bool` `[photos]`.
+        second_look: which scores get one.
+        probabilities: those served for the validation photos, `[photos]`.
+        looked_again: whether each photo got a second look, `bool` `[photos]`.
     """
 
     calibration: Calibration
@@ -50,7 +50,7 @@ def give_meaning(
     groups: Sequence[str],
     sources: Sequence[str],
 ) -> Meaning:
-    """Choose calibration, thresholds and margin for scores as they are served.
+    """Return calibration, thresholds and margin for scores as they are served.
 
     Args:
         truth: labels `[photos]`, 1 = fake.
@@ -65,10 +65,10 @@ def give_meaning(
         at_first, at_mean = _apply(calibration, first), _apply(calibration, mean)
         thresholds = choose_thresholds(truth, _apply(calibration, served), sources)
         margin, looked_again = _who_looks_again(at_first, at_mean, thresholds)
-        before, served = served, np.where(looked_again, mean, first)
-        if np.array_equal(before, served):
+        previous, served = served, np.where(looked_again, mean, first)
+        if np.array_equal(previous, served):
             break
-    else:  # they do not agree, as of few photos: thresholds that hold whichever score is served
+    else:  # no agreement, as on few photos: take thresholds that hold whichever score is served
         worst = np.where(truth == 0, np.maximum(at_first, at_mean), np.minimum(at_first, at_mean))
         thresholds = choose_thresholds(truth, worst, sources)
         margin, looked_again = _who_looks_again(at_first, at_mean, thresholds)
@@ -82,9 +82,10 @@ def give_meaning(
 
 
 def choose_margin(first: np.ndarray, mean: np.ndarray, thresholds: Mapping[str, float]) -> float:
-    """Return the least distance from a threshold, in log-odds, beyond which the mean of all looks
-    flips no more verdicts than `MAX_FLIPPED` of the photos; or, if that is nearer, the one within
-    which `MAX_SHARE` of them lie.
+    """Return the distance from a threshold, in log-odds, within which photos get a second look.
+
+    It is the least distance beyond which the mean of all looks flips the verdicts of at most
+    `MAX_FLIPPED` of the photos. It is capped where `MAX_SHARE` of the photos lie within it.
 
     Args:
         first: calibrated probabilities of fake `[photos]` at the first look.
@@ -94,10 +95,10 @@ def choose_margin(first: np.ndarray, mean: np.ndarray, thresholds: Mapping[str, 
     distances = _distances(first, thresholds)
     flipped = apply_thresholds(first, thresholds) != apply_thresholds(mean, thresholds)
     farthest = np.sort(distances[flipped])[::-1]
-    spared = int(MAX_FLIPPED * len(first))
-    wanted = float(farthest[spared]) if spared < len(farthest) else 0.0
+    allowed = int(MAX_FLIPPED * len(first))
+    wanted = float(farthest[allowed]) if allowed < len(farthest) else 0.0
     margin = min(wanted, float(np.quantile(distances, MAX_SHARE)))
-    return math.ceil(1e4 * margin) / 1e4  # a photo on the very edge is within, whoever computes it
+    return math.ceil(1e4 * margin) / 1e4  # rounded up: a photo on the edge is always within
 
 
 def _who_looks_again(
@@ -114,6 +115,6 @@ def _apply(calibration: Calibration, scores: np.ndarray) -> np.ndarray:
 
 def _distances(probabilities: np.ndarray, thresholds: Mapping[str, float]) -> np.ndarray:
     """Return how far each probability is from the nearest threshold, in log-odds."""
-    at = logit(np.clip(list(thresholds.values()), CLIP, 1 - CLIP))
-    scores = logit(np.clip(probabilities, CLIP, 1 - CLIP))
-    return np.abs(scores[:, None] - at).min(axis=1)
+    limits = logit(np.clip(list(thresholds.values()), CLIP, 1 - CLIP))
+    log_odds = logit(np.clip(probabilities, CLIP, 1 - CLIP))
+    return np.abs(log_odds[:, None] - limits).min(axis=1)

@@ -1,4 +1,4 @@
-"""What only an exported model has: verdicts as the page gives them, on photos as they come."""
+"""Figures that only an exported model has: of verdicts as the page gives them."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from training.measure.stability import stability_figures
 from training.measure.tier_figures import tier_figures
 from training.measure.tiers import ORDINARY, assign_tiers
 
-STABILITY_PHOTOS = 600  # at most, drawn by lot: each is judged once more for every change
+STABILITY_PHOTOS = 600  # at most, drawn at random: each is judged again after every change
 SEED = 0
 
 
 def judge_split(
     detector: Detector, photos: Sequence[Photo], split: str, *, full: bool
 ) -> dict[str, Answers]:
-    """Judge the photos of a prepared folder.
+    """Return the answers about the photos of a split, by change.
 
     Args:
         detector: the model.
-        photos: of a split.
+        photos: photos of the split.
         split: its name.
         full: judge them after `CHANGES` as well.
 
     Raises:
-        UserError: one cannot be read.
+        UserError: a photo cannot be read.
     """
     answers = ask(detector, photos, CHANGES if full else {}, what=split)
     unreadable = np.flatnonzero(answers[ORIGINAL].reasons == UNREADABLE)
@@ -58,28 +58,28 @@ def served_figures(
 
     Args:
         detector: the model.
-        photos: of a split.
-        answers: about them, from `judge_split`.
+        photos: photos of a split.
+        answers: answers about them, from `judge_split`.
         others: photos of the other splits.
         elsewhere: photos of other folders.
-        full: measure also what takes minutes.
+        full: also measure what takes minutes.
         samples: bootstrap samples of the intervals.
 
     Returns:
-        What JSON can hold: `tiers` (see `training.measure.tier_figures.tier_figures`; each source
-        says by `trained_on` whether training saw other photos of it); `promises_broken`, a sentence
-        each; `by_whom` (see `training.measure.demographics.by_whom`), of ordinary photos that the
-        model was not made with, and `by_whom_trained_on`, how many others tell whom they show; and,
-        where `full`, `stability`, `stability_photos` (how many) and `footprint`.
+        JSON-serialisable: `tiers` (see `training.measure.tier_figures.tier_figures`; `trained_on`
+        says of each source whether training saw other photos of it); `promises_broken`, a sentence
+        each; `by_whom` (see `training.measure.demographics.by_whom`), on ordinary photos that the
+        model was not made with; `by_whom_trained_on`, how many of `others` have known traits; and,
+        if `full`, `stability`, `stability_photos` (how many) and `footprint`.
 
     Raises:
         UserError: a folder's photos cannot be read, or show no faces.
     """
     foreign = judge_elsewhere(detector, elsewhere, [name for name in answers if name != ORIGINAL])
     joined = {name: _join(answers[name], foreign.get(name)) for name in answers}
-    everyone = [*photos, *elsewhere.photos]
+    all_photos = [*photos, *elsewhere.photos]
     tiers = assign_tiers(photos, others, detector.config.sources) + elsewhere.tiers
-    by_tier = _by_tier(detector.config, everyone, tiers, joined, samples)
+    by_tier = _by_tier(detector.config, all_photos, tiers, joined, samples)
     figures = {
         "tiers": by_tier,
         "promises_broken": broken_promises(by_tier),
@@ -87,7 +87,7 @@ def served_figures(
         "by_whom_trained_on": sum(bool(apparent_traits(photo.path.name)) for photo in others),
     }
     if full:
-        figures |= _stability(detector, everyone)
+        figures |= _stability(detector, all_photos)
         figures["footprint"] = measure_footprint(detector.folder)
     return figures
 
@@ -99,40 +99,40 @@ def _by_tier(
     answers: Mapping[str, Answers],
     samples: int,
 ) -> dict[str, dict]:
-    """Return the figures of each tier, each source with whether training saw others of it."""
+    """Return the figures of each tier, and of each source whether it was trained on."""
     most = config.max_likelihood_ratio
     by_tier = tier_figures(photos, tiers, answers, most=most, samples=samples)
-    for of in by_tier.values():
-        for source, own in of["by_source"].items():
-            own["trained_on"] = source in config.sources
+    for figures in by_tier.values():
+        for source, source_figures in figures["by_source"].items():
+            source_figures["trained_on"] = source in config.sources
     return by_tier
 
 
 def _by_whom(
     photos: Sequence[Photo], elsewhere: Elsewhere, tiers: Sequence[str], answers: Answers
 ) -> dict[str, dict]:
-    """Compare mistakes on ordinary photos between the people that they show."""
+    """Return mistakes on ordinary photos, compared between the people shown."""
     shown = np.flatnonzero(np.array(tiers) == ORDINARY)
-    everyone = [*photos, *elsewhere.photos]
-    told = {
+    all_photos = [*photos, *elsewhere.photos]
+    traits = {
         name: [values[index] for index in shown]
         for name, values in _traits(photos, elsewhere).items()
     }
-    return by_whom(told, [everyone[index].group for index in shown], answers.of(shown))
+    return by_whom(traits, [all_photos[index].group for index in shown], answers.of(shown))
 
 
 def judge_elsewhere(
     detector: Detector, elsewhere: Elsewhere, changes: Sequence[str]
 ) -> dict[str, Answers]:
-    """Judge the photos of other folders, as they are and after some of `CHANGES`.
+    """Return the answers about photos of other folders, as they are and after some `CHANGES`.
 
     Raises:
-        UserError: none of a folder's photos can be read, or none shows a face.
+        UserError: no photo of a folder can be read, or none shows a face.
     """
     if not elsewhere.photos:
         return {}
     chosen = {name: CHANGES[name] for name in changes}
-    answers = ask(detector, elsewhere.photos, chosen, what="photos of elsewhere")
+    answers = ask(detector, elsewhere.photos, chosen, what="photos from elsewhere")
     sources = np.array([photo.source for photo in elsewhere.photos])
     for source in dict.fromkeys(sources.tolist()):
         _check(source, answers[ORIGINAL].of(sources == source))
@@ -158,12 +158,12 @@ def _join(first: Answers, second: Answers | None) -> Answers:
 
 
 def _traits(photos: Sequence[Photo], elsewhere: Elsewhere) -> dict[str, list[str]]:
-    """Return what is told of whom each photo shows, those of the split first."""
-    told = [apparent_traits(photo.path.name) for photo in photos]
-    names = dict.fromkeys([name for row in told for name in row] + list(elsewhere.traits))
+    """Return by trait a value for each photo, those of the split first."""
+    rows = [apparent_traits(photo.path.name) for photo in photos]
+    names = dict.fromkeys([name for row in rows for name in row] + list(elsewhere.traits))
     unknown = [""] * len(elsewhere.photos)
     return {
-        name: [row.get(name, "") for row in told] + elsewhere.traits.get(name, unknown)
+        name: [row.get(name, "") for row in rows] + elsewhere.traits.get(name, unknown)
         for name in names
     }
 
@@ -171,10 +171,10 @@ def _traits(photos: Sequence[Photo], elsewhere: Elsewhere) -> dict[str, list[str
 def _stability(detector: Detector, photos: Sequence[Photo]) -> dict:
     rng = np.random.default_rng(SEED)
     drawn = np.sort(rng.permutation(len(photos))[:STABILITY_PHOTOS])
-    own = [photos[index] for index in drawn]
-    answers = ask(detector, own, HARMLESS, what="hardly changed photos")
+    chosen = [photos[index] for index in drawn]
+    answers = ask(detector, chosen, HARMLESS, what="slightly changed photos")
     return {
-        "stability": stability_figures(own, answers, detector.config.max_likelihood_ratio),
-        "stability_photos": len(own),
+        "stability": stability_figures(chosen, answers, detector.config.max_likelihood_ratio),
+        "stability_photos": len(chosen),
         "stability_seed": SEED,
     }

@@ -15,27 +15,27 @@ from training.measure.rates import rate
 def stability_figures(
     photos: Sequence[Photo], answers: Mapping[str, Answers], most: float | None = None
 ) -> dict[str, dict]:
-    """Compare the answers about photos before and after harmless changes.
+    """Return how harmless changes move the answers about photos.
 
     Args:
         photos: the photos.
-        answers: about them, by the name of the change, and as they are.
+        answers: answers about them by the name of the change, and as they are.
         most: the largest likelihood ratio that the model gives.
 
     Returns:
-        What JSON can hold, by the name of the change, of the photos in which a face was found
-        before: counts with exact bounds of the verdicts that became another one (`flipped`) and of
-        those from real to fake or back (`reversed`); and of the photos with a face both times, the
+        JSON-serialisable, by the name of the change. For the photos in which a face was found
+        before: counts with exact bounds of the verdicts that changed (`flipped`) and of those that
+        went from real to fake or back (`reversed`). For the photos with a face both times: the
         `median` and the `largest` change of log10 of the likelihood ratio, `None` without any.
     """
     original = answers[ORIGINAL]
-    found = original.has_face
-    before = original.of(found)
-    groups = [photo.group for photo, face in zip(photos, found, strict=True) if face]
+    judged = original.has_face
+    before = original.of(judged)
+    groups = [photo.group for photo, has_face in zip(photos, judged, strict=True) if has_face]
     figures = {}
-    for name, some in answers.items():
+    for name, after in answers.items():
         if name != ORIGINAL:
-            figures[name] = _compare(before, some.of(found), groups, most)
+            figures[name] = _compare(before, after.of(judged), groups, most)
     return figures
 
 
@@ -43,7 +43,7 @@ def _compare(before: Answers, after: Answers, groups: Sequence[str], most: float
     flipped = before.verdicts != after.verdicts
     decided = (before.verdicts != "inconclusive") & (after.verdicts != "inconclusive")
     both = after.has_face
-    ratios = [log_likelihood_ratios(some.probabilities[both], most) for some in (before, after)]
+    ratios = [log_likelihood_ratios(side.probabilities[both], most) for side in (before, after)]
     moved = np.abs(ratios[1] - ratios[0])
     return {
         "flipped": rate(flipped, groups),

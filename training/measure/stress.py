@@ -1,7 +1,7 @@
-"""Measure how a model takes what happens to photos: `python -m training stress MODEL`.
+"""Measure how a model copes with degraded photos: `python -m training stress MODEL`.
 
 Each photo of a split is judged as it is, and again after compression, resizing, blur, noise,
-another light, a screenshot and another crop. Nothing is trained: the strengths are fixed.
+different light, a screenshot and a different crop. Nothing is trained: the strengths are fixed.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from training.measure.stress_tables import CLEAN, SHARES, stress_sources_table, 
 from training.run import FACE
 
 RESULTS, PLOT = "stress.json", ROBUSTNESS
-SEED = 0  # of the noise
-# What a panel of the plot shows: figure, marker, its size (two of them where one often covers the
-# other), and a colour that colour-blind people can tell from the others (Okabe and Ito,
+SEED = 0  # for the noise
+# What each panel of the plot shows: figure, marker, marker size (different where one marker often
+# covers the other), and a colour that colour-blind people can tell from the others (Okabe and Ito,
 # https://jfly.uni-koeln.de/color/).
 PANELS = {
     "share of these photos": (
@@ -64,17 +64,16 @@ def stress(
         model: folder of an exported model, or a Hub repository.
         data: folder that `prepare` wrote.
         split: `"train"`, `"validation"` or `"test"`.
-        output: folder for the files; that of the model where it is not given.
+        output: folder for the files; that of the model by default.
         samples: bootstrap samples of the intervals.
 
     Returns:
-        What JSON can hold: what was measured on what, and under `conditions` by name the figures of
-        each, with their intervals (`value`, `low`, `high`): `roc_auc`; `auc_change`, the difference
-        to the photos as they are, on the same bootstrap samples; and the shares
-        `real_called_fake` (of the real photos), `fake_called_fake` (of the fakes), `inconclusive`,
-        `verdict_changed` and `verdict_reversed` (from real to fake or back), the last three of all
-        photos; and `by_source`, the same `roc_auc` and `auc_change` of the photos of one source
-        alone, for each that has both labels.
+        JSON-serialisable: the model, the data, and under `conditions` the figures of each by name,
+        with their intervals (`value`, `low`, `high`): `roc_auc`; `auc_change`, the difference from
+        clean photos on the same bootstrap samples; the shares `real_called_fake` (of the real
+        photos), `fake_called_fake` (of the fakes), and of all photos `inconclusive`,
+        `verdict_changed` and `verdict_reversed` (from real to fake or back); and `by_source`,
+        `roc_auc` and `auc_change` for each source that has both labels, on its photos alone.
 
     Raises:
         UserError: there is no such model, the data is not what it should be, one label is missing,
@@ -100,14 +99,14 @@ def stress(
 
 
 def conditions(index: int = 0) -> dict[str, Change]:
-    """Return what is done to a photo, by name, the photo as it is first.
+    """Return the changes to a photo by name, the unchanged photo first.
 
     Args:
-        index: the photo's position, so that each has noise of its own.
+        index: the photo's position, so that each photo gets its own noise.
 
     Returns:
-        Functions from and to a `uint8` array `[height, width, 3]`, RGB. Pixels are those of the
-        prepared photo.
+        Functions that take and return a `uint8` array `[height, width, 3]`, RGB. Pixels are those
+        of the prepared photo.
     """
 
     def grain(photo: np.ndarray, sigma: float) -> np.ndarray:
@@ -130,7 +129,7 @@ def conditions(index: int = 0) -> dict[str, Change]:
 
 
 def plot_stress(results: Mapping, path: Path) -> None:
-    """Plot AUC and shares of verdicts of what `stress` found, a line for each condition.
+    """Plot the AUC and the shares of verdicts, with a line for each condition.
 
     Args:
         results: what `stress` returns.
@@ -139,10 +138,10 @@ def plot_stress(results: Mapping, path: Path) -> None:
     names, figures = zip(*results["conditions"].items(), strict=True)
     figure = Figure(figsize=(12, 1.8 + 0.3 * len(names)), layout="constrained")
     auc_axes, *share_axes = figure.subplots(1, 3, sharey=True)
-    _plot_auc(auc_axes, [of["roc_auc"] for of in figures])
+    _plot_auc(auc_axes, [condition["roc_auc"] for condition in figures])
     for axes, (title, series) in zip(share_axes, PANELS.items(), strict=True):
         for name, marker, size, colour in series:
-            values = [of[name]["value"] for of in figures]
+            values = [condition[name]["value"] for condition in figures]
             style = {"color": colour, "markersize": size, "label": SHARES[name]}
             axes.plot(values, range(len(names)), marker, **style)
         axes.set(xlabel=title, xlim=(-0.02, max(0.5, axes.get_xlim()[1])))
@@ -176,8 +175,13 @@ def _judge(
         pixels = np.asarray(open_photo(photo.path))
         for name, change in conditions(index).items():
             answers[name].append(judge(change(pixels)))
-    scores = {name: np.array([a.probability for a in of]) for name, of in answers.items()}
-    verdicts = {name: np.array([a.verdict for a in of]) for name, of in answers.items()}
+    scores = {
+        name: np.array([answer.probability for answer in column])
+        for name, column in answers.items()
+    }
+    verdicts = {
+        name: np.array([answer.verdict for answer in column]) for name, column in answers.items()
+    }
     return scores, verdicts
 
 
@@ -212,16 +216,15 @@ def _figures(
 def _by_source(
     photos: Sequence[Photo], scores: np.ndarray, clean: np.ndarray, samples: int
 ) -> dict[str, dict]:
-    """Return AUC and its difference to clean by source, on the same bootstrap samples of its
-    groups."""
+    """Return AUC and its difference from clean by source, on the same samples of its groups."""
     sources = np.array([photo.source for photo in photos])
-    found = {}
+    figures = {}
     for source in sorted(set(sources.tolist())):
         members = np.flatnonzero(sources == source)
         own = [photos[index] for index in members]
         if len({photo.label for photo in own}) == len(LABELS):
-            found[source] = _of_source(own, scores[members], clean[members], samples)
-    return found
+            figures[source] = _of_source(own, scores[members], clean[members], samples)
+    return figures
 
 
 def _of_source(
@@ -240,15 +243,15 @@ def _of_source(
 def _shares(
     truth: np.ndarray, verdicts: np.ndarray, clean: np.ndarray
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return for each share which photos `[photos]` count, and of which photos."""
-    fake, everyone = verdicts == "fake", np.ones(len(truth), dtype=bool)
+    """Return two masks `[photos]` for each share: the photos that count, and those it is of."""
+    fake, all_photos = verdicts == "fake", np.ones(len(truth), dtype=bool)
     undecided, changed = verdicts == "inconclusive", verdicts != clean
     return {
         "real_called_fake": (fake, truth == 0),
         "fake_called_fake": (fake, truth == 1),
-        "inconclusive": (undecided, everyone),
-        "verdict_changed": (changed, everyone),
-        "verdict_reversed": (changed & ~undecided & (clean != "inconclusive"), everyone),
+        "inconclusive": (undecided, all_photos),
+        "verdict_changed": (changed, all_photos),
+        "verdict_reversed": (changed & ~undecided & (clean != "inconclusive"), all_photos),
     }
 
 
@@ -258,13 +261,13 @@ def _share(weights: np.ndarray, hits: np.ndarray, of: np.ndarray) -> float:
 
 
 def _plot_auc(axes, estimates: Sequence[Mapping[str, float]]) -> None:
-    """Plot AUCs with their intervals from top to bottom, a line down from the first."""
+    """Plot AUCs with their intervals from top to bottom, with a vertical line at the first."""
     values, low, high = (
-        np.array([of[key] for of in estimates]) for key in ("value", "low", "high")
+        np.array([auc[key] for auc in estimates]) for key in ("value", "low", "high")
     )
     axes.axvline(values[0], linestyle="--", color="black", linewidth=1, label="clean")
     axes.axvline(0.5, linestyle=":", color="black", linewidth=1, label="chance")
-    # A percentile interval of few samples need not hold the value.
+    # A percentile interval of few samples need not contain the value.
     spread = np.maximum([values - low, high - values], 0)
     axes.errorbar(
         values, range(len(values)), xerr=spread, fmt="o", capsize=3, color="#0072B2", label="AUC"

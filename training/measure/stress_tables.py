@@ -1,4 +1,4 @@
-"""Tables of what `training.measure.stress.stress` found."""
+"""Tables of the results of `training.measure.stress.stress`."""
 
 from __future__ import annotations
 
@@ -18,25 +18,29 @@ SHARES = {
 
 
 def stress_table(results: Mapping) -> str:
-    """Return what `stress` found as a Markdown table, a row for each condition."""
+    """Return the results of `stress` as a Markdown table, a row for each condition."""
     head = ("condition", "ROC AUC (95 % interval)", "AUC against clean", *SHARES.values())
     rows = [
         (
             name,
-            show(of["roc_auc"]),
-            "" if name == CLEAN else show_change(of["auc_change"]),
-            *(f"{100 * of[share]['value']:.1f} %" for share in SHARES),
+            show(figures["roc_auc"]),
+            "" if name == CLEAN else show_change(figures["auc_change"]),
+            *(f"{100 * figures[share]['value']:.1f} %" for share in SHARES),
         )
-        for name, of in results["conditions"].items()
+        for name, figures in results["conditions"].items()
     ]
     return markdown_table(head, rows)
 
 
 def stress_sources_table(results: Mapping) -> str:
-    """Return the AUC of each source, and its difference to clean photos, as a Markdown table with a
-    row for each condition; empty where all photos are of one source."""
-    # Results from before there were several sources know none.
-    by_source = {name: of.get("by_source", {}) for name, of in results["conditions"].items()}
+    """Return each source's AUC and its difference from clean photos as a Markdown table.
+
+    It has a row for each condition. It is empty if all photos are from one source.
+    """
+    # Older results, from before there were several sources, have no figures by source.
+    by_source = {
+        name: figures.get("by_source", {}) for name, figures in results["conditions"].items()
+    }
     if len(by_source[CLEAN]) < 2:
         return ""
     head = ("AUC (difference)", *(lookup(source).title for source in by_source[CLEAN]))
@@ -44,9 +48,9 @@ def stress_sources_table(results: Mapping) -> str:
         (
             name,
             *(
-                f"{of['roc_auc']['value']:.3f}"
-                + ("" if name == CLEAN else f" ({of['auc_change']['value']:+.3f})")
-                for of in sources.values()
+                f"{figures['roc_auc']['value']:.3f}"
+                + ("" if name == CLEAN else f" ({figures['auc_change']['value']:+.3f})")
+                for figures in sources.values()
             ),
         )
         for name, sources in by_source.items()

@@ -1,6 +1,6 @@
-"""What a detector is worth on the photos of each tier (`training.measure.tiers`).
+"""Figures of a detector on the photos of each tier (`training.measure.tiers`).
 
-In each, real photos that are called fake come first.
+Real photos called fake come first in each.
 """
 
 from __future__ import annotations
@@ -26,38 +26,38 @@ def tier_figures(
     most: float | None = None,
     samples: int = SAMPLES,
 ) -> dict[str, dict]:
-    """Measure each tier.
+    """Return the figures of each tier.
 
     Args:
         photos: all photos.
-        tiers: of each photo, a key of `TIERS`; those of others are left out.
-        answers: about the photos as they are, and after changes, by their names.
+        tiers: the tier of each photo, a key of `TIERS`; photos with any other are left out.
+        answers: answers about the photos as they are, and after changes, by the name of the change.
         most: the largest likelihood ratio that the model gives.
         samples: bootstrap samples of the intervals.
 
     Returns:
-        What JSON can hold, by the key of the tier; one without photos is left out. Of each: the
-        figures of `_figures`, `by_source` (the same without intervals by bootstrap), and `changed`,
-        by the name of the change: `photos` that it changed and the rates of `_rates` of all.
+        JSON-serialisable, by the key of the tier; a tier without photos is left out. For each: the
+        figures of `_figures`, `by_source` (the same without bootstrap intervals), and `changed`, by
+        the name of the change: the number of `photos` that it altered, and `_rates` of all photos.
     """
-    found = {}
+    figures = {}
     for tier in TIERS:
         members = np.flatnonzero(np.asarray(tiers) == tier)
         if len(members):
             own = [photos[index] for index in members]
-            of_tier = {name: some.of(members) for name, some in answers.items()}
-            found[tier] = _figures(own, of_tier[ORIGINAL], most, samples) | {
-                "by_source": _by_source(own, of_tier),
-                "changed": _changed(own, of_tier),
+            own_answers = {name: after.of(members) for name, after in answers.items()}
+            figures[tier] = _figures(own, own_answers[ORIGINAL], most, samples) | {
+                "by_source": _by_source(own, own_answers),
+                "changed": _changed(own, own_answers),
             }
-    return found
+    return figures
 
 
 def _figures(photos: Sequence[Photo], answers: Answers, most: float | None, samples: int) -> dict:
-    """Return the rates, the reasons against verdicts, how well fakes are ranked, and the evidence.
+    """Return the rates, the reasons to abstain, the ranking of fakes, and the evidence.
 
-    `roc_auc`, `equal_error_rate`, `cllr`, `minimum_cllr` and `strengths` are of the photos in which
-    a face was found.
+    `roc_auc`, `equal_error_rate`, `cllr`, `minimum_cllr` and `strengths` use the photos in which a
+    face was found.
     """
     judged = np.flatnonzero(answers.has_face)
     truth = _truth(photos)[judged]
@@ -69,23 +69,25 @@ def _figures(photos: Sequence[Photo], answers: Answers, most: float | None, samp
         error = equal_error_rate(truth, probabilities, weights)
         return {"roc_auc": auc(weights), "equal_error_rate": error}
 
-    found = _rates(photos, answers)
+    figures = _rates(photos, answers)
     if len(judged):
-        found |= estimate(statistics, groups, samples=samples)
-        found |= evidence_figures(truth, probabilities, groups, most=most, samples=samples)
-    return found
+        figures |= estimate(statistics, groups, samples=samples)
+        figures |= evidence_figures(truth, probabilities, groups, most=most, samples=samples)
+    return figures
 
 
 def _rates(photos: Sequence[Photo], answers: Answers) -> dict:
-    """Return counts with exact bounds: `real_called_fake`, `fake_called_fake` and
-    `fake_called_real` of the photos of that label, `abstained` of all, and its `reasons` with the
-    number of photos of each."""
+    """Return counts of verdicts with exact bounds, and the `reasons` to abstain.
+
+    `real_called_fake`, `fake_called_fake` and `fake_called_real` are of the photos of that label,
+    `abstained` of all; `reasons` holds the number of photos of each.
+    """
     truth = _truth(photos)
     groups = np.array([photo.group for photo in photos])
 
     def share(verdict: str, label: int) -> dict:
-        own = truth == label
-        return rate(answers.verdicts[own] == verdict, groups[own].tolist())
+        members = truth == label
+        return rate(answers.verdicts[members] == verdict, groups[members].tolist())
 
     reasons = Counter(reason for reason in answers.reasons.tolist() if reason)
     return {
@@ -98,30 +100,29 @@ def _rates(photos: Sequence[Photo], answers: Answers) -> dict:
 
 
 def _by_source(photos: Sequence[Photo], answers: Mapping[str, Answers]) -> dict[str, dict]:
-    """Return the rates of each source, as they are and `changed`; and `roc_auc`, where it has both
-    labels."""
+    """Return the rates of each source, also when `changed`, and `roc_auc` if it has both labels."""
     sources = np.array([photo.source for photo in photos])
-    found = {}
+    figures = {}
     for source in np.unique(sources).tolist():
         members = np.flatnonzero(sources == source)
         own = [photos[index] for index in members]
-        of_source = {name: some.of(members) for name, some in answers.items()}
-        original = of_source[ORIGINAL]
+        own_answers = {name: after.of(members) for name, after in answers.items()}
+        original = own_answers[ORIGINAL]
         judged = original.has_face
         truth = _truth(own)[judged]
         auc = weighted_auc(truth, original.probabilities[judged])(np.ones(len(truth)))
-        found[source] = {
+        figures[source] = {
             **_rates(own, original),
             "roc_auc": None if np.isnan(auc) else auc,
-            "changed": _changed(own, of_source),
+            "changed": _changed(own, own_answers),
         }
-    return found
+    return figures
 
 
 def _changed(photos: Sequence[Photo], answers: Mapping[str, Answers]) -> dict[str, dict]:
     return {
-        name: {"photos": int(some.changed.sum()), **_rates(photos, some)}
-        for name, some in answers.items()
+        name: {"photos": int(after.changed.sum()), **_rates(photos, after)}
+        for name, after in answers.items()
         if name != ORIGINAL
     }
 

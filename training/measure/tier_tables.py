@@ -1,4 +1,4 @@
-"""Tables of what `training.measure.served.served_figures` found, for report, card and README."""
+"""Tables of what `training.measure.served.served_figures` returns, for report, card and README."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from training.measure.answers import BETWEEN, NO_FACE, ORIGINAL, UNREADABLE
 from training.measure.markdown import markdown_table, show, show_rate
 from training.measure.tiers import ORDINARY, TIERS
 
-LEVEL = 0.05  # of the corrected tests of equality between people
+LEVEL = 0.05  # of significance, in the corrected tests of equality between people
 REASONS = {
     BETWEEN: "probability between the thresholds",
     NO_FACE: "no face found",
@@ -23,13 +23,15 @@ REASONS = {
 
 
 def accusations_table(figures: Mapping) -> str:
-    """Return how many real photos are called fake, by tier and source, as they are and after each
-    change, as a Markdown table; empty where it was not measured."""
+    """Return how many real photos are called fake, by tier and source, as a Markdown table.
+
+    It has a column for the photos as they are and one for each change. Empty if not measured.
+    """
     return _changes_table(figures, "real_called_fake", "real photos called fake")
 
 
 def found_table(figures: Mapping) -> str:
-    """Return the same of fakes called fake."""
+    """Return the same for fakes called fake."""
     return _changes_table(figures, "fake_called_fake", "fakes called fake")
 
 
@@ -51,38 +53,46 @@ def tiers_table(figures: Mapping) -> str:
         "minimum_cllr": "the same, calibrated on these photos (minimum Cllr)",
     }
     rows = [
-        (title, *(show_rate(of[name]) for of in tiers.values())) for name, title in rates.items()
+        (title, *(show_rate(tier_figures[name]) for tier_figures in tiers.values()))
+        for name, title in rates.items()
     ]
     rows += [
-        (title, *(_shown(of, name) for of in tiers.values())) for name, title in estimates.items()
+        (title, *(_shown(tier_figures, name) for tier_figures in tiers.values()))
+        for name, title in estimates.items()
     ]
     return markdown_table(("figure (95 % bounds)", *(TIERS[tier] for tier in tiers)), rows)
 
 
 def caveats(figures: Mapping) -> list[str]:
-    """Return what has to be said before any figure: which promises are broken, and about which
-    photos the score is no evidence, a sentence each."""
-    found = []
+    """Return what must precede all figures, a sentence each.
+
+    These are the broken promises, and the photos about which the score is no evidence.
+    """
+    sentences = []
     if broken := figures.get("promises_broken"):
-        told = " ".join(broken)
-        found.append(f"**Not calibrated: its thresholds promise more than they keep.** {told}")
-    for tier, of in figures.get("tiers", {}).items():
-        cost = of.get("cllr", {}).get("value")
+        breaches = " ".join(broken)
+        sentences.append(
+            f"**Not calibrated: its thresholds promise more than they keep.** {breaches}"
+        )
+    for tier, tier_figures in figures.get("tiers", {}).items():
+        cost = tier_figures.get("cllr", {}).get("value")
         if cost is not None and cost >= 1:
-            found.append(
+            sentences.append(
                 f"**No evidence about {TIERS[tier]}.** There the likelihood ratios cost {cost:.2f} "
-                "bits, and saying nothing costs 1."
+                "bits; no answer at all costs 1."
             )
-    return found
+    return sentences
 
 
 def strengths_table(figures: Mapping) -> str:
-    """Return how many photos of each tier and label have evidence of which strength as a Markdown
-    table; empty where it was not measured."""
+    """Return how many photos have evidence of each strength as a Markdown table.
+
+    It has a column for each label and tier. Empty if not measured.
+    """
     columns = {
         f"{label}, {TIERS[tier]}": counts
-        for tier, of in figures.get("tiers", {}).items()
-        for label, counts in of.get("strengths", {}).items()
+        for tier, tier_figures in figures.get("tiers", {}).items()
+        for label, counts in tier_figures.get("strengths", {}).items()
         if counts
     }
     rows = [
@@ -96,23 +106,22 @@ def strengths_table(figures: Mapping) -> str:
 def reasons_sentences(figures: Mapping) -> str:
     """Return why photos got no verdict, a sentence for each tier."""
     return " ".join(
-        f"Of {of['abstained']['photos']} photos ({TIERS[tier]}) {of['abstained']['hits']} got no "
-        f"verdict{_listed(of['reasons'])}."
-        for tier, of in figures.get("tiers", {}).items()
+        f"Of {rates['abstained']['photos']} photos ({TIERS[tier]}) "
+        f"{rates['abstained']['hits']} got no verdict{_listed(rates['reasons'])}."
+        for tier, rates in figures.get("tiers", {}).items()
     )
 
 
 def stability_table(figures: Mapping) -> str:
-    """Return how verdicts move under harmless changes as a Markdown table; empty where it was not
-    measured."""
+    """Return how harmless changes move verdicts as a Markdown table; empty if not measured."""
     rows = [
         (
             name,
-            show_rate(of["flipped"]),
-            show_rate(of["reversed"]),
-            *("" if of[size] is None else f"{of[size]:.2f}" for size in ("median", "largest")),
+            show_rate(row["flipped"]),
+            show_rate(row["reversed"]),
+            *("" if row[size] is None else f"{row[size]:.2f}" for size in ("median", "largest")),
         )
-        for name, of in figures.get("stability", {}).items()
+        for name, row in figures.get("stability", {}).items()
     ]
     head = ("change", "another verdict", "real and fake swapped")
     head += ("median change of log10 LR", "largest")
@@ -120,12 +129,11 @@ def stability_table(figures: Mapping) -> str:
 
 
 def whom_table(figures: Mapping) -> str:
-    """Return mistakes on real photos by whom they show as a Markdown table; empty where nobody
-    knows."""
+    """Return mistakes on real photos by people shown as a Markdown table; empty if unknown."""
     rows = [
-        (trait, value, show_rate(of["called_fake"]), show_rate(of["abstained"]))
-        for trait, told in figures.get("by_whom", {}).items()
-        for value, of in told["values"].items()
+        (trait, value, show_rate(rates["called_fake"]), show_rate(rates["abstained"]))
+        for trait, results in figures.get("by_whom", {}).items()
+        for value, rates in results["values"].items()
     ]
     return markdown_table(("by", "people", "called fake", "no verdict"), rows) if rows else ""
 
@@ -135,10 +143,10 @@ def whom_sentences(figures: Mapping) -> str:
     outcomes = {"called_fake": "called fake", "abstained": "left without a verdict"}
     sentences = [
         f"By {trait}, real photos are {outcomes[name]} "
-        f"{'more often for some than for others' if of['corrected'] < LEVEL else 'about as often'} "
-        f"(p {of['corrected']:.3f} after Holm's correction)."
-        for trait, told in figures.get("by_whom", {}).items()
-        for name, of in told["tests"].items()
+        f"{'more often for some than for others' if row['corrected'] < LEVEL else 'about as often'}"
+        f" (p {row['corrected']:.3f} after Holm's correction)."
+        for trait, results in figures.get("by_whom", {}).items()
+        for name, row in results["tests"].items()
     ]
     used = figures.get("by_whom_trained_on")
     if not sentences and used:
@@ -164,20 +172,24 @@ def _changes_table(figures: Mapping, name: str, title: str) -> str:
     tiers = figures.get("tiers", {})
     changes = list(next(iter(tiers.values()))["changed"]) if tiers else []
     rows = [
-        (shown, show_rate(of[name]), *(_after(of["changed"][change], name) for change in changes))
-        for shown, of in _tiers_and_sources(tiers)
-        if of[name]["photos"]
+        (
+            row_title,
+            show_rate(rates[name]),
+            *(_after(rates["changed"][change], name) for change in changes),
+        )
+        for row_title, rates in _tiers_and_sources(tiers)
+        if rates[name]["photos"]
     ]
     return markdown_table((title, ORIGINAL, *changes), rows) if rows else ""
 
 
 def _tiers_and_sources(tiers: Mapping) -> Iterator[tuple[str, Mapping]]:
-    for tier, of in tiers.items():
-        yield f"**{TIERS[tier]}**", of
-        for source, own in of["by_source"].items():
-            # Who reads “ordinary photos” takes them for photos of sets that it never saw.
-            known = tier == ORDINARY and own.get("trained_on")
-            yield lookup(source).title + ("; others trained on" if known else ""), own
+    for tier, tier_figures in tiers.items():
+        yield f"**{TIERS[tier]}**", tier_figures
+        for source, source_figures in tier_figures["by_source"].items():
+            # Readers take “ordinary photos” for photos of sets that the model never saw.
+            known = tier == ORDINARY and source_figures.get("trained_on")
+            yield lookup(source).title + ("; others trained on" if known else ""), source_figures
 
 
 def _after(changed: Mapping, name: str) -> str:
@@ -189,5 +201,5 @@ def _shown(of: Mapping, name: str) -> str:
 
 
 def _listed(reasons: Mapping[str, int]) -> str:
-    told = [f"{REASONS.get(reason, reason)} {number}" for reason, number in reasons.items()]
-    return f" ({', '.join(told)})" if told else ""
+    parts = [f"{REASONS.get(reason, reason)} {number}" for reason, number in reasons.items()]
+    return f" ({', '.join(parts)})" if parts else ""

@@ -25,10 +25,9 @@ def assign_tiers(
     """Return the tier of each photo of a split.
 
     Args:
-        photos: of the split.
-        others: of the other splits, that training, calibration and thresholds come from.
-        trained_on: sources that the model was trained on; empty where nobody knows, which is taken
-            as all of them.
+        photos: photos of the split.
+        others: photos of the other splits, which training, calibration and thresholds use.
+        trained_on: sources that the model was trained on; empty if unknown, which counts as all.
     """
     seen = {_kind(photo) for photo in others}
 

@@ -1,2 +1,2 @@
 """Score every face of a collection of photos, however large: `inputs` lists the photos, `rows`
-scores one, `workers` and `ray` share them out, `parts` stores the rows."""
+scores one photo, `workers` and `ray` distribute the photos, `parts` stores the rows."""

@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
 
 DEFAULT_SPLIT = "train"
-PROBLEMS = (OSError, httpx2.HTTPError, RuntimeError, ValueError)  # of `datasets` and of the Hub
+PROBLEMS = (OSError, httpx2.HTTPError, RuntimeError, ValueError)  # raised by `datasets` and the Hub
 CHUNK_PHOTOS = 32
-CHUNK_BYTES = 2**25  # of the files that a dataset holds
+CHUNK_BYTES = 2**25  # of files that come from a dataset as bytes
 
 
 class Photo(NamedTuple):
     """A photo to score.
 
     Attributes:
-        name: what its rows say as `file`.
+        name: the column `file` of its rows.
         source: a path, an address that fsspec opens (`s3://...`), the bytes of a file, or `None`
             where a dataset's row holds no photo.
     """
@@ -39,10 +39,10 @@ class Photo(NamedTuple):
 
 @dataclass(frozen=True)
 class Chunk:
-    """Photos that follow one another, as many as a process takes at once.
+    """Consecutive photos that a process takes at once.
 
     Attributes:
-        number: of the chunk, from 0.
+        number: position of the chunk, from 0.
         photos: at least one.
     """
 
@@ -52,12 +52,12 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Collection:
-    """Photos that can be gone through several times, always in the same order.
+    """Photos that can be iterated over several times, always in the same order.
 
     Attributes:
-        photos: starts from the first one.
-        total: how many there are; `None` where only going through them would tell.
-        in_files: whether each has a path or an address, and not just bytes.
+        photos: returns an iterator that starts at the first photo.
+        total: number of photos; `None` if only iterating would tell.
+        in_files: whether each photo has a path or an address, and not just bytes.
     """
 
     photos: Callable[[], Iterator[Photo]]
@@ -69,14 +69,14 @@ def find_collection(where: str, split: str | None = None) -> Collection:
     """Return the photos that an input stands for.
 
     Args:
-        where: a folder, local or of a file system that fsspec opens (`hf://...`, `s3://...`): the
-            photos below it by their endings, without hidden ones; a glob; one photo; a `.txt` file
-            with a path or an address a line, where the same one twice is two photos; or a dataset:
-            a folder that `save_to_disk` wrote, or whatever `datasets.load_dataset` streams.
-        split: of a dataset. Where it is given, a folder is taken as a dataset.
+        where: a folder, local or on a file system that fsspec opens (`hf://...`, `s3://...`), whose
+            photos are found by their extensions, except hidden ones; a glob; one photo; a `.txt`
+            file with a path or an address per line, where repeated lines are separate photos; or a
+            dataset: a folder that `save_to_disk` wrote, or what `datasets.load_dataset` streams.
+        split: split of a dataset. If it is given, a folder is read as a dataset.
 
     Raises:
-        UserError: it is none of these, or holds no photo.
+        UserError: `where` is none of these, or holds no photo.
     """
     collection = _find(where, split)
     if next(collection.photos(), None) is None:
@@ -85,7 +85,7 @@ def find_collection(where: str, split: str | None = None) -> Collection:
 
 
 def chunked(photos: Iterable[Photo]) -> Iterator[Chunk]:
-    """Yield photos in chunks; where these end depends on the photos alone."""
+    """Yield photos in chunks, whose boundaries depend only on the photos."""
     number, chunk, size = 0, [], 0
     for photo in photos:
         chunk.append(photo)
@@ -98,11 +98,15 @@ def chunked(photos: Iterable[Photo]) -> Iterator[Chunk]:
 
 
 def _find(where: str, split: str | None) -> Collection:
+    is_list = where.endswith(".txt")
+    is_glob = not os.path.exists(where) and any(character in where for character in "*?[")
+    if split is not None and ("://" in where or is_list or os.path.isfile(where) or is_glob):
+        raise UserError(f"{where} is not a dataset and has no splits: leave out --split {split}.")
     if "://" in where:
         return _files(_remote_photos(where))
-    if where.endswith(".txt"):
+    if is_list:
         if not os.path.isfile(where):
-            raise UserError(f"{where} is no file: give a text file with a path a line.")
+            raise UserError(f"{where} is not a file: give a text file with one path per line.")
         return _files(lambda: _listed(where))
     if os.path.isfile(where):
         if _is_photo(where):
@@ -110,15 +114,15 @@ def _find(where: str, split: str | None) -> Collection:
         raise UserError(f"{where} is neither a photo nor a list: the name of a list ends in .txt.")
     if os.path.isdir(where) and split is None and next(_photos_below(os.walk(where)), None):
         return _files(lambda: _photos_below(os.walk(where)))
-    if any(letter in where for letter in "*?["):
-        # In memory, unlike all others: of an order that is not sorted nothing is known.
+    if is_glob:
+        # Sorted, and so in memory, unlike all others: a glob has no order that one can rely on.
         names = sorted(name for name in glob.iglob(where, recursive=True) if os.path.isfile(name))
         return _files(lambda: iter(names))
     return _dataset(where, split or DEFAULT_SPLIT)
 
 
 def _files(names: Callable[[], Iterable[str]]) -> Collection:
-    """Return a collection of files by their paths or addresses, which are their names as well."""
+    """Return a collection of files; their paths or addresses are also their names."""
     return Collection(lambda: (Photo(name, name) for name in names()), sum(1 for _ in names()))
 
 
@@ -127,7 +131,7 @@ def _is_photo(name: str) -> bool:
 
 
 def _photos_below(walk: Iterable[tuple[str, list[str], list[str]]]) -> Iterator[str]:
-    """Yield the photos of an `os.walk`; of the folders, only one is in memory at a time."""
+    """Yield the photos of an `os.walk`, with one folder in memory at a time."""
     for folder, folders, files in walk:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
@@ -141,15 +145,15 @@ def _remote_photos(where: str) -> Callable[[], Iterator[str]]:
         is_folder = files.isdir(root)
     except ImportError as error:
         raise UserError(f"{where} needs a package that is not here: {error}.") from error
-    except Exception as error:  # every file system has its own
+    except Exception as error:  # every file system raises its own
         raise UserError(f"{where} cannot be opened ({error!r}): check the address.") from error
     if not is_folder:
-        raise UserError(f"{where} is no folder: check the address, and the rights to read it.")
+        raise UserError(f"{where} is not a folder: check the address and your access to it.")
     return lambda: map(files.unstrip_protocol, _photos_below(files.walk(root)))
 
 
 def _listed(path: str) -> Iterator[str]:
-    # Names that are no UTF-8 come back as they are on the disk.
+    # Names that are not UTF-8 come back as they are on the disk.
     with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
         for line in file:
             if name := line.rstrip("\r\n"):
@@ -190,8 +194,8 @@ def _load(where: str, split: str) -> Dataset | IterableDataset:
     except (*PROBLEMS, KeyError, ImportError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(
-            f"{where} is no folder with photos, glob or list, and its split {split} cannot be "
-            f"streamed as a dataset ({lines[0].rstrip('.')}): check the name, or name the --split."
+            f"{where} is not a folder with photos, a glob or a list, and its split {split} cannot "
+            f"be streamed as a dataset ({lines[0].rstrip('.')}): check the name or give --split."
         ) from error
 
 

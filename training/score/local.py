@@ -1,8 +1,8 @@
 """Score every face of a collection of photos on all cores of this machine:
 `python -m training score INPUT --output OUT.parquet`. `rows.Scorer` scores a photo.
 
-Nothing but what is being worked on is in memory. Rows lie in `OUT.parquet.parts/` until all are
-there, so that a run that was killed goes on with `--resume`.
+Only the photos in progress are in memory. Rows lie in `OUT.parquet.parts/` until they are complete,
+so that a killed run can be resumed with `--resume`.
 """
 
 from __future__ import annotations
@@ -50,16 +50,16 @@ def score(
     Args:
         where: see `find_collection`.
         output: `.parquet` or `.csv` file for the rows, see `Scorer.rows`.
-        model: folder or Hub repository; the bundled one where it is not given.
-        split: of a dataset.
-        whole_picture: look for no face, judge the centred square of each photo.
+        model: folder or Hub repository; by default the bundled model.
+        split: split of a dataset.
+        whole_picture: judge the centred square of each photo instead of its faces.
         provenance: add columns with what each file says of how it was made, and how far to trust
             that.
-        workers: number of processes, by default one a core.
-        resume: go on with a run that was interrupted.
+        workers: number of processes, by default one per core.
+        resume: continue an interrupted run.
 
     Raises:
-        UserError: the input, the model or the output are not what they should be.
+        UserError: the input, the model or the output cannot be used.
     """
     if output.suffix not in WRITERS:
         raise UserError(f"--output {output} ends in neither {' nor '.join(WRITERS)}.")
@@ -80,13 +80,13 @@ def score(
 
 
 def check_workers(workers: int | None) -> None:
-    """Raise `UserError` where that is no number of processes."""
+    """Raise `UserError` if `workers` is less than 1."""
     if workers is not None and workers < 1:
         raise UserError(f"--workers {workers} would score nothing: give 1 or more.")
 
 
 def count_rows(table: pa.Table | pa.RecordBatch) -> Counter[str]:
-    """Return how many rows there are by verdict, and of those without one, how many are errors."""
+    """Return the numbers of rows by verdict, with any verdict, without a face and with an error."""
     counts = Counter(table["verdict"].to_pylist())
     errors = len(table) - table["error"].null_count
     counts["no face"], counts["error"] = counts.pop(None, 0) - errors, errors
@@ -97,14 +97,14 @@ def count_rows(table: pa.Table | pa.RecordBatch) -> Counter[str]:
 def log_counts(
     output: Path, judged: str, counts: Counter[str], scored: Counter[str], seconds: float
 ) -> None:
-    """Tell what an output holds.
+    """Log what an output holds.
 
     Args:
-        output: where it is.
-        judged: what has verdicts.
-        counts: see `count_rows`, and `photo` for the number of photos.
-        scored: that of what was scored now.
-        seconds: which that took.
+        output: path of the output.
+        judged: what has verdicts, such as `faces`.
+        counts: see `count_rows`; `photo` is the number of photos.
+        scored: the same counts for the photos that this run scored.
+        seconds: time that scoring them took.
     """
     log.info(
         "%s: %d photos, %d %s (%d fake, %d inconclusive, %d real), %d without a face, %d with an "
@@ -121,7 +121,7 @@ def log_counts(
 
 
 class _Run:
-    """One way through a collection, from its first photo that has no rows yet."""
+    """One pass through a collection that scores the photos without rows."""
 
     def __init__(self, collection: Collection, parts: Parts) -> None:
         self._collection = collection
@@ -132,7 +132,7 @@ class _Run:
 
     def score(self, config: ScorerConfig, workers: int) -> None:
         start = time.monotonic()
-        # The mean speed is the steadier forecast: the processes finish photos in bursts.
+        # The mean speed forecasts more steadily: the processes finish photos in bursts.
         progress = {"desc": "Scoring", "unit": "photo", "smoothing": 0}
         with tqdm(total=self._collection.total, **progress) as bar:
             for chunk, rows in score_chunks(self._unfinished(bar), config, workers, bar.update):
@@ -153,7 +153,7 @@ class _Run:
                 yield chunk
                 continue
             self._earlier += _count_chunk(chunk, table)
-            bar.initial += len(chunk.photos)  # which are no measure of speed
+            bar.initial += len(chunk.photos)  # not scored now: no part of the speed
             bar.update(len(chunk.photos))
 
 
@@ -162,7 +162,7 @@ def _count_chunk(chunk: Chunk, table: pa.Table) -> Counter[str]:
 
 
 def _settings(where: str, split: str | None, config: ScorerConfig) -> dict[str, object]:
-    """Return what must be the same when a run goes on; what people look for first comes first."""
+    """Return what must not change when a run is resumed; the likeliest changes come first."""
     description = asdict(config.description)
     return {
         "input": where,

@@ -1,4 +1,4 @@
-"""Rows on their way into one file: a folder of parts beside it, each of them whole or not there."""
+"""Collect rows for one file in a folder of parts beside it; each part is written atomically."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from training.score.inputs import Chunk
 
 WRITERS = {".parquet": pq.ParquetWriter, ".csv": pyarrow.csv.CSVWriter}
 SETTINGS = "settings.json"
-ROW_GROUP = 8192  # rows in memory at once while parts are put together
-NAMES = b"names"  # what the digest of a part's photos is called in its file
+ROW_GROUP = 8192  # rows in memory at once while parts are merged
+NAMES = b"names"  # metadata key for the digest of a part's photos
 
 
 class Parts:
     """The parts of an output. Each holds the rows of one chunk of photos, in their order.
 
     Attributes:
-        output: the file that they become, Parquet or CSV.
-        folder: where they lie until then.
+        output: the file that they are merged into, Parquet or CSV.
+        folder: holds the parts until then.
     """
 
     def __init__(self, output: Path) -> None:
@@ -35,11 +35,11 @@ class Parts:
         self.folder = output.with_name(f"{output.name}.parts")
 
     def is_started(self, *, resume: bool) -> bool:
-        """Return whether there is something to go on with.
+        """Return whether there is an interrupted run.
 
         Raises:
-            UserError: there is, or an output, and nobody asked to go on; or somebody asked, and
-                there is nothing.
+            UserError: there is one, or an output, and `resume` is false; or there is neither, and
+                `resume` is true.
         """
         started = (self.folder / SETTINGS).is_file()
         if not started:
@@ -52,16 +52,16 @@ class Parts:
         if self.output.exists() and not resume:
             raise UserError(f"{self.output} exists already: remove it or give another --output.")
         if resume and not started and not self.output.exists():
-            raise UserError(f"{self.folder} holds no run to go on with: leave --resume out.")
+            raise UserError(f"{self.folder} holds nothing to resume: leave out --resume.")
         return started
 
     def start(self, settings: Mapping[str, object]) -> None:
-        """Make the folder."""
+        """Create the folder."""
         with replaced_folder(self.folder, SETTINGS) as staging:
             (staging / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n")
 
     def check_settings(self, settings: Mapping[str, object]) -> None:
-        """Raise `UserError` where the parts were scored with other settings."""
+        """Raise `UserError` if the parts were scored with other settings."""
         stored = json.loads((self.folder / SETTINGS).read_text())
         for name, value in json.loads(json.dumps(settings)).items():
             if stored.get(name) != value:
@@ -71,17 +71,17 @@ class Parts:
                 )
 
     def write(self, chunk: Chunk, table: pa.Table) -> None:
-        """Write the rows of a chunk, all at once."""
+        """Write the rows of a chunk, atomically."""
         path = self._path(chunk.number)
         partial = path.with_name(f".{path.name}.partial")
         pq.write_table(table.replace_schema_metadata({NAMES: _digest(chunk)}), partial)
         partial.replace(path)
 
     def read(self, chunk: Chunk) -> pa.Table | None:
-        """Return the rows of a chunk, or `None` where they are not there yet.
+        """Return the rows of a chunk, or `None` if they are missing.
 
         Raises:
-            UserError: other photos were in the place of these.
+            UserError: the part holds rows of other photos.
         """
         path = self._path(chunk.number)
         if not path.is_file():
@@ -92,10 +92,14 @@ class Parts:
         return table
 
     def merge(self, number: int, schema: pa.Schema) -> None:
-        """Write the output out of so many parts with these columns, all at once, and remove them.
+        """Merge the parts into the output, atomically, and remove them.
+
+        Args:
+            number: number of parts.
+            schema: columns of the output.
 
         Raises:
-            UserError: there are more parts than that.
+            UserError: there are more parts than `number`.
         """
         if self._path(number).is_file():
             raise self._changed()
@@ -107,14 +111,14 @@ class Parts:
         self.remove()
 
     def remove(self) -> None:
-        """Remove the folder; if that is interrupted, what is left is no run to go on with."""
+        """Remove the folder; if that is interrupted, what is left does not count as a run."""
         doomed = self.folder.with_name(f".{self.folder.name}.done")
         shutil.rmtree(doomed, ignore_errors=True)
         self.folder.rename(doomed)
         shutil.rmtree(doomed)
 
     def _tables(self, number: int) -> Iterator[pa.Table]:
-        """Yield the rows of all parts in order, in tables that make good row groups."""
+        """Yield the rows of all parts in order, in tables of about `ROW_GROUP` rows."""
         tables: list[pa.Table] = []
         for part in range(number):
             tables.append(pq.read_table(self._path(part)).replace_schema_metadata())

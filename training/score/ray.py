@@ -1,7 +1,7 @@
 """Score a collection on a Ray cluster: `python -m training score INPUT --output OUT.parquet
 --engine ray [--address ADDRESS]`; needs `pip install "ray[data]"` here and on every node.
 
-The code travels with the job. Photos do not: every node opens them itself, by the same path or
+The code is sent with the job. The photos are not: every node opens them by the same path or
 address. https://docs.ray.io/en/latest/data/batch_inference.html
 """
 
@@ -51,24 +51,22 @@ def score_on_ray(
 ) -> None:
     """Score a collection of files; the rows are in any order.
 
-    Work of a process or a node that dies is done again by another one (Ray Data restarts actors
-    without limit), and what the dead one did not hand over does not count, so that no row is lost
-    or doubled.
+    If a process or a node dies, another one repeats its work (Ray Data restarts actors without
+    limit). Rows that the dead one did not hand over do not count, so none is lost or doubled.
 
     Args:
         where: see `find_collection`; no dataset. Every node must be able to open the same paths.
-        output: name of a folder that is made for Parquet files, ending in `.parquet`, where every
-            node can write. It is there when all of them are.
+        output: folder to create for Parquet files; its name ends in `.parquet`, and every node can
+            write there. It appears when all files are complete.
         model: see `score`; a folder must be on every node.
         split: see `find_collection`; an input with one is a dataset.
         whole_picture: see `score`.
         provenance: see `score`.
-        workers: number of processes in the cluster, by default one a core.
-        address: of the cluster; by default that of `RAY_ADDRESS`, or else Ray is started here.
+        workers: number of processes in the cluster, by default one per core.
+        address: address of the cluster; by default `RAY_ADDRESS`, or else Ray is started here.
 
     Raises:
-        UserError: the input, the model or the output are not what they should be, or the job
-            failed.
+        UserError: the input, the model or the output cannot be used, or the job failed.
     """
     check_workers(workers)
     if output.suffix != ".parquet":
@@ -90,16 +88,16 @@ def score_on_ray(
 
 
 class RayScorer:
-    """What an actor of the cluster does: it looks after one scorer process."""
+    """An actor of the cluster, which runs one scorer process."""
 
     def __init__(self, config: ScorerConfig) -> None:
-        # Ray would score the batch of a photo that kills its process again and again.
+        # If a photo killed the actor itself, Ray would retry its batch forever.
         self._process = ScorerProcess(config)
         self._schema = config.schema
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Return the rows of a batch of photos, given by their `name` and `source`."""
-        photos = [Photo(one["name"], one["source"]) for one in batch.to_pylist()]
+        photos = [Photo(row["name"], row["source"]) for row in batch.to_pylist()]
         return to_table(self._process.score(Chunk(0, photos)), self._schema)
 
 
@@ -117,21 +115,21 @@ def _write_rows(
         compute=ray.data.ActorPoolStrategy(size=min(workers or cores, blocks)),
         num_cpus=1,
     )
-    # Writing needs no core of its own: the actors may have them all.
+    # Writing reserves no core: the actors may occupy them all.
     rows.write_parquet(str(folder), min_rows_per_file=ROW_GROUP, ray_remote_args={"num_cpus": 0})
 
 
 def _reason(error: Exception) -> str:
-    """Return the end of a sentence: our own error where one ended the job, of which Ray gives the
-    text alone."""
-    told = re.search(rf"^{UserError.__module__}\.UserError: (.+)$", str(error), re.MULTILINE)
-    if told:
-        return f": {told[1]}"
+    """Return the end of an error message: our own error if one ended the job (Ray passes on only
+    its text)."""
+    match = re.search(rf"^{UserError.__module__}\.UserError: (.+)$", str(error), re.MULTILINE)
+    if match:
+        return f": {match[1]}"
     return f" ({type(error).__name__}): look at the messages above, then run it again."
 
 
 def _everywhere(path: str) -> str:
-    """Return a path for processes that run in another folder."""
+    """Return a path that is valid in processes with another working directory."""
     return path if "://" in path else os.path.abspath(path)
 
 

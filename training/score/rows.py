@@ -1,6 +1,6 @@
-"""The rows that scoring gives for a photo; every engine calls this code, in processes of its own.
+"""Score a photo and return its rows; every engine calls this code, in processes of its own.
 
-Nothing here is kept between two photos, so that they can be scored anywhere and in any order.
+No state is kept between photos, so that they can be scored anywhere and in any order.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ Row = dict[str, object]
 
 @dataclass(frozen=True)
 class ScorerConfig:
-    """All that a process needs to score as every other one does; small enough to be sent to it.
+    """Everything that a process needs to score like every other one; small enough to be sent.
 
     Attributes:
         model: folder or Hub repository of the model; `None` for the bundled one.
-        description: of that model.
-        finder: name of the face finder; `None` where the whole picture is judged.
+        description: configuration of that model.
+        finder: name of the face finder; `None` if the whole picture is judged.
         provenance: whether to read what each file says of itself.
     """
 
@@ -67,14 +67,14 @@ class ScorerConfig:
 
     @property
     def judged(self) -> str:
-        """What has a verdict, for people."""
+        """What has a verdict, for messages."""
         return "faces" if self.finder else "whole pictures"
 
     @classmethod
     def read(
         cls, model: str | None, *, whole_picture: bool, provenance: bool = False
     ) -> ScorerConfig:
-        """Look at what can be loaded here.
+        """Return the configuration of what is loaded on this machine.
 
         Raises:
             UserError: the model or the face finder cannot be loaded.
@@ -86,14 +86,14 @@ class ScorerConfig:
         """Return the scorer, for a process that runs beside others like it.
 
         Raises:
-            UserError: they cannot be loaded, or are others than where this was read.
+            UserError: model or face finder cannot be loaded, or differ from this configuration.
         """
         cv2.setNumThreads(1)
         return Scorer(self)
 
     def row(self, name: str, **values: object) -> Row:
-        """Return a row of a photo; what is not given is null."""
-        # Parquet holds no names that are not UTF-8.
+        """Return a row of a photo; columns that are not given are null."""
+        # Parquet holds only names that are UTF-8.
         return {"file": printable(name), "model_sha256": self.description.sha256, **values}
 
 
@@ -109,7 +109,7 @@ class Scorer:
         """Load both.
 
         Raises:
-            UserError: they cannot be loaded, or are others than the configuration names.
+            UserError: they cannot be loaded, or differ from the configuration.
         """
         self._config = config
         self._detector, self._finder = _load(config.model, whole_picture=not config.finder)
@@ -133,14 +133,14 @@ class Scorer:
         try:
             content = _content(photo.source)
             judgements = self._judge(content)
-            said = _provenance(content) if self._config.provenance else {}
+            provenance = _provenance(content) if self._config.provenance else {}
         except PhotoError as error:
             return [self._config.row(photo.name, error=str(error))]
-        except Exception as error:  # whatever it was, it is told, and the other photos are scored
+        except Exception as error:  # whatever it is, the other photos are scored
             text = f"The photo cannot be scored ({error!r}): leave it out."
             return [self._config.row(photo.name, error=text)]
-        values = [_values(number, one) for number, one in enumerate(judgements)]
-        return [self._config.row(photo.name, **one, **said) for one in values or [{}]]
+        values = [_values(number, judgement) for number, judgement in enumerate(judgements)]
+        return [self._config.row(photo.name, **columns, **provenance) for columns in values or [{}]]
 
     def _judge(self, content: str | bytes) -> list[Judgement]:
         if self._finder is None:
@@ -149,10 +149,10 @@ class Scorer:
 
 
 def _load(model: str | None, *, whole_picture: bool) -> tuple[Detector, FaceFinder | None]:
-    one = {"threads": 1}  # the other cores have processes of their own
+    options = {"threads": 1}  # the other cores have processes of their own
     try:
-        detector = Detector.from_pretrained(model, **one) if model else load_bundled(**one)
-        return detector, None if whole_picture else load_face_finder(detector.folder, **one)
+        detector = Detector.from_pretrained(model, **options) if model else load_bundled(**options)
+        return detector, None if whole_picture else load_face_finder(detector.folder, **options)
     except (DetectorError, FaceFinderError) as error:
         raise UserError(str(error)) from error
 
@@ -166,16 +166,20 @@ def _content(source: str | bytes | None) -> str | bytes:
     try:
         with fsspec.open(source) as file:
             return file.read()
-    except Exception as error:  # every file system has its own; its text may hold signed addresses
+    except Exception as error:  # every file system raises its own; the text may contain signed URLs
         raise PhotoError(
             f"The photo cannot be fetched ({type(error).__name__}): check its address."
         ) from error
 
 
 def _provenance(content: str | bytes) -> Row:
-    """Return what a file says of how it was made and how far to trust that, if it says so."""
-    said = read_provenance(content).statement
-    return {"provenance": str(said.claim), "provenance_trust": str(said.trust)} if said else {}
+    """Return a file's statement of how it was made, and how far to trust it; empty without one."""
+    statement = read_provenance(content).statement
+    return (
+        {"provenance": str(statement.claim), "provenance_trust": str(statement.trust)}
+        if statement
+        else {}
+    )
 
 
 def _values(number: int, judgement: Judgement) -> Row:

@@ -1,4 +1,4 @@
-"""Score on all cores of this machine: one process a core, each with its own model."""
+"""Score on all cores of this machine: one process per core, each with its own model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from training.score.rows import Row, ScorerConfig
 
 # A forked process would share the locks and threads that OpenCV and LiteRT hold in this one.
 CONTEXT = get_context("spawn")
-DEATHS = 2  # of workers, on one and the same photo, until it is left out
+DEATHS = 2  # of workers on the same photo until it is left out
 
 
 def score_chunks(
@@ -25,16 +25,16 @@ def score_chunks(
 ) -> Iterator[tuple[Chunk, list[Row]]]:
     """Score chunks of photos in processes, and yield each with its rows when it is done.
 
-    No more chunks are taken than there are processes, and one in advance.
+    At most one chunk per process is taken, and one in advance.
 
     Args:
-        chunks: each is taken when there is a process for it.
+        chunks: the chunks, taken as processes become free.
         config: what the processes load.
         workers: number of processes; no more are started than there are chunks.
-        on_photo: called for every photo that is done.
+        on_photo: called after every photo.
 
     Raises:
-        UserError: a process cannot even load the model.
+        UserError: a process cannot load the model.
     """
     pool: list[ScorerProcess] = []
     try:
@@ -57,18 +57,18 @@ def score_chunks(
 class ScorerProcess:
     """A process that scores one chunk at a time, and is replaced when it dies.
 
-    It sends the rows of each photo when it has them, so that it is known which photo it died of:
-    where that happens twice with the same one, the photo has a row that says so.
+    It sends the rows of each photo as soon as it has them, so that the photo that it died of is
+    known. A photo that two processes died of gets a row that says so.
 
     Attributes:
-        chunk: what it scores; `None` while it has nothing to do.
-        connection: to the process. Either side sees it closed when the other one is gone.
+        chunk: the chunk that it scores; `None` while it is idle.
+        connection: connection to the process. Either side sees it closed when the other is gone.
     """
 
     def __init__(self, config: ScorerConfig) -> None:
         self.chunk: Chunk | None = None
-        self._rows: list[list[Row]] = []  # of the first photos of the chunk
-        self._deaths = 0  # on the photo after these
+        self._rows: list[list[Row]] = []  # of the chunk's photos so far
+        self._deaths = 0  # on the next photo
         self._config = config
         self._start()
 
@@ -89,7 +89,7 @@ class ScorerProcess:
         self._send()
 
     def receive(self, on_photo: Callable[[], object]) -> None:
-        """Take what the process has sent, or notice its death."""
+        """Receive a message from the process, or replace it if it has died."""
         try:
             message = self.connection.recv()
         except (EOFError, OSError):
@@ -106,21 +106,21 @@ class ScorerProcess:
         return len(self._rows) == len(self.chunk.photos)
 
     def take(self) -> tuple[Chunk, list[Row]]:
-        """Return the chunk and its rows; the worker is free then."""
+        """Return the chunk and its rows; the worker is idle afterwards."""
         chunk, self.chunk = self.chunk, None
         return chunk, [row for rows in self._rows for row in rows]
 
     def stop(self) -> None:
-        """End the process, whatever it does."""
+        """Kill the process, whatever it is doing."""
         self.process.kill()
         self.process.join()
         self.connection.close()
 
     def _start(self) -> None:
         self.connection, other_end = CONTEXT.Pipe()
-        resource_tracker.ensure_running()  # whose start, within ours, would let interrupts through
+        resource_tracker.ensure_running()  # starting it below would let interrupts through
         self.process = CONTEXT.Process(target=_serve, args=(other_end, self._config), daemon=True)
-        with _interrupts_held_back():  # which the process inherits: Ctrl-C is for this one alone
+        with _interrupts_held_back():  # the process inherits this: only we handle Ctrl-C
             self.process.start()
         other_end.close()
         self._loaded = False
@@ -145,7 +145,7 @@ class ScorerProcess:
         self._deaths += 1
         if self._deaths == DEATHS:
             name = self.chunk.photos[len(self._rows)].name
-            text = f"Twice, the process that scored it died ({cause}): look at it alone."
+            text = f"The process that scored it died twice ({cause}): look at it alone."
             self._finish_photo([self._config.row(name, error=text)], on_photo)
         self._start()
         if not self.is_done():
@@ -155,7 +155,7 @@ class ScorerProcess:
 def _free_worker(
     pool: list[ScorerProcess], config: ScorerConfig, workers: int
 ) -> ScorerProcess | None:
-    """Return a worker without a chunk, started if there may be more of them."""
+    """Return an idle worker, started if there are fewer than `workers`; `None` if all are busy."""
     for worker in pool:
         if not worker.chunk:
             return worker
@@ -166,7 +166,7 @@ def _free_worker(
 
 
 def _serve(connection: Connection, config: ScorerConfig) -> None:
-    """Score what arrives until the other side is gone, however it went."""
+    """Score the photos that arrive, until the other side is gone."""
     with suppress(EOFError, OSError):
         try:
             scorer = config.load()

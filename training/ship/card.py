@@ -1,4 +1,4 @@
-"""The model card: `hub_card.md` filled with what a run and its export measured.
+"""The model card: `hub_card.md` filled with the figures of a run and its export.
 
 Its figures come from `metrics.json` (written by `measure.evaluate`), `export_report.json`
 (`ship.export`), `stress.json` (`measure.stress`) and `explanation.json` (`measure.explain`).
@@ -71,16 +71,16 @@ def render_card(
     dataset_id: str | None = None,
     tag: str | None = None,
 ) -> ModelCard:
-    """Fill the card; without new figures it comes out the same.
+    """Return the filled card; the same figures give the same card.
 
     Args:
         run: folder of a finished run.
-        export: the model folder that was made of it.
+        export: the model folder that was made from it.
         model_id: the repository that the card is for.
-        space_id: of the page that serves the model.
-        static_space_id: of the page that judges in the visitor's browser.
-        dataset_id: of the repository with the training photos.
-        tag: what the card's examples name as revision.
+        space_id: the repository of the page that serves the model.
+        static_space_id: the repository of the page that judges in the visitor's browser.
+        dataset_id: the repository with the training photos.
+        tag: the revision that the card's examples name.
 
     Raises:
         UserError: figures that the card needs are missing.
@@ -110,12 +110,13 @@ def render_card(
 
 
 def render_eval_results(export: Path, dataset_id: str) -> str:
-    """Return the figures of a model as the Hub reads them from `.eval_results/*.yaml`
-    (https://huggingface.co/docs/hub/eval-results), beside the older `model-index` of the card.
+    """Return the figures of a model as the Hub reads them from `.eval_results/*.yaml`.
+
+    See https://huggingface.co/docs/hub/eval-results; the `model-index` of the card is older.
 
     Args:
         export: the model folder.
-        dataset_id: of the repository with the photos that it was measured on.
+        dataset_id: the repository with the photos that it was measured on.
 
     Raises:
         UserError: figures are missing.
@@ -125,8 +126,8 @@ def render_eval_results(export: Path, dataset_id: str) -> str:
         name: (figures[name]["value"], f"{title}, split {figures['split']}")
         for name, title in TITLES.items()
     }
-    for tier, of in figures.get("tiers", {}).items():
-        accused = of["real_called_fake"]
+    for tier, tier_figures in figures.get("tiers", {}).items():
+        accused = tier_figures["real_called_fake"]
         notes = f"real photos called fake, {TIERS[tier]}: {show_rate(accused)}"
         values[f"real_called_fake_{tier}"] = (accused["value"], notes)
     entries = [
@@ -138,7 +139,7 @@ def render_eval_results(export: Path, dataset_id: str) -> str:
 
 
 def _values(run: Path, export: Path, model_id: str, dataset_id: str | None) -> dict[str, object]:
-    """Return what the template shows of a run's files."""
+    """Return the template's values, from the files of a run and its export."""
     figures = _read(export / "metrics.json", "export the run")
     if figures["split"] != "test":
         raise UserError(
@@ -189,7 +190,7 @@ def _metadata(
             metric_value=round(value, 4),
         )
         for name, (title, value) in values.items()
-        if value is not None  # not defined, say where the split holds no pairs
+        if value is not None  # undefined, for example if the split holds no pairs
     ]
     return ModelCardData(
         license=LICENCE,
@@ -215,8 +216,7 @@ def _tables(export: Path, figures: Mapping) -> dict[str, str]:
 
 
 def _served(figures: Mapping) -> dict[str, object]:
-    """Return what was measured of the verdicts as they are served; empty texts where nothing was,
-    as in exports from before."""
+    """Return what was measured of the served verdicts; empty texts for older exports."""
     return {
         "accusations_table": accusations_table(figures),
         "found_table": found_table(figures),
@@ -236,26 +236,26 @@ def _served(figures: Mapping) -> dict[str, object]:
 
 
 def _measured_too(export: Path, figures: Mapping, config: DetectorConfig) -> dict[str, object]:
-    """Return what `stress` and `explain-test` found, where they were run on this very model."""
-    found: dict[str, object] = {"stress_table": "", "pointing": {}}
+    """Return the results of `stress` and `explain-test`, if they were run on this model."""
+    values: dict[str, object] = {"stress_table": "", "pointing": {}}
     stress, explanation = export / "stress.json", export / "explanation.json"
     if stress.is_file():
         results = json.loads(stress.read_text())
         _check_same(stress, results["sha256"] == config.sha256 and results["split"] == "test")
         _check_framing(stress, results, config)
-        found["stress_table"] = stress_table(results)
+        values["stress_table"] = stress_table(results)
     if explanation.is_file():
         results = json.loads(explanation.read_text())
-        _check_same(explanation, results["data_fingerprint"] == figures["data_fingerprint"])
+        _check_same(explanation, results["model"] == config.sha256)
         _check_framing(explanation, results, config)
-        # The best masks that there were, and how often their insides were hit.
+        # The best kind of mask available, and how often the map points inside it.
         maps = next(iter(results["localisation"].values()), None)
         if maps:
-            found["pointing"] = {
+            values["pointing"] = {
                 "served": show(maps[SERVED]["pointing"]),
                 "centre": show(maps[PRIOR]["pointing"]),
             }
-    return found
+    return values
 
 
 def _check_same(path: Path, same: bool) -> None:
@@ -264,7 +264,7 @@ def _check_same(path: Path, same: bool) -> None:
 
 
 def _check_framing(path: Path, results: Mapping, config: DetectorConfig) -> None:
-    """Refuse figures of whole photos for a model that judges faces, and the other way round."""
+    """Refuse figures of whole photos for a model that judges faces, and vice versa."""
     judged = FACE if results["faces"] else PHOTO
     if judged != config.framing:
         raise UserError(
@@ -305,7 +305,7 @@ def _training(run: Path) -> dict[str, object]:
 
 
 def _describe_origin(weights: str | Mapping[str, str]) -> dict[str, str]:
-    """Return what a training began with, from the setting `backbone_weights`."""
+    """Return what a training started from, by the setting `backbone_weights`."""
     if isinstance(weights, Mapping) and weights["file"].endswith(".keras"):
         return {
             "backbone": (

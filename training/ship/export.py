@@ -1,8 +1,8 @@
 """Convert a run to LiteRT: `python -m training export RUN`.
 
-One graph gives the probabilities and the heatmap. It is written in two numeric formats. One that is
-worse than Keras on the validation split is refused, and the faster of the rest is served. The other
-is kept beside it, for users who need it.
+One graph computes the probabilities and the heatmap. It is written in two numeric formats. A format
+that is worse than Keras on the validation split is refused, and the faster of the rest is served.
+The other is kept beside it, for users who need it.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Variant:
-    """What was measured of one numeric format.
+    """Measurements of one numeric format.
 
     Attributes:
         name: of the format.
         megabytes: size of the file.
         milliseconds: median time of one prediction on this machine, decoding left out.
         mean_auc: mean over the sources of the ROC AUC on the validation split.
-        passed: whether that is good enough.
+        passed: whether `mean_auc` is good enough.
     """
 
     name: str
@@ -74,20 +74,21 @@ def export(run: Path, data: Path, output: Path, *, samples: int = SAMPLES) -> Pa
 
     It holds `detector.tflite`, `detector.json`, the other format in `variants/`,
     `export_report.json` (both formats with their figures), the figures of the served file on the
-    test split, and the face finder for LiteRT where YuNet's file can be had. The formats are
-    compared on the faces that `prepare` found, as Keras sees them; calibration, thresholds, second
-    looks and figures are of faces found anew, as on the page. A run of whole photos is measured on
-    these. A model whose test photos do not keep what its thresholds promise is written all the
-    same; its description says that it is not calibrated.
+    test split, and the face finder for LiteRT if YuNet's file is available.
+
+    The formats are compared on the faces that `prepare` found, as Keras sees them. Calibration,
+    thresholds, second looks and figures come from faces that are found again, as on the page; for a
+    run on whole photos, from whole photos. A model whose test figures do not keep the promise of
+    its thresholds is still written; its description says that it is not calibrated.
 
     Args:
         run: folder of a finished run.
         data: the prepared folder that it was trained on.
         output: folder to write; an earlier export is replaced.
-        samples: bootstrap samples of the intervals.
+        samples: bootstrap samples for the intervals.
 
     Raises:
-        UserError: the run is not finished, the data is other than the run's, or no format passes.
+        UserError: the run is not finished, the data is not the run's, or no format passes.
     """
     check_replaceable(output, EXPORT_REPORT)
     trained = Run.open(run)
@@ -120,7 +121,7 @@ def export(run: Path, data: Path, output: Path, *, samples: int = SAMPLES) -> Pa
 
 
 def choose_variant(variants: list[Variant], keras_auc: float) -> Variant:
-    """Return the fastest format that passed and log why others were refused.
+    """Return the fastest format that passed, and log why others were refused.
 
     Raises:
         UserError: none passed.
@@ -141,7 +142,7 @@ def choose_variant(variants: list[Variant], keras_auc: float) -> Variant:
 
 
 def export_graph(model: keras.Model) -> bytes:
-    """Return a Keras model with its heatmap as a float32 LiteRT graph for any number of photos."""
+    """Return a Keras model with its heatmap as a float32 LiteRT graph of any batch size."""
     signature = keras.InputSpec(shape=(None, *model.input_shape[1:]), dtype="float32", name="image")
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "float32.tflite"
@@ -163,8 +164,7 @@ def _write_variants(run: Run, description: DetectorConfig, folder: Path) -> list
 
 
 def _description(run: Run, photos: list[Photo]) -> DetectorConfig:
-    """Return the contract of a run trained on some photos, all but what only the model file
-    tells."""
+    """Return the contract of a run, except for what depends on the model file."""
     packages = ("ai-edge-quantizer", "ai-edge-litert")
     sources = sorted({photo.source for photo in photos})
     return DetectorConfig(
@@ -215,19 +215,21 @@ def _measure(folders: list[Path], photos: list[Photo], keras_auc: float) -> list
 
 
 def _give_meaning(folder: Path, photos: list[Photo]) -> float:
-    """Calibrate the chosen file on the validation photos, choose its thresholds there, and which
-    scores take a second look; return the share of the photos that do."""
+    """Calibrate the chosen file on the validation photos; return the share that gets a second look.
+
+    The thresholds and the margin of the second look are chosen there too.
+    """
     detector = Detector(folder)
-    bare = detector.config
+    uncalibrated = detector.config
     first = judge_split(detector, photos, "validation", full=False)[ORIGINAL]
-    detector.config = replace(bare, second_look=SecondLook(math.inf, list(LOOKS)))
-    mean = judge_split(detector, photos, "validation, looked at again", full=False)[ORIGINAL]
+    detector.config = replace(uncalibrated, second_look=SecondLook(math.inf, list(LOOKS)))
+    averaged = judge_split(detector, photos, "validation, second looks", full=False)[ORIGINAL]
     truth = np.array([photo.is_fake for photo in photos], dtype=int)
     groups, sources = zip(*((photo.group, photo.source) for photo in photos), strict=True)
-    meaning = give_meaning(truth, first.probabilities, mean.probabilities, groups, sources)
+    meaning = give_meaning(truth, first.probabilities, averaged.probabilities, groups, sources)
     thresholds, probabilities = meaning.thresholds, meaning.probabilities
     replace(
-        bare,
+        uncalibrated,
         calibration=meaning.calibration,
         thresholds=thresholds,
         score_bins=describe_scores(truth, probabilities, sources),
@@ -250,28 +252,35 @@ def _give_meaning(folder: Path, photos: list[Photo]) -> float:
 
 
 def _rarer_groups(photos: Sequence[Photo]) -> float:
-    """Return how many groups there are of the label that has fewer."""
+    """Return the number of groups of the label that has fewer."""
     groups = [{photo.group for photo in photos if photo.label == label} for label in LABELS]
     return float(max(1, min(map(len, groups))))
 
 
 def _log_mistakes(truth: np.ndarray, verdicts: np.ndarray, sources: Sequence[str]) -> None:
-    """Log of each source how many real photos are called fake and fakes real, and the bounds."""
+    """Log each source's numbers of real called fake and fake called real, with upper bounds."""
     wrong = verdicts == np.where(truth == 0, "fake", "real")
     names = np.asarray(sources)
     for name in np.unique(names):
-        for label, mistaken in enumerate(("real called fake", "fake called real")):
-            own = wrong[(names == name) & (truth == label)]
-            if len(own):
-                limit = 100 * exact_bounds(int(own.sum()), len(own))[1]
+        for label, title in enumerate(("real called fake", "fake called real")):
+            mistakes = wrong[(names == name) & (truth == label)]
+            if len(mistakes):
+                limit = 100 * exact_bounds(int(mistakes.sum()), len(mistakes))[1]
                 log.info(
-                    "%s: %d of %d %s (up to %.1f %%).", name, own.sum(), len(own), mistaken, limit
+                    "%s: %d of %d %s (up to %.1f %%).",
+                    name,
+                    mistakes.sum(),
+                    len(mistakes),
+                    title,
+                    limit,
                 )
 
 
 def _measure_served(folder: Path, data: Path, samples: int) -> dict:
-    """Measure the chosen file, write the figures into its description, and whether they keep the
-    promise of its thresholds; return those of the test."""
+    """Write the chosen file's figures into its description; return those of the test split.
+
+    The description also says whether they keep the promise of the thresholds.
+    """
     detector = Detector(folder)
     summary = {}
     for split in ("validation", "test"):

@@ -1,7 +1,7 @@
 """The face finder YuNet beside a model: `face_finder.tflite`, and `face_finder.json` about it.
 
-LiteRT needs about half of OpenCV's time for the same rows. The file is made from weights that are
-not ours, so it is written where a model is exported or pushed, and is no part of this project.
+LiteRT takes about half of OpenCV's time for the same detections. The file is made from weights that
+are not ours, so it is written when a model is exported or pushed, and is not part of this project.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ log = logging.getLogger(__name__)
 
 
 def add_face_finder(folder: Path) -> bool:
-    """Convert YuNet into a model folder, where it is not there yet and its file can be had.
+    """Convert YuNet into a model folder, unless it is there or YuNet's file is unavailable.
 
     Returns:
         Whether the folder holds it.
 
     Raises:
-        UserError: what the folder holds is damaged, or this TensorFlow cannot convert YuNet.
+        UserError: the converted file is damaged, or this TensorFlow cannot convert YuNet.
     """
     if _held_by(folder):
         return True
@@ -50,10 +50,10 @@ def add_face_finder(folder: Path) -> bool:
 
 
 def copy_face_finder(model: Path, folder: Path) -> None:
-    """Write the finder of a model folder into another folder, converted anew where it has none.
+    """Copy the face finder of a model folder to another folder; convert YuNet if it has none.
 
     Raises:
-        UserError: it is damaged, or YuNet cannot be had or converted.
+        UserError: it is damaged, or YuNet is unavailable or cannot be converted.
     """
     if not _held_by(model):
         write_face_finder(folder, find_yunet())
@@ -63,14 +63,14 @@ def copy_face_finder(model: Path, folder: Path) -> None:
 
 
 def write_face_finder(folder: Path, path: Path) -> None:
-    """Convert YuNet and check that it answers as with OpenCV.
+    """Convert YuNet, and check its outputs against OpenCV's.
 
     Args:
-        folder: gets both files.
+        folder: where both files are written.
         path: YuNet's ONNX file.
 
     Raises:
-        UserError: the file is no YuNet network, or this TensorFlow cannot convert it.
+        UserError: the file is not a YuNet network, or this TensorFlow cannot convert it.
     """
     from training.ship.yunet_graph import check_against_opencv, convert_yunet
 
@@ -98,12 +98,12 @@ def find_yunet() -> Path:
     """Return YuNet's ONNX file: the one that `FACE_DETECTOR` names, else the Hub's.
 
     Raises:
-        UserError: it cannot be had.
+        UserError: it is missing or cannot be fetched.
     """
     path = os.environ.get("FACE_DETECTOR")
     if path and not path.endswith(LITERT_SUFFIX):
         if not Path(path).is_file():
-            raise UserError(f"FACE_DETECTOR names {path}, which is no file: name YuNet's.")
+            raise UserError(f"FACE_DETECTOR names {path}, which is not a file: name YuNet's file.")
         return Path(path)
     try:
         return fetch_yunet()

@@ -1,9 +1,10 @@
-"""An exported graph for a runtime that is fastest in float32, with weights as small as they are.
+"""An exported graph that computes in float32, with weights as small as in the export.
 
 Compiled to WebAssembly, LiteRT takes less than half the time for float32 convolutions that it takes
-for those with int8 weights, and it turns float16 weights into float32 in every run anew. In float32
-a visitor would download four times as much. So the page gets the graph without weights, and these
-in the formats of the export: it puts them behind the graph in float32, where that expects them.
+for those with int8 weights, and it converts float16 weights to float32 again in every run. In
+float32 a visitor would download four times as much. So the page downloads the graph without
+weights, and the weights in the formats of the export. It converts them to float32 and appends them
+to the graph, which expects them there.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from ai_edge_litert import schema_py_generated as schema
 Op, Type = schema.BuiltinOperator, schema.TensorType
 WEIGHTED = {Op.CONV_2D, Op.DEPTHWISE_CONV_2D, Op.FULLY_CONNECTED}
 STORED = {Type.INT8: np.dtype(np.int8), Type.FLOAT16: np.dtype("<f2")}
-KERNEL = 1  # of the inputs of these
-ALIGNMENT = 16  # bytes, of where the weights begin
+KERNEL = 1  # its index among the inputs of these operations
+ALIGNMENT = 16  # bytes, of the start of the weights
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,9 @@ class Kernel:
     """How the weights of a layer are stored.
 
     Attributes:
-        values: how many there are.
-        scales: how many scales they have; 0: they are float16, otherwise int8.
-        run: weights in a row that share a scale; after the last scale the first one follows.
+        values: number of weights.
+        scales: number of their scales if they are int8; 0 if they are float16.
+        run: consecutive weights that share a scale; after the last scale the first one follows.
     """
 
     values: int
@@ -42,9 +43,9 @@ class FloatGraph:
     """A graph that computes in float32, and its weights.
 
     Attributes:
-        graph: a `.tflite` file that expects its weights behind its end, in order, as `float32`.
-        weights: of each kernel the scales, `float32`, then the weights, `int8` or `float16`, filled
-            up to a multiple of four bytes; little-endian.
+        graph: a `.tflite` file that expects its weights after its end, in order, as `float32`.
+        weights: for each kernel its scales, `float32`, then its weights, `int8` or `float16`,
+            padded to a multiple of four bytes; little-endian.
         kernels: in this order.
     """
 
@@ -54,13 +55,13 @@ class FloatGraph:
 
     def whole(self) -> bytes:
         """Return the graph with its weights, as `space/browser/weights.js` does."""
-        values, at = [], 0
+        values, offset = [], 0
         for kernel in self.kernels:
-            scales = np.ndarray(kernel.scales, "<f4", self.weights, at)
-            at += scales.nbytes
+            scales = np.ndarray(kernel.scales, "<f4", self.weights, offset)
+            offset += scales.nbytes
             stored = STORED[Type.INT8 if kernel.scales else Type.FLOAT16]
-            weights = np.ndarray(kernel.values, stored, self.weights, at)
-            at += _filled_up(weights.nbytes)
+            weights = np.ndarray(kernel.values, stored, self.weights, offset)
+            offset += _filled_up(weights.nbytes)
             if kernel.scales:
                 weights = weights.reshape(-1, kernel.scales, kernel.run) * scales[:, None]
             values.append(weights.astype("<f4").tobytes())
@@ -71,12 +72,12 @@ def take_weights(content: bytes) -> FloatGraph:
     """Return an exported graph as one that computes in float32.
 
     Args:
-        content: of a `.tflite` file whose activations are float32. Weights of other formats than
-            int8 and float16 stay in the graph as they are.
+        content: of a `.tflite` file whose activations are float32. Weights in other formats than
+            int8 and float16 stay in the graph.
     """
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
     for buffer in model.buffers:
-        if buffer.size:  # what the quantizer writes lies behind the part that the schema describes
+        if buffer.size:  # the quantizer writes it after the part that the schema describes
             buffer.data = np.ndarray(buffer.size, np.uint8, content, buffer.offset)
             buffer.offset = buffer.size = 0
     kernels, weights = [], []
@@ -89,46 +90,52 @@ def take_weights(content: bytes) -> FloatGraph:
         model.buffers.append(schema.BufferT())
     _clear_unused(model)
     graph = _packed(model, kernels, start=ALIGNMENT)
-    graph = _packed(model, kernels, start=len(graph))  # as long, wherever the weights lie
+    graph = _packed(model, kernels, start=len(graph))  # of the same length for any start
     return FloatGraph(graph, b"".join(weights), tuple(kernels))
 
 
 def _quantized_kernels(model: schema.ModelT) -> Iterator[schema.TensorT]:
-    """Yield the kernels of layers that compute in float32, each once, and make float16 ones inputs
-    of their layers, without an operation between."""
-    for part in model.subgraphs:
-        codes = [model.operatorCodes[operator.opcodeIndex] for operator in part.operators]
+    """Yield the quantised kernels of layers that compute in float32, each once.
+
+    Float16 kernels become direct inputs of their layers, without an operation in between.
+    """
+    for subgraph in model.subgraphs:
+        codes = [model.operatorCodes[operator.opcodeIndex] for operator in subgraph.operators]
         kinds = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in codes]
-        widened = {
+        dequantized = {
             operator.outputs[0]: operator.inputs[0]
-            for kind, operator in zip(kinds, part.operators, strict=True)
-            if kind == Op.DEQUANTIZE and part.tensors[operator.inputs[0]].type == Type.FLOAT16
+            for kind, operator in zip(kinds, subgraph.operators, strict=True)
+            if kind == Op.DEQUANTIZE and subgraph.tensors[operator.inputs[0]].type == Type.FLOAT16
         }
-        for kind, operator in zip(kinds, part.operators, strict=True):
-            if kind not in WEIGHTED or part.tensors[operator.inputs[0]].type != Type.FLOAT32:
+        for kind, operator in zip(kinds, subgraph.operators, strict=True):
+            if kind not in WEIGHTED or subgraph.tensors[operator.inputs[0]].type != Type.FLOAT32:
                 continue
-            operator.inputs = operator.inputs.tolist()  # as read, they cannot be changed
-            source = widened.get(operator.inputs[KERNEL], operator.inputs[KERNEL])
+            operator.inputs = operator.inputs.tolist()  # the array that was read cannot be changed
+            source = dequantized.get(operator.inputs[KERNEL], operator.inputs[KERNEL])
             operator.inputs[KERNEL] = source
-            kernel = part.tensors[source]
+            kernel = subgraph.tensors[source]
             if kernel.type in STORED and model.buffers[kernel.buffer].data is not None:
                 yield kernel
-        unused = widened.keys() - {index for one in part.operators for index in one.inputs}
-        part.operators = [one for one in part.operators if one.outputs[0] not in unused]
+        unused = dequantized.keys() - {
+            index for operator in subgraph.operators for index in operator.inputs
+        }
+        subgraph.operators = [
+            operator for operator in subgraph.operators if operator.outputs[0] not in unused
+        ]
 
 
 def _stored(tensor: schema.TensorT, content: np.ndarray) -> tuple[Kernel, bytes]:
-    """Return how a kernel is stored, and what is."""
+    """Return how a kernel is stored, and its bytes."""
     values = content.view(STORED[tensor.type])
     scales, run = np.empty(0, "<f4"), 1
     if tensor.type == Type.INT8:
         scales = np.asarray(tensor.quantization.scale, "<f4")
         channel = tensor.quantization.quantizedDimension if len(scales) > 1 else -1
         run = int(np.prod(tensor.shape[channel + 1 :]))
-    filling = bytes(_filled_up(values.nbytes) - values.nbytes)
+    padding = bytes(_filled_up(values.nbytes) - values.nbytes)
     return (
         Kernel(len(values), len(scales), run),
-        scales.tobytes() + values.tobytes() + filling,
+        scales.tobytes() + values.tobytes() + padding,
     )
 
 
@@ -137,18 +144,18 @@ def _filled_up(size: int) -> int:
 
 
 def _clear_unused(model: schema.ModelT) -> None:
-    """Empty the buffers that were those of kernels."""
-    used = {tensor.buffer for part in model.subgraphs for tensor in part.tensors}
+    """Empty the buffers that are no longer used."""
+    used = {tensor.buffer for subgraph in model.subgraphs for tensor in subgraph.tensors}
     used |= {entry.buffer for entry in model.metadata or ()}
-    for number, buffer in enumerate(model.buffers):
-        if number not in used:
+    for index, buffer in enumerate(model.buffers):
+        if index not in used:
             buffer.data = None
 
 
 def _packed(model: schema.ModelT, kernels: list[Kernel], start: int) -> bytes:
-    """Return the file of a graph whose last buffers are those of kernels, from `start` on."""
-    of_kernels = model.buffers[len(model.buffers) - len(kernels) :]
-    for buffer, kernel in zip(of_kernels, kernels, strict=True):
+    """Return the file of a graph whose last buffers are those of kernels, at `start` and after."""
+    kernel_buffers = model.buffers[len(model.buffers) - len(kernels) :]
+    for buffer, kernel in zip(kernel_buffers, kernels, strict=True):
         buffer.offset, buffer.size = start, 4 * kernel.values
         start += buffer.size
     builder = flatbuffers.Builder()

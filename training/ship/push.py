@@ -2,8 +2,8 @@
 
 The model repository gets the networks, their figures and the code that serves them; the Space gets
 `space/` and serves the commit that was just pushed; the dataset repository gets the photos. Each is
-one commit, after which the repository holds what was pushed and nothing else. A push that was cut
-off is run again: files that arrived are not sent twice.
+one commit, after which the repository holds what was pushed and nothing else. To resume a push that
+was interrupted, run it again: files that arrived are not sent twice.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Repositories:
-    """Where a run goes, each as `NAMESPACE/NAME`; `None` for what is not pushed."""
+    """The repositories of a push, each as `NAMESPACE/NAME`; `None` for what is not pushed."""
 
     model: str
     space: str | None
@@ -70,7 +70,7 @@ def push(
     examples: Path | None = None,
     dry_run: bool = False,
 ) -> None:
-    """Push a run, and where they are named its Space and its photos.
+    """Push a run, and its Spaces and photos if their repositories are given.
 
     The token comes from `HF_TOKEN` or `hf auth login`. The card is written into the run's folder as
     well.
@@ -78,16 +78,16 @@ def push(
     Args:
         run: folder of a finished run that was exported.
         model_id: the model's repository.
-        data: the prepared folder that the run was trained on; needed with `dataset_id` alone.
+        data: the prepared folder that the run was trained on; needed only with `dataset_id`.
         space_id: the Space's repository.
         static_space_id: the repository of a Space that judges in the visitor's browser; its page is
-            made in the run's folder, for which npm must be installed.
+            built in the run's folder, which needs npm.
         dataset_id: the photos' repository.
         private: whether new repositories are private.
         public_dataset: whether the photos' repository is public.
         tag: name for the model's commit.
-        examples: folder of photos that the Space offers to try.
-        dry_run: print what would be pushed, without network.
+        examples: folder of photos that the Space offers as examples.
+        dry_run: print what would be pushed, without asking the Hub.
 
     Raises:
         UserError: something is missing, or the Hub refuses it.
@@ -95,12 +95,12 @@ def push(
     to = Repositories(model_id, space_id, static_space_id, dataset_id)
     _check_flags(to, tag, public_dataset, examples)
     if (run / "export").is_dir() and not dry_run:
-        add_face_finder(run / "export")  # of a run that was exported without YuNet's file
+        add_face_finder(run / "export")  # if the export was made without YuNet's file
     uploads = _collect(run, data, to, tag, examples, private=private, public_dataset=public_dataset)
     if dry_run:
         _print_files(uploads)
         return
-    hub_logging.set_verbosity_error()  # its warnings hold signed addresses
+    hub_logging.set_verbosity_error()  # its warnings contain signed URLs
     with _errors_in_words():
         _push(_connect(), uploads, tag)
 
@@ -114,7 +114,7 @@ def _check_flags(
     if to.space is not None and to.space == to.static_space:
         raise UserError("--space-id and --static-space-id name one repository: give two names.")
     if tag is not None and (not TAG.fullmatch(tag) or tag == "main" or ".." in tag):
-        raise UserError(f"--tag {tag!r} cannot be: use letters, digits, `.`, `-` and `_`, say v1.")
+        raise UserError(f"--tag {tag!r} is not valid: use letters, digits, `.`, `-`, `_`, say v1.")
     if examples is not None and to.space is None:
         raise UserError("--examples needs --space-id: the photos are for the page.")
     if public_dataset and to.dataset is None:
@@ -131,7 +131,7 @@ def _collect(
     private: bool,
     public_dataset: bool,
 ) -> list[Upload]:
-    """Collect what each repository is to hold, in the order in which they are pushed."""
+    """Return the upload of each repository, in the order in which they are pushed."""
     visibility = True if private else None
     uploads = [model_upload(run, to.model, to.space, to.dataset, tag, visibility, to.static_space)]
     if to.dataset is not None:
@@ -147,13 +147,13 @@ def _check_name(name: str) -> None:
     try:
         validate_repo_id(name)
     except HFValidationError as error:
-        raise UserError(f"{name!r} is no name of a repository: {error}") from error
+        raise UserError(f"{name!r} is not the name of a repository: {error}") from error
     if "/" not in name:
-        raise UserError(f"{name!r} is no name of a repository: give NAMESPACE/NAME.")
+        raise UserError(f"{name!r} is not the name of a repository: give NAMESPACE/NAME.")
 
 
 def _print_files(uploads: list[Upload]) -> None:
-    visibility = {True: "private", False: "public", None: "new ones as their namespace makes them"}
+    visibility = {True: "private", False: "public", None: "new ones as the namespace's default"}
     for upload in uploads:
         sizes = {
             path: len(content) if isinstance(content, bytes) else content.stat().st_size
@@ -170,9 +170,9 @@ def _print_files(uploads: list[Upload]) -> None:
 def _connect() -> HfApi:
     token = get_token()
     if token is None:
-        raise UserError("There is no token of the Hub: set HF_TOKEN or run `hf auth login`.")
+        raise UserError("There is no Hub token: set HF_TOKEN or run `hf auth login`.")
     if not (token.isascii() and token.isprintable()):
-        raise UserError("The token of the Hub holds a character that no token has: set it anew.")
+        raise UserError("The Hub token contains a character that tokens cannot have: set it again.")
     hub = HfApi()
     log.info("Pushing as %s.", hub.whoami()["name"])
     return hub
@@ -190,13 +190,13 @@ def _push(hub: HfApi, uploads: list[Upload], tag: str | None) -> None:
         commits[upload.kind] = _push_one(hub, upload)
         if upload.sdk == "gradio":
             _serve(hub, upload.name, model.name, commits["model"])
-    if tag is not None:  # at the end: where it is, everything is
+    if tag is not None:  # last: a tag means that everything is there
         hub.create_tag(model.name, tag=tag, revision=commits["model"])
         log.info("%s: tag %s.", model, tag)
 
 
 def _push_one(hub: HfApi, upload: Upload) -> str:
-    """Bring a repository to what it is to hold; return its commit."""
+    """Make a repository hold an upload and nothing else; return its commit."""
     hub.create_repo(
         upload.name,
         repo_type=upload.kind,
@@ -225,10 +225,10 @@ def _push_one(hub: HfApi, upload: Upload) -> str:
 
 
 def _serve(hub: HfApi, space_id: str, model_id: str, commit: str) -> None:
-    """Let a Space serve a commit of a model; each variable that is set starts it anew."""
-    set_before = hub.get_space_variables(space_id)
+    """Let a Space serve a commit of a model; each change of a variable restarts it."""
+    variables = hub.get_space_variables(space_id)
     for key, value in {"MODEL_ID": model_id, "MODEL_REVISION": commit}.items():
-        if key not in set_before or set_before[key].value != value:
+        if key not in variables or variables[key].value != value:
             hub.add_space_variable(space_id, key, value)
     if hub.repo_info(model_id).private:
         log.warning(
@@ -251,16 +251,16 @@ def _check_card(upload: Upload) -> None:
 
 
 def _check_repository(hub: HfApi, upload: Upload) -> None:
-    """Refuse a repository that holds something else, or is public where it must not be."""
+    """Refuse a repository that holds something else or has the wrong visibility."""
     try:
         info = hub.repo_info(upload.name, repo_type=upload.kind)
     except RepositoryNotFoundError:
         return  # it will be created
     if upload.private is not None and info.private != upload.private:
-        is_, wanted = ("private", "public") if info.private else ("public", "private")
+        current, wanted = ("private", "public") if info.private else ("public", "private")
         raise UserError(
-            f"The {upload} is {is_} where {wanted} was asked for: change that in its settings, or "
-            "name another."
+            f"The {upload} is {current} where {wanted} was asked for: change that in its settings, "
+            "or name another."
         )
     files = {file.rfilename for file in info.siblings}
     missing = upload.markers - files
@@ -283,9 +283,9 @@ def _check_tag(hub: HfApi, model_id: str, tag: str) -> None:
 def _errors_in_words() -> Iterator[None]:
     """Turn the errors of the Hub and of the network into one sentence.
 
-    Their own texts are left out: they hold signed addresses.
+    Their own messages are left out, as they contain signed URLs.
     """
-    again = "run the same command again, files that arrived are not sent twice"
+    retry = "run the same command again, files that arrived are not sent twice"
     remedies = {
         401: "the token is not valid: make one that may write under "
         "https://huggingface.co/settings/tokens",
@@ -296,12 +296,12 @@ def _errors_in_words() -> Iterator[None]:
         yield
     except HfHubHTTPError as error:
         status = error.response.status_code
-        said = f" ({error.server_message})" if error.server_message else ""
-        remedy = remedies.get(status, again if status >= 500 else "it does not take that")
-        raise UserError(f"The Hub answered {status}{said}: {remedy}.") from error
+        detail = f" ({error.server_message})" if error.server_message else ""
+        remedy = remedies.get(status, retry if status >= 500 else "it refused the upload")
+        raise UserError(f"The Hub answered {status}{detail}: {remedy}.") from error
     except OfflineModeIsEnabled as error:
         raise UserError("HF_HUB_OFFLINE is set: a push needs the network.") from error
-    # The last two are the client's for an upload that was cut off or refused by the storage.
+    # The client raises the last two for an upload that was cut off or refused by the storage.
     except (OSError, httpx2.HTTPError, RuntimeError, ValueError) as error:
         kind = type(error.__cause__ or error).__name__
-        raise UserError(f"The Hub cannot be reached ({kind}): {again}.") from error
+        raise UserError(f"The Hub cannot be reached ({kind}): {retry}.") from error

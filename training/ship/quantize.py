@@ -6,8 +6,9 @@ from ai_edge_quantizer.quantizer import Quantizer
 from ai_edge_quantizer.recipe import AlgorithmName
 from ai_edge_quantizer.recipe import TFLOperationName as Op
 
-# A hundredth of EfficientNetB0's weights and its largest maps: eight bits there save nothing, cost
-# more time than they win, and nearly all of the agreement (the log has the figures).
+# These blocks hold a hundredth of EfficientNetB0's weights and its largest feature maps. Eight bits
+# there save nothing, cost more time than they gain, and cause nearly all of the deviation from the
+# float graph (figures in the log).
 FLOAT_BLOCKS = ("stem", "block1a", "block2a", "block2b", "block3a", "block3b")
 
 
@@ -20,7 +21,7 @@ def float16(graph: bytes) -> bytes:
 
 
 def dynamic_range(graph: bytes) -> bytes:
-    """Return a float32 LiteRT graph with int8 weights, whose activations are quantised as it runs.
+    """Return a float32 LiteRT graph with int8 weights and activations quantised at run time.
 
     The first blocks stay in float16, and so do depthwise convolutions, 3 % of the weights: their
     dynamic kernels are slower than float ones.
@@ -41,7 +42,9 @@ def _store_in_float16(quantizer: Quantizer, layers: str, operation: Op) -> None:
 
 
 def _quantize(quantizer: Quantizer) -> bytes:
-    for outside in (Op.INPUT, Op.OUTPUT):  # callers pass and get float32
-        quantizer.update_quantization_recipe(".*", outside, algorithm_key=AlgorithmName.NO_QUANTIZE)
+    for boundary in (Op.INPUT, Op.OUTPUT):  # callers pass and get float32
+        quantizer.update_quantization_recipe(
+            ".*", boundary, algorithm_key=AlgorithmName.NO_QUANTIZE
+        )
     result = quantizer.quantize(enable_progress_bar=False, enable_progress_report=False)
     return bytes(result.quantized_model)

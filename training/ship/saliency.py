@@ -1,9 +1,9 @@
 """The heatmap inside the graph: which places of the photo speak for fake.
 
-A network with the head `evidence` holds it already. For one with the head `pooled` it is Grad-CAM:
-Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391. After global average pooling the
-gradient is the same at every place of the feature map, so that it takes the head's gradient alone,
-which a few multiplications give exactly: no gradient tape, and it can be exported.
+A network with the head `evidence` computes it already. For the head `pooled` it is Grad-CAM:
+Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391. After global average pooling the gradient
+is the same at every place of the feature map. So only the head's gradient is needed, which a few
+multiplications give exactly: without a gradient tape, the map can be exported.
 """
 
 from __future__ import annotations
@@ -35,26 +35,27 @@ class GradCam(keras.layers.Layer):
         self.hidden, self.norm, self.output_layer = hidden, norm, output
 
     def call(self, inputs):
-        """Turn `[batch, rows, columns, channels]` and `[batch, units]` into the map `[batch, rows,
-        columns]`, >= 0."""
+        """Return the map `[batch, rows, columns]`, >= 0.
+
+        The inputs are `[batch, rows, columns, channels]` and `[batch, units]`.
+        """
         ops, norm = keras.ops, self.norm
         features, activations = inputs
         towards_fake = self.output_layer.kernel[:, 1] - self.output_layer.kernel[:, 0]
         scale = norm.gamma / ops.sqrt(norm.moving_variance + norm.epsilon)
         hidden_gradient = ops.cast(activations > 0, "float32") * (scale * towards_fake)
-        # Projecting every place, rather than the gradient back, uses the hidden layer's kernel as
-        # it lies in the graph already: a transposed copy would cost 1.3 MB.
+        # Projecting every place forwards, rather than the gradient backwards, reuses the hidden
+        # layer's kernel in the graph: a transposed copy would cost 1.3 MB.
         projected = ops.matmul(features, self.hidden.kernel)
         places = features.shape[1] * features.shape[2]
         return ops.relu(ops.sum(projected * hidden_gradient[:, None, None, :], axis=-1) / places)
 
 
 class EvidenceMap(keras.layers.Layer):
-    """Maps evidence to what of it speaks for fake.
+    """Maps evidence to the part of it that speaks for fake.
 
-    The score is the pooled evidence, scaled and shifted by the last layer. Evidence that were the
-    same everywhere would leave the score undecided at one value: what lies above it speaks for
-    fake.
+    The score is the pooled evidence, scaled and shifted by the last layer. Uniform evidence would
+    leave the score undecided at one value; evidence above that value speaks for fake.
 
     Args:
         output: the last layer, whose weights are read.

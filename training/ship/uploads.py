@@ -1,4 +1,4 @@
-"""What a push brings to each repository: the files of a model, a page, a dataset."""
+"""The uploads of a push: the files of a model, a page and a dataset."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from training.ship.card import render_card, render_eval_results
 
 PROJECT = Path(__file__).parents[2]
 SPACE = PROJECT / "space"
-# As `training.fit.train` names them, which needs Keras.
+# The names in `training.fit.train`, whose import needs Keras.
 NETWORKS = ("deepfake_cnn.keras", "deepfake_cnn.h5")
 RUN_FILES = (*NETWORKS, "history.csv", "curves.png")
 UNPACKED = ("metadata.json", "model.weights.h5")  # of a `.keras` file, beside `config.json`
@@ -59,11 +59,11 @@ CODE_FILES = (
     "yunet_networks.py",
 )
 DATA_FILES = ("README.md", "prepare_report.json", "source_pairs.csv")
-# Of those that the page needs.
+# A subset of those that the page needs.
 ENDPOINT_PACKAGES = ("ai-edge-litert", "c2pa-python", "defusedxml", "numpy", "pillow")
 CARD = "model_card.md"
-THUMBNAIL = "thumbnail.jpg"  # of the Space, shown where somebody links to it
-WEB = "web"  # folder of a run for the page in the browser
+THUMBNAIL = "thumbnail.jpg"  # of the Space, shown in link previews
+WEB = "web"  # folder in a run, for the page in the browser
 EVAL_RESULTS = ".eval_results/test.yaml"
 TEXTS = (".md", ".txt")
 
@@ -72,15 +72,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Upload:
-    """What a repository is to hold.
+    """The intended content of a repository.
 
     Attributes:
         kind: `"model"`, `"dataset"` or `"space"`.
         name: `NAMESPACE/NAME`.
-        files: path in the repository -> a file here, or the content.
-        markers: files by which a repository that was pushed before is known.
-        private: whether it must be private (`True`) or public (`False`); where this is `None`, a
-            repository that is there stays what it is, and a new one is what its namespace makes it.
+        files: path in the repository -> a local file, or the content.
+        markers: files that identify a repository that was pushed before.
+        private: whether it must be private (`True`) or public (`False`). With `None` an existing
+            repository keeps its visibility, and a new one gets the default of its namespace.
         sdk: what runs a Space, `"gradio"` or `"static"`.
     """
 
@@ -113,7 +113,7 @@ def model_upload(
     for path in (run / NETWORKS[0], export / CONFIG_FILE):
         if not path.is_file():
             raise UserError(f"{path} is missing: train and export the run first.")
-    load_detector(export)  # whole, and of this format
+    load_detector(export)  # check that it is complete and of this format
     card = str(
         render_card(
             run,
@@ -150,16 +150,16 @@ def space_upload(
     """Collect the Space, with the face finder of the run's export beside the bundled model.
 
     Raises:
-        UserError: the examples are no folder of photos.
+        UserError: the examples are not a folder of photos.
     """
     files: dict[str, Path | bytes] = {
         path.relative_to(SPACE).as_posix(): path for path in _files(SPACE)
     }
-    finder = (run / "export" / file for file in (FINDER_FILE, FINDER_CONFIG_FILE))
-    files |= {f"model/{path.name}": path for path in finder if path.is_file()}
+    finder_files = (run / "export" / file for file in (FINDER_FILE, FINDER_CONFIG_FILE))
+    files |= {f"model/{path.name}": path for path in finder_files if path.is_file()}
     card = RepoCard.load(SPACE / "README.md")
     card.data["models"] = [model_id]
-    # The Hub takes an address here, which depends on the Space's name.
+    # The Hub expects a URL here, which depends on the Space's name.
     card.data["thumbnail"] = f"https://huggingface.co/spaces/{name}/resolve/main/{THUMBNAIL}"
     if dataset_id:
         card.data["datasets"] = [dataset_id]
@@ -171,10 +171,10 @@ def space_upload(
 
 
 def static_space_upload(run: Path, name: str, model_id: str, private: bool | None) -> Upload:
-    """Make the page that judges in the visitor's browser, in the run's folder, and collect it.
+    """Build the browser page in the run's folder, and collect its files.
 
     Raises:
-        UserError: npm or YuNet cannot be had.
+        UserError: npm or YuNet is unavailable.
     """
     from training.ship.web import FILE_LIST, web
 
@@ -204,7 +204,7 @@ def dataset_upload(run: Path, data: Path, name: str, *, private: bool) -> Upload
 
 
 def _complete(upload: Upload) -> Upload:
-    """Raise `UserError` where a file is missing here."""
+    """Return the upload; raise `UserError` if a local file is missing."""
     for path in upload.files.values():
         if isinstance(path, Path) and not path.is_file():
             raise UserError(f"{path} is missing: make the folder that it belongs to anew.")
@@ -212,8 +212,10 @@ def _complete(upload: Upload) -> Upload:
 
 
 def _unpacked_network(run: Path) -> dict[str, bytes]:
-    """Return the network as Keras loads it from `hf://NAMESPACE/NAME`, with the run's settings in
-    its `config.json`, where Keras leaves them alone."""
+    """Return the network's files as Keras loads them from `hf://NAMESPACE/NAME`.
+
+    `config.json` holds the run's settings as well, which Keras ignores.
+    """
     with zipfile.ZipFile(run / NETWORKS[0]) as network:
         files = {name: network.read(name) for name in UNPACKED}
         config = json.loads(network.read(CONFIG)) | {"training_run": read_config(run)}
@@ -221,7 +223,7 @@ def _unpacked_network(run: Path) -> dict[str, bytes]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """List a folder's files, without what Python, npm or this project leave for themselves."""
+    """List a folder's files, without internal files of Python, npm or this project."""
     return [
         path
         for path in sorted(folder.rglob("*"))
@@ -234,13 +236,13 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _requirements() -> str:
-    """Return what an endpoint needs beyond its own packages, in the versions of the page."""
+    """Return the packages that an endpoint must install, in the versions of the page."""
     lines = (SPACE / "requirements.txt").read_text().splitlines()
     return "".join(f"{line}\n" for line in lines if line.split(">=")[0] in ENDPOINT_PACKAGES)
 
 
 def _example_photos(folder: Path) -> list[Path]:
-    """List the photos of a folder, and the texts that say where they are from."""
+    """List the photos of a folder, and the texts about their origin."""
     paths = [path for path in _files(folder) if path.parent == folder]
     photos = [path for path in paths if path.suffix.lower() not in TEXTS]
     if not photos:

@@ -2,7 +2,7 @@
 
 `OUT` holds files that any static host serves, for example `python -m http.server -d OUT`: the page
 from `space/browser/`, the runtime from npm by the lockfile there, the exported network, and YuNet
-as a LiteRT graph. Nothing of it asks another server for anything.
+as a LiteRT graph. The page contacts no other server.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ SPACE = BUNDLED.parent
 PAGE = SPACE / "browser"
 PAGE_FILES = ("*.html", "*.css", "*.js", "*.svg", "*.txt", "README.md")
 PACKAGES = ("package.json", "package-lock.json")
-FILE_LIST = "files.js"  # by which a page is known that this made
+FILE_LIST = "files.js"  # identifies a page that this module made
 RUNTIMES = ("litert_wasm_internal", "litert_wasm_compat_internal")  # with relaxed SIMD, and without
 LIBRARY, HELPERS = "@litertjs/core", "@litertjs/wasm-utils"
 UNPACKER = "fzstd"
-KERNELS = "resample.wat"  # compiled to WebAssembly, as browsers read no text
+KERNELS = "resample.wat"  # compiled to WebAssembly, as browsers cannot read the text format
 COMPILER = "wabt/bin/wat2wasm"
-LEVEL = 19  # of Zstandard; with more, unpacking needs more memory
+LEVEL = 19  # of Zstandard; higher levels need more memory to unpack
 EXAMPLES = SPACE / "examples"
 SELF_TEST = "portrait.jpg"
-ONE_PHOTO = 1  # in a batch: the browser's runtime takes no batch of any size
-# What the service worker stores when the page is opened first; it stores the rest when it is used,
-# as only one of the two runtimes is.
+ONE_PHOTO = 1  # batch size; the browser's runtime does not support a dynamic one
+# What the service worker stores on the first visit. It stores the rest on first use, as only one of
+# the two runtimes is used.
 SMALL_FILES = {".html", ".css", ".js", ".svg", ".json", ".jpg", ".txt", ".wasm"}
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def web(output: Path, *, model: Path | None = None, packages: Path | None = None
         packages: `node_modules` with what the lockfile names; by default npm fetches it.
 
     Raises:
-        UserError: `output` holds something else, the model or YuNet cannot be had, or npm fails.
+        UserError: `output` holds something else, the model or YuNet is unavailable, or npm fails.
     """
     check_replaceable(output, FILE_LIST)
     model = model or BUNDLED
@@ -85,14 +85,14 @@ def web(output: Path, *, model: Path | None = None, packages: Path | None = None
 
 
 def install_packages(folder: Path, *, development: bool = False) -> Path:
-    """Let npm install what the lockfile names, and return its `node_modules`.
+    """Install what the lockfile names with npm, and return `node_modules`.
 
     Args:
         folder: to install into; `package.json` and the lockfile are copied there.
-        development: also what only types, lint and tests need.
+        development: install what only types, lint and tests need as well.
 
     Raises:
-        UserError: there is no npm, or it fails.
+        UserError: npm is missing or fails.
     """
     for name in PACKAGES:
         shutil.copyfile(PAGE / name, folder / name)
@@ -121,31 +121,31 @@ def _run(command: Sequence[str | Path], what: str, folder: Path | None = None) -
 
 
 def with_batch_of_one(graph: bytes) -> bytes:
-    """Return a LiteRT graph for photos in any number as one for a single photo.
+    """Return a LiteRT graph of any batch size with its batch size set to 1.
 
     Args:
-        graph: content of a `.tflite` file whose signatures have -1 as their first number at most.
+        graph: content of a `.tflite` file whose shape signatures have -1 only as first dimension.
     """
     from ai_edge_litert import schema_py_generated as schema
 
     content = bytearray(graph)
     model = schema.Model.GetRootAsModel(content, 0)
-    for part in map(model.Subgraphs, range(model.SubgraphsLength())):
-        for tensor in map(part.Tensors, range(part.TensorsLength())):
+    for subgraph in map(model.Subgraphs, range(model.SubgraphsLength())):
+        for tensor in map(subgraph.Tensors, range(subgraph.TensorsLength())):
             if tensor.ShapeSignatureLength() and tensor.ShapeSignature(0) < 0:
                 tensor.ShapeSignatureAsNumpy()[0] = ONE_PHOTO  # a view of the content
     return bytes(content)
 
 
 def _copy_runtime(folder: Path, packages: Path) -> None:
-    """Copy the runtime, its modules bound by relative names, as browsers resolve no others."""
+    """Copy the runtime with relative imports, as browsers do not resolve package names."""
     folder.mkdir()
     library, helpers = packages / LIBRARY, packages / HELPERS
     code = (library / "dist/index.js").read_text(encoding="utf-8")
-    bound = code.replace(f'"{HELPERS}"', '"./wasm-utils.js"')
-    if bound == code:
+    rewritten = code.replace(f'"{HELPERS}"', '"./wasm-utils.js"')
+    if rewritten == code:
         raise UserError(f"{library} imports no {HELPERS}: keep to the version of the lockfile.")
-    (folder / "core.js").write_text(_unmapped(bound), encoding="utf-8")
+    (folder / "core.js").write_text(_unmapped(rewritten), encoding="utf-8")
     code = (helpers / "dist/index.js").read_text(encoding="utf-8")
     (folder / "wasm-utils.js").write_text(_unmapped(code), encoding="utf-8")
     shutil.copyfile(packages / UNPACKER / "esm/index.mjs", folder / f"{UNPACKER}.js")
@@ -155,7 +155,7 @@ def _copy_runtime(folder: Path, packages: Path) -> None:
 
 
 def _compile_kernels(folder: Path, packages: Path) -> None:
-    """Compile what resamples pictures."""
+    """Compile the kernels that resample pictures."""
     output = (folder / KERNELS).with_suffix(".wasm")
     _run(["node", packages / COMPILER, PAGE / KERNELS, "-o", output], f"compile {KERNELS}")
 
@@ -167,7 +167,7 @@ def _unmapped(code: str) -> str:
 
 
 def _write_networks(folder: Path, model: Path, detector: Detector) -> None:
-    """Write both networks packed, as few hosts would pack them on the way."""
+    """Write both networks compressed, as few hosts compress such files in transit."""
     folder.mkdir()
     with tempfile.TemporaryDirectory() as temporary:
         copy_face_finder(model, Path(temporary))
@@ -190,7 +190,7 @@ def _write_packed(path: Path, content: bytes) -> None:
 
 
 def _write_self_test(path: Path, detector: Detector, finder: YuNet) -> None:
-    """Write what Python says about the picture by which the page tests itself at its start."""
+    """Write Python's answer for the picture with which the page tests itself at its start."""
     judgements = detector.judge(EXAMPLES / SELF_TEST, finder)
     if len(judgements) != 1:
         raise UserError(f"YuNet finds {len(judgements)} faces in {SELF_TEST}: name YuNet's file.")
@@ -204,14 +204,17 @@ def _write_self_test(path: Path, detector: Detector, finder: YuNet) -> None:
 
 
 def _write_list(folder: Path) -> float:
-    """Write which files the page has, and a version that changes with any of them; return how many
-    megabytes a visitor downloads."""
+    """Write the list of the page's files; return the megabytes that a visitor downloads.
+
+    The list has a version that changes with any of the files.
+    """
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     names = [path.relative_to(folder).as_posix() for path in paths]
     digest = hashlib.sha256()
     for name, path in zip(names, paths, strict=True):
         digest.update(f"{name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
-    spare = {name for name in names if Path(name).name.startswith(RUNTIMES[1])}  # one of the two
+    # A visitor needs only one of the two runtimes.
+    spare = {name for name in names if Path(name).name.startswith(RUNTIMES[1])}
     used = [path for path, name in zip(paths, names, strict=True) if name not in spare]
     megabytes = round(sum(path.stat().st_size for path in used) / 1e6, 1)
     names.append(FILE_LIST)

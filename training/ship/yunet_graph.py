@@ -1,9 +1,9 @@
 """The face finder YuNet as a LiteRT graph of any size.
 
-LiteRT resizes the graph to its input, as no operation in it holds a size. The browser's runtime
-cannot, so the graph comes with the numbers in its file that depend on the size: whoever writes
-others there gets the graph for another one, with the same weights. That is how the page in the
-browser searches pictures of any size with one file of a quarter of a megabyte.
+LiteRT resizes the graph to its input, as no operation in it stores a size. The browser's runtime
+cannot, so the graph comes with a list of the numbers in its file that depend on the size.
+Overwriting them gives the graph for another size, with the same weights. So the page in the browser
+searches pictures of any size with one file of a quarter of a megabyte.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 STEP = 64  # px: sides are multiples of it
 BASE = (10, 10)  # height and width of the graph as it is stored, in steps
-PROBES = (BASE, (10, 11), (11, 10), (11, 11))  # sizes that tell how the numbers depend on it
-CHECKED = (3, 7)  # a size of which no number was used
-# No number that depends on the size is larger; the converter's fingerprint is, which nobody reads.
+PROBES = (BASE, (10, 11), (11, 10), (11, 11))  # sizes that show how the numbers depend on them
+CHECKED = (3, 7)  # a size that is not among these, to check the result
+# Numbers that depend on the size are not larger. The converter's fingerprint is, which is unused.
 LARGEST = 2**24
-TOLERANCE = 1e-3  # between two runtimes, of values up to 10 or so
+TOLERANCE = 1e-3  # between two runtimes, for values up to about 10
 
 
 @dataclass(frozen=True)
 class ResizableGraph:
-    """A LiteRT graph whose sides can be changed in its file.
+    """A LiteRT graph whose input size can be changed in its file.
 
     Attributes:
         content: the file, for pictures of `BASE` steps.
@@ -48,7 +48,7 @@ class ResizableGraph:
     numbers: tuple[tuple[int, int, int, int, int], ...]
 
     def resized(self, height: int, width: int) -> bytes:
-        """Return the file for pictures of other sides.
+        """Return the file for pictures of another size.
 
         Args:
             height: in steps of 64 px.
@@ -69,7 +69,7 @@ def convert_yunet(path: Path) -> ResizableGraph:
     OpenCV's outputs: `cls_8`, `obj_8`, `bbox_8`, `kps_8` and so on, each `[1, places, values]`.
 
     Raises:
-        UserError: the file is no YuNet network.
+        UserError: the file is not a YuNet network.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     network = _Network(path)
@@ -82,11 +82,11 @@ def convert_yunet(path: Path) -> ResizableGraph:
     places = np.flatnonzero(differing & ~fingerprint)
     numbers = tuple(_dependence(int(place), stack[:, place]) for place in places)
     graph = ResizableGraph(files[0].tobytes(), numbers)
-    made, wanted = (
+    made, expected = (
         np.frombuffer(content, "<i4")[~fingerprint]
         for content in (graph.resized(*CHECKED), network.graph(*CHECKED))
     )
-    if not np.array_equal(made, wanted):
+    if not np.array_equal(made, expected):
         raise UserError(f"{path} makes a graph that cannot be resized: name YuNet's file.")
     return graph
 
@@ -99,7 +99,7 @@ def _dependence(place: int, values: np.ndarray) -> tuple[int, int, int, int, int
 
 
 class _Network:
-    """The network of an ONNX file, to be written as a graph of any size."""
+    """The network of an ONNX file, which can be written as a graph of any size."""
 
     def __init__(self, path: Path) -> None:
         import onnx
@@ -108,15 +108,17 @@ class _Network:
         try:
             graph = onnx.load(path).graph
         except (OSError, DecodeError) as error:
-            raise UserError(f"{path} is no ONNX file that can be read: name YuNet's.") from error
+            raise UserError(f"{path} cannot be read as an ONNX file: name YuNet's file.") from error
         if not {output.name for output in graph.output} >= set(OUTPUTS):
             raise UserError(f"{path} is another network: name YuNet's ONNX file.")
         self._input = graph.input[0].name
         self._nodes = list(graph.node)
-        self._weights = {one.name: onnx.numpy_helper.to_array(one) for one in graph.initializer}
+        self._weights = {
+            tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer
+        }
 
     def graph(self, height: int, width: int) -> bytes:
-        """Return the LiteRT file for pictures of some steps."""
+        """Return the LiteRT file for pictures of `height` by `width` steps."""
         import tensorflow as tf
 
         shape = [1, height * STEP, width * STEP, 3]
@@ -131,21 +133,23 @@ class _Network:
     def _outputs(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         values = {self._input: image}
         for node in self._nodes:
-            apply = _OPERATIONS.get(node.op_type)
-            if apply is None:
+            operation = _OPERATIONS.get(node.op_type)
+            if operation is None:
                 raise UserError(f"The network has a {node.op_type}: name YuNet's ONNX file.")
-            given = [values.get(name, self._weights.get(name)) for name in node.input]
-            values[node.output[0]] = apply(node, given)
+            inputs = [values.get(name, self._weights.get(name)) for name in node.input]
+            values[node.output[0]] = operation(node, inputs)
         return {name: values[name] for name in OUTPUTS}
 
 
-# ONNX's operations on pictures `[1, height, width, channels]`, where ONNX has the channels first.
+# ONNX's operations on pictures `[1, height, width, channels]`; ONNX itself puts channels first.
 
 
 def _attributes(node: onnx.NodeProto) -> dict:
     import onnx
 
-    return {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
+    return {
+        attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute
+    }
 
 
 def _convolution(node: onnx.NodeProto, given: Sequence) -> tf.Tensor:
@@ -166,8 +170,10 @@ def _convolution(node: onnx.NodeProto, given: Sequence) -> tf.Tensor:
 
 
 def _enlarged(node: onnx.NodeProto, given: Sequence) -> tf.Tensor:
-    """Return the picture at twice its size, nearest neighbours; of operations that know no size,
-    where TensorFlow's own would write one into the graph."""
+    """Return the picture at twice its size, by nearest neighbours.
+
+    The operations used here store no size; TensorFlow's resize would write one into the graph.
+    """
     import tensorflow as tf
 
     picture, _, scales = given
@@ -205,13 +211,13 @@ _OPERATIONS: dict[str, Callable] = {
     "MaxPool": _pooled,
     "Resize": _enlarged,
     "Add": lambda node, given: given[0] + given[1],
-    "Transpose": lambda node, given: given[0],  # to the order that the picture has already
+    "Transpose": lambda node, given: given[0],  # the picture has the target order already
     "Reshape": _flattened,
 }
 
 
 def check_against_opencv(graph: ResizableGraph, path: Path) -> None:
-    """Run the graph and OpenCV on the same pictures.
+    """Check that the graph and OpenCV agree on the same pictures.
 
     Args:
         graph: made from `path`.
@@ -224,16 +230,18 @@ def check_against_opencv(graph: ResizableGraph, path: Path) -> None:
     from ai_edge_litert.interpreter import Interpreter
 
     network = cv2.dnn.readNetFromONNX(str(path))
-    random = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for height, width in ((6, 6), CHECKED):
-        picture = random.integers(0, 256, (height * STEP, width * STEP, 3)).astype(np.float32)
+        picture = rng.integers(0, 256, (height * STEP, width * STEP, 3)).astype(np.float32)
         network.setInput(cv2.dnn.blobFromImage(picture))
-        wanted = dict(zip(OUTPUTS, network.forward(OUTPUTS), strict=True))
+        expected = dict(zip(OUTPUTS, network.forward(OUTPUTS), strict=True))
         # Resized by the numbers, as in the browser, and by LiteRT itself.
         for content in (graph.resized(height, width), graph.content):
-            got = Interpreter(model_content=content).get_signature_runner()(image=picture[None])
+            outputs = Interpreter(model_content=content).get_signature_runner()(image=picture[None])
             for name in OUTPUTS:
-                difference = np.abs(got[name] - wanted[name].reshape(got[name].shape)).max()
+                difference = np.abs(
+                    outputs[name] - expected[name].reshape(outputs[name].shape)
+                ).max()
                 if not difference <= TOLERANCE:
                     raise UserError(
                         f"{path} as a LiteRT graph differs from OpenCV by {difference:.4f} in "

@@ -1,10 +1,10 @@
 """Look for leaks in a set of photos: `python -m training audit DATA [--output FILE]`.
 
-A leak is anything that tells the label and is no trace of the edit: how the files were encoded,
-what surrounds the face, how the face is framed, or a photo that training and test both hold. A
-detector that reads a leak scores well on its own set and fails everywhere else (shortcut learning,
-Geirhos et al. 2020, https://arxiv.org/abs/2004.07780), so each check is made without looking at
-what the face looks like. The fakes that training makes of a prepared folder are checked as well.
+A leak is anything that reveals the label but is no trace of the edit: how the files were encoded,
+what surrounds the face, how the face is framed, or a photo in both training and test. A detector
+that reads a leak scores well on its own set and fails everywhere else (shortcut learning, Geirhos
+et al. 2020, https://arxiv.org/abs/2004.07780), so no check looks at the face itself. The fakes that
+training makes from a prepared folder are checked as well.
 """
 
 from __future__ import annotations
@@ -39,18 +39,17 @@ def audit(data: Path, output: Path | None = None, *, samples: int = SAMPLES) -> 
     """Look for leaks in a set of photos, log a table of the findings and return them.
 
     Args:
-        data: folder that `prepare` wrote, or any folder with real and fake photos, whose sources
-            are then searched for. Without splits, duplicates are no leak: `prepare` keeps them
-            together.
-        output: JSON file to write; without it, a prepared folder gets an `audit.json` and another
-            folder none.
+        data: folder that `prepare` wrote, or any folder with real and fake photos, where the audit
+            searches for the fakes' sources. Without splits, duplicates are no leak: `prepare` keeps
+            them together.
+        output: JSON file to write; without it, only a prepared folder gets an `audit.json`.
         samples: number of bootstrap samples of the intervals.
 
     Returns:
-        What JSON can hold: `photos`, `fakes`, `groups`, `prepared`, `unreadable` (names), `seed`,
-        `folds`, `bootstrap_samples`, and `checks`, a `Check` as a dict by name. A folder without
-        splits has no check of groups across splits nor of what training draws, and one without
-        landmarks none of composites.
+        JSON-serialisable: `photos`, `fakes`, `groups`, `prepared`, `unreadable` (names), `seed`,
+        `folds`, `bootstrap_samples`, and `checks`, a `Check` as a dict by name. Without splits,
+        there is no check of groups across splits or of what training draws; without landmarks, none
+        of composites.
 
     Raises:
         UserError: there are no photos, fewer than 20, or fewer than 5 groups of a label.

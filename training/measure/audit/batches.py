@@ -1,9 +1,9 @@
-"""The checks `surroundings` and `history` of `training.measure.audit.audit`: what tells the fakes
-of a source from the real photos beside them, in the batches that training draws?
+"""The checks `surroundings` and `history` of `training.measure.audit.audit`.
 
-One classifier sees only what lies outside the face's box, the other only how a photo was encoded
-and resampled: the 8x8 blocks of JPEG and the spectrum. Neither sees a face, so that a network that
-learns what they see has learned how the sets were made.
+They ask what tells a source's fakes from the real photos beside them in training batches. One
+classifier sees only what lies outside the face's box, the other only how a photo was encoded and
+resampled: JPEG's 8x8 blocks and the spectrum. Neither sees a face, so a network that learns what
+they see has learned how the sets were made.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from training.data.rows import LABELS, Photo
 from training.fit.pairs import PairBatches
 from training.fit.variation import MARGINS, Variation
 
-INSIDE = 0.1  # share of a place that is in the box, from which on it is not outside
+INSIDE = 0.1  # a cell is outside if a smaller share of it is in the box
 BLOCK = 8  # px of JPEG's blocks
 RINGS = 24  # of the spectrum
 DIRECTIONS = 8
@@ -36,7 +36,7 @@ class DrawnPhotos:
         surroundings: `surroundings_features` of each, `float64 [photos, features]`.
         history: `history_features` of each, `float64 [photos, features]`.
         truth: labels `int [photos]`, 1 = fake.
-        groups: of each photo.
+        groups: the group of each photo.
     """
 
     surroundings: np.ndarray
@@ -48,16 +48,16 @@ class DrawnPhotos:
 def draw_by_source(
     photos: Sequence[Photo], originals: Mapping[int, int], *, pairs: int, seed: int
 ) -> Iterator[tuple[str, DrawnPhotos]]:
-    """Draw the fakes of each source beside real photos as training does, but for composites.
+    """Draw the fakes of each source beside real photos as training does, without composites.
 
     Args:
-        photos: of the training split, all of them readable.
+        photos: photos of the training split, all of them readable.
         originals: position of the real photo that a fake was made from, by that of the fake.
-        pairs: how many of each source.
-        seed: decides which.
+        pairs: number of pairs of each source.
+        seed: seed of the draw.
 
     Yields:
-        Name of a source with fakes, and what was drawn.
+        The name of a source with fakes, and the photos drawn.
     """
     reals = [index for index, photo in enumerate(photos) if not photo.is_fake]
     for source in sorted({photo.source for photo in photos if photo.is_fake}):
@@ -72,23 +72,23 @@ def draw_by_source(
 
 
 def surroundings_features(photo: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Describe what lies outside the face's box.
+    """Return features of what lies outside the face's box.
 
     Args:
         photo: `float32` `[side, side, 3]`, RGB, 0 to 255.
-        inside: `float32` `[places, places]`, the share of each place that lies in the box.
+        inside: `float32` `[cells, cells]`, the share of each cell that lies in the box.
 
     Returns:
         `float64 [18]`: share of the photo that is outside; there, mean and deviation of R, G and B,
-        deviation and median size of the Laplacian, mean gradient, and the share of its eight
-        directions. All 0 where nothing is outside.
+        deviation and median size of the Laplacian, mean gradient, and the share of each of eight
+        gradient directions. All 0 if nothing is outside.
     """
     outside = np.kron(inside < INSIDE, np.ones([len(photo) // len(inside)] * 2)) > 0
     if not outside.any():
         return np.zeros(10 + DIRECTIONS)
     grey = photo.mean(axis=2)
     laplacian = cv2.Laplacian(grey, cv2.CV_32F)[outside]
-    down, across = (of[outside] for of in np.gradient(grey))
+    down, across = (gradient[outside] for gradient in np.gradient(grey))
     strength = np.hypot(down, across)
     turns = np.arctan2(down, across) / (2 * np.pi)
     directions = np.floor(turns * DIRECTIONS).astype(int) % DIRECTIONS
@@ -101,20 +101,20 @@ def surroundings_features(photo: np.ndarray, inside: np.ndarray) -> np.ndarray:
 
 
 def history_features(photo: np.ndarray) -> np.ndarray:
-    """Describe how a photo was encoded and resampled.
+    """Return features of how a photo was encoded and resampled.
 
     Args:
         photo: `float32` `[side, side, 3]`, RGB, 0 to 255; `side` is a multiple of 8.
 
     Returns:
-        `float64 [103]`: of the steps between neighbouring columns and rows, the share at each place
-        of a grid of 8 px, from the largest; the mean size of the 63 frequencies of blocks of 8x8
-        px, and the radial spectrum in 24 rings, both on a logarithmic scale.
+        `float64 [103]`: share of the steps between neighbouring rows and columns at each place of
+        an 8 px grid, starting at the largest; mean size of the 63 frequencies of 8x8 px blocks, and
+        radial spectrum in 24 rings, both on a logarithmic scale.
     """
     grey = photo.mean(axis=2)
     steps = [np.abs(np.diff(grey, axis=axis)).mean(axis=axis - 1) for axis in (0, 1)]
-    places = np.array([[of[place::BLOCK].mean() for place in range(BLOCK)] for of in steps])
-    places = np.array([np.roll(of, -of.argmax()) for of in places / (places.sum() + 1e-6)])
+    places = np.array([[row[place::BLOCK].mean() for place in range(BLOCK)] for row in steps])
+    places = np.array([np.roll(row, -row.argmax()) for row in places / (places.sum() + 1e-6)])
     cells = len(grey) // BLOCK
     blocks = grey.reshape(cells, BLOCK, cells, BLOCK).swapaxes(1, 2)
     sizes = np.abs(dctn(blocks, axes=(2, 3), norm="ortho")).mean(axis=(0, 1)).ravel()[1:]
@@ -122,8 +122,10 @@ def history_features(photo: np.ndarray) -> np.ndarray:
 
 
 class SinglePairs(PairBatches):
-    """Batches of one pair, varied as the default recipe varies them; `options` are the others of
-    `PairBatches`."""
+    """Batches of one pair, varied as in the default recipe.
+
+    `options` are the other arguments of `PairBatches`.
+    """
 
     def __init__(self, photos: Sequence[Photo], **options) -> None:
         config = TrainConfig(**RECIPES[DEFAULT_RECIPE])
@@ -139,19 +141,21 @@ class SinglePairs(PairBatches):
 
 
 class _RecordedBatches(SinglePairs):
-    """Training's pairs without composites, with the face's box in place of the mask, which tell
-    which photos they are."""
+    """Training's pairs without composites, which record the photos drawn.
+
+    The face's box takes the place of the mask.
+    """
 
     def __init__(self, photos: Sequence[Photo], originals: Mapping[int, int], seed: int) -> None:
         super().__init__(photos, originals=originals, composites=0.0, masks=True, seed=seed)
         self._drawn: list[int] = []
 
     def draw(self, pairs: int, source: str) -> DrawnPhotos:
-        """Draw so many pairs; the source's name is that of the progress bar."""
+        """Draw so many pairs; the source names the progress bar."""
         surroundings, history, groups = [], [], []
         for number in trange(pairs, desc=f"Drawing {source}", unit="pair"):
-            both, targets = self[number]
-            for photo, inside in zip(both, targets["evidence"][..., 0], strict=True):
+            pair, targets = self[number]
+            for photo, inside in zip(pair, targets["evidence"][..., 0], strict=True):
                 surroundings.append(surroundings_features(photo, inside))
                 history.append(history_features(photo))
             groups += [self._photos[index].group for index in self._drawn]
@@ -169,8 +173,10 @@ class _RecordedBatches(SinglePairs):
 
 
 def _box(face: Face | None, shape: tuple[int, int]) -> np.ndarray:
-    """Return a mask `float32 [height, width]` of a face's box; without a face, of the square that
-    training takes for it."""
+    """Return a mask `float32 [height, width]` of a face's box.
+
+    Without a face, it is the square that training takes for one.
+    """
     height, width = shape
     if face is None:
         side = min(height, width) / MARGINS[1]
@@ -182,8 +188,8 @@ def _box(face: Face | None, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _spectrum(grey: np.ndarray) -> np.ndarray:
-    """Return the logarithms of the mean energy in rings of the spectrum, less their mean."""
-    window = np.hanning(len(grey))  # without it the borders' steps would fill the spectrum
+    """Return the logarithms of the mean energy in rings of the spectrum, minus their mean."""
+    window = np.hanning(len(grey))  # else the steps at the borders would fill the spectrum
     energy = np.abs(np.fft.rfft2((grey - grey.mean()) * window[:, None] * window)) ** 2
     frequency = np.hypot(np.fft.fftfreq(len(grey))[:, None], np.fft.rfftfreq(len(grey)))
     rings = np.minimum((frequency * 2 * RINGS).astype(int), RINGS - 1)

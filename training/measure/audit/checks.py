@@ -1,8 +1,7 @@
-"""The checks of `training.measure.audit.audit`, each of which looks for one thing that tells the
-label.
+"""The checks of `training.measure.audit.audit`, each for one thing that reveals the label.
 
-The limits below were chosen on sets of 29 to 1,741 photos. They are asked of the lower end of the
-AUC's 95 % interval, because small sets scatter.
+The limits below were chosen on sets of 29 to 1,741 photos. They apply to the lower end of the AUC's
+95 % interval, because small sets scatter.
 """
 
 from __future__ import annotations
@@ -27,44 +26,44 @@ from training.measure.metrics import auc_estimate, roc_auc
 
 SEED = 0
 
-# Encodings that keep to one label by chance are called a leak in one set of a hundred at most. In a
+# Encodings that keep to one label by chance count as a leak in at most one set of a hundred. In a
 # large set with as many fakes as real photos, 8 fakes in an encoding that no real photo has are
 # enough; among 18 fakes and 11 real photos it takes 9.
 ENCODING_P = 0.01
-# An encoding that one label alone has is called a leak from so many sources on, proven or not: a
-# false alarm costs a run of `prepare`, a leak that is missed costs every figure.
+# An encoding that only one label has counts as a leak from this many sources on, proven or not: a
+# false alarm costs a run of `prepare`, a missed leak costs every figure.
 ONE_SIDED = 3
-# Of both classifiers. Columns of noise get past it in 1 of 122 sets of 30 to 300 photos; 0.55 would
-# let 3 past, as the interval does not know how training on few photos scatters.
+# For the classifiers. Columns of noise exceed it in 1 of 122 sets of 30 to 300 photos. They would
+# exceed 0.55 in 3, because the interval does not cover how training on few photos scatters.
 # Metadata: photos that are encoded alike still differ in size in bytes, which follows their
 # sharpness and so the edit itself. On ciplab after `prepare` that gets 0.48 (0.46 to 0.51), on DFDC
 # crops and StyleGAN faces 0.51 to 0.52. A quarter of the fakes with another JPEG table, as in
 # ciplab's originals, gets 0.63 (0.60 to 0.65), which the exact test of the encodings finds as well.
 # Border: which photos the makers chose shows in hair and background. On ciplab the ring gets 0.57
-# (0.54 to 0.59), though no edit reaches it: a property of the set that `prepare` cannot mend.
+# (0.54 to 0.59), though no edit reaches it: a property of the set that `prepare` cannot fix.
 # Unsplash photos against StyleGAN2 faces get 0.86 to 0.88.
-# Composites: on ciplab, StyleGAN faces and DFDC crops together 0.54 (0.51 to 0.57), as what is laid
-# over a face is a little smoother than what it covers. Blurred as a whole by 0.6 px they would get
-# 0.75 (0.73 to 0.78), with noise of 2 grey levels 0.65 (0.62 to 0.68).
+# Composites: on ciplab, StyleGAN faces and DFDC crops together 0.54 (0.51 to 0.57), because what is
+# laid over a face is a little smoother than what it covers. Wholly blurred by 0.6 px, they would
+# get 0.75 (0.73 to 0.78); with noise of 2 grey levels, 0.65 (0.62 to 0.68).
 LIMIT = 0.60
-# Labels that are dealt at random come out at 0.50 (0.49 to 0.52) on ciplab, and at 0.55 (0.54 to
-# 0.56) where the folds tear its groups apart.
+# Random labels get 0.50 (0.49 to 0.52) on ciplab, and 0.55 (0.54 to 0.56) if the folds tear its
+# groups apart.
 SHUFFLED_LIMIT = 0.52
 SHUFFLES = 10
 NEIGHBOURS = 5
 TREES = 100
 
 HASH_BITS = 64
-# Of 1.5 million pairs of ciplab's photos from different sources none is as near as this, and one
-# two bits further. Composites lie further from their source: finding those is what groups are for.
+# Among 1.5 million pairs of ciplab's photos from different sources, none is this near, and one is
+# two bits further apart. Composites lie further from their source; groups exist to find those.
 NEAR_BITS = 6
 BLOCK = 1024  # photos compared with all others at once
-EXAMPLES = 10  # of duplicates, noted in the results
+EXAMPLES = 10  # of duplicates, listed in the results
 
 
 @dataclass(frozen=True)
 class Check:
-    """What one check found.
+    """The result of one check.
 
     Attributes:
         kind: `"classifier"` or `"count"`.
@@ -81,11 +80,11 @@ class Check:
 
 
 def check_metadata(photos: PhotoSet, samples: int) -> Check:
-    """Judge by what a file says of itself."""
-    encodings = [of.encoding for of in photos.traces]
-    # Numbered by how frequent they are: the labels have no say in it.
-    number = {of[0]: index for index, of in enumerate(Counter(encodings).most_common())}
-    columns = [[number[of.encoding], *of.sizes] for of in photos.traces]
+    """Check whether file metadata reveals the label."""
+    encodings = [traces.encoding for traces in photos.traces]
+    # Numbered by frequency, so that the labels have no influence.
+    number = {pair[0]: index for index, pair in enumerate(Counter(encodings).most_common())}
+    columns = [[number[traces.encoding], *traces.sizes] for traces in photos.traces]
     auc = label_auc(np.array(columns), photos.truth, photos.groups, samples)
     oddest = _most_one_sided(encodings, photos)
     by_encoding, by_classifier = _is_telling(oddest), auc["low"] > LIMIT
@@ -104,13 +103,13 @@ def check_metadata(photos: PhotoSet, samples: int) -> Check:
 def _most_one_sided(encodings: Sequence[str], photos: PhotoSet) -> dict:
     """Return the encoding whose share differs most between the labels.
 
-    By Fisher's exact test, which holds for the smallest sets too. Of many encodings the oddest is
-    always odd, so `p` is multiplied by their number (Bonferroni). Photos of one group and label
-    that are encoded alike count once: they may all come from one file.
+    The test is Fisher's exact test, which holds for the smallest sets too. The oddest of many
+    encodings is always odd, so `p` is multiplied by their number (Bonferroni). For `p`, photos of
+    one group and label that are encoded alike count once: they may all come from one file.
 
     Returns:
-        `real` and `fake`, the photos of that encoding as they are; `of_real` and `of_fake`, all
-        photos of the label; and `p`.
+        `real` and `fake`, the number of all photos with that encoding; `of_real` and `of_fake`, the
+        number of all photos of the label; and `p`.
     """
     cases = set(zip(encodings, photos.truth.tolist(), photos.groups, strict=True))
     totals = np.bincount([label for _, label, _ in cases], minlength=len(LABELS))
@@ -121,7 +120,7 @@ def _most_one_sided(encodings: Sequence[str], photos: PhotoSet) -> dict:
         encoding: stats.fisher_exact([count, totals - count]).pvalue
         for encoding, count in counts.items()
     }
-    # Of two encodings each mirrors the other, which is one test; the rarer one is named.
+    # Two encodings mirror each other, which is one test; the rarer one is named.
     n_tests = len(counts) if len(counts) > 2 else 1
     oddest = min(p_values, key=lambda encoding: (p_values[encoding], counts[encoding].sum()))
     chosen = np.array([encoding == oddest for encoding in encodings])
@@ -157,14 +156,14 @@ def beyond(leak: bool, limit: float) -> str:
 
 
 def check_border(photos: PhotoSet, samples: int) -> Check:
-    """Judge by what surrounds the face."""
-    columns = [of.border for of in photos.traces]
+    """Check whether what surrounds the face reveals the label."""
+    columns = [traces.border for traces in photos.traces]
     return _judge(columns, photos, samples, "outer ring", "crop closer to the face")
 
 
 def check_framing(photos: PhotoSet, samples: int) -> Check:
-    """Judge by where the face is and how large."""
-    columns = [of.framing for of in photos.traces]
+    """Check whether the place and size of the face reveal the label."""
+    columns = [traces.framing for traces in photos.traces]
     return _judge(columns, photos, samples, "place and size of the face", "frame all faces alike")
 
 
@@ -182,13 +181,13 @@ def _judge(
 
 
 def check_shuffled(photos: PhotoSet) -> Check:
-    """Judge labels that are dealt at random, one to each group: if folds tore groups apart, the
-    nearest neighbour of a photo would tell its label.
+    """Check that random labels, one to each group, come out at chance.
 
-    A bootstrap of one deal would miss how deals and training folds scatter (0.022 on ciplab, where
-    it allows for 0.014), so the interval is that of the mean of several deals (Student's t).
+    If folds tore groups apart, a photo's nearest neighbour would reveal its label. A bootstrap of
+    one deal would miss how deals and training folds scatter (0.022 on ciplab, where it allows for
+    0.014), so the interval is that of the mean of several deals (Student's t).
     """
-    borders = np.array([of.border for of in photos.traces])
+    borders = np.array([traces.border for traces in photos.traces])
     classifier = make_pipeline(
         StandardScaler(), KNeighborsClassifier(NEIGHBOURS, weights="distance", algorithm="kd_tree")
     )
@@ -199,7 +198,7 @@ def check_shuffled(photos: PhotoSet) -> Check:
     for _ in range(SHUFFLES):
         truth = rng.permutation(coins)[group_of_photo]
         aucs.append(roc_auc(truth, _out_of_fold(classifier, borders, truth, photos.groups)))
-    # Where all rings are the same, so are all figures, and the interval would not be defined.
+    # If all rings are the same, so are all AUCs, and the interval would be undefined.
     mean, error = np.mean(aucs), max(stats.sem(aucs), 1e-6)
     low, high = stats.t.interval(0.95, SHUFFLES - 1, mean, error)
     leak = low > SHUFFLED_LIMIT
@@ -208,14 +207,14 @@ def check_shuffled(photos: PhotoSet) -> Check:
         "classifier",
         {"roc_auc": auc, "limit": SHUFFLED_LIMIT, "shuffles": SHUFFLES},
         bool(leak),
-        "Random labels are told: the measuring itself leaks, so trust no other figure."
+        "Random labels can be predicted: the measurement itself leaks, so trust no other figure."
         if leak
         else "Random labels come out at chance, as they must.",
     )
 
 
 def check_groups(photos: PhotoSet) -> Check:
-    """Count the groups that a split tears apart."""
+    """Count the groups that lie in more than one split."""
     torn = [members for members in _members(photos.groups) if _differ(photos.splits, members)]
     finding = (
         f"{len(torn)} groups lie in more than one split: run `prepare` again."
@@ -228,9 +227,13 @@ def check_groups(photos: PhotoSet) -> Check:
 def check_byte_duplicates(photos: PhotoSet) -> Check:
     """Count files that occur more than once.
 
-    A copy with the other label is wrong whatever the splits: an edit changes bytes.
+    A copy with the other label is wrong whatever the splits, because an edit changes bytes.
     """
-    sets = [m for m in _members([of.digest for of in photos.traces]) if len(m) > 1]
+    sets = [
+        members
+        for members in _members([traces.digest for traces in photos.traces])
+        if len(members) > 1
+    ]
     figures = _counted(sets, photos)
     leak = bool(figures["across_splits"] or figures["across_labels"])
     advice = "; remove the copies" if leak else ""
@@ -243,11 +246,11 @@ def check_perceptual_duplicates(photos: PhotoSet) -> Check:
     """Count pairs of files that differ and show nearly the same picture.
 
     A slight edit and its source are such a pair, rightly with both labels; only a split between
-    them is a leak. Without splits they are told as they are, with those that the search for sources
-    missed.
+    them is a leak. Without splits, all pairs are reported, including those that the search for
+    sources missed.
     """
-    digests = [of.digest for of in photos.traces]
-    near = _near_pairs(np.array([of.bits for of in photos.traces]))
+    digests = [traces.digest for traces in photos.traces]
+    near = _near_pairs(np.array([traces.bits for traces in photos.traces]))
     pairs = [pair for pair in near if _differ(digests, pair)]
     figures = _counted(pairs, photos)
     figures |= {"near_bits": NEAR_BITS}
@@ -270,10 +273,12 @@ def _duplicates_finding(what: str, figures: dict, advice: str) -> str:
 
 
 def _counted(sets: Sequence[Sequence[int]], photos: PhotoSet) -> dict:
-    """Return figures of sets of photos that belong together; `across_splits` is `None` without
-    splits."""
+    """Return figures of sets of photos that belong together.
+
+    `across_splits` is `None` without splits.
+    """
     torn = [bool(photos.splits) and _differ(photos.splits, members) for members in sets]
-    # What matters most comes first among the few that are named.
+    # The few examples begin with the sets that matter most.
     shown = [sets[index] for index in np.argsort(np.logical_not(torn), kind="stable")[:EXAMPLES]]
     return {
         "count": len(sets),
@@ -313,20 +318,19 @@ def label_auc(
 ) -> dict[str, float]:
     """Return the AUC of a classifier that sees `columns [photos, features]`, out of fold.
 
-    A forest finds categories and ranges, a line finds what many columns say together.
+    A forest finds categories and ranges; a linear model finds what many columns say together.
     """
-    line = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500))
+    linear = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500))
     forest = RandomForestClassifier(TREES, min_samples_leaf=3, random_state=SEED)
-    both = VotingClassifier([("forest", forest), ("line", line)], voting="soft")
-    scores = _out_of_fold(both, columns, truth, groups)
+    ensemble = VotingClassifier([("forest", forest), ("line", linear)], voting="soft")
+    scores = _out_of_fold(ensemble, columns, truth, groups)
     return auc_estimate(truth, scores, groups, samples=samples)
 
 
 def _out_of_fold(
     classifier: ClassifierMixin, columns: np.ndarray, truth: np.ndarray, groups: Sequence[str]
 ) -> np.ndarray:
-    """Return scores for label 1 `[photos]`, each from a classifier that saw no photo of its
-    group."""
+    """Return scores for label 1 `[photos]`, each from a classifier that never saw its group."""
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=SEED)
     return cross_val_predict(
         classifier, columns, truth, groups=groups, cv=folds, method="predict_proba"

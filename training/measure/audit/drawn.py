@@ -1,5 +1,7 @@
-"""The checks of `training.measure.audit.audit` of what training draws from a prepared folder: its
-composites, and its fakes beside the real photos that it lays beside them."""
+"""The checks of `training.measure.audit.audit` of what training draws from a prepared folder.
+
+These are its composites, and its fakes beside the real photos of the same pairs.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from training.measure.audit.checks import LIMIT, SEED, Check, beyond, label_auc
 from training.measure.audit.traces import FOLDS, PhotoSet
 
 COMPOSITES = 300  # drawn, beside as many bases
-PAIRS = 300  # drawn of each source's fakes and of the real photos beside them
+PAIRS = 300  # drawn for each source: its fakes and the real photos beside them
 HEARD = {
     "surroundings": "what lies outside the face's box",
     "history": "blocks of JPEG and the spectrum",
@@ -19,8 +21,8 @@ HEARD = {
 
 
 def check_composites(data: Path, photos: PhotoSet, samples: int) -> Check | None:
-    """Judge the fakes that training makes; `None` where it can make none, or too few to judge."""
-    from training.measure.audit.composites import draw_composites  # which loads Keras
+    """Check the fakes that training makes; return `None` if it can make none, or too few."""
+    from training.measure.audit.composites import draw_composites  # loads Keras
 
     drawn = draw_composites(_readable(data, photos), pairs=COMPOSITES, seed=SEED)
     if drawn is None or len(set(drawn.groups)) < FOLDS:
@@ -37,28 +39,33 @@ def check_composites(data: Path, photos: PhotoSet, samples: int) -> Check | None
 
 
 def check_batches(data: Path, photos: PhotoSet, samples: int) -> dict[str, Check]:
-    """Judge the fakes of each source and the real photos that training lays beside them, by what
-    surrounds the face and by how they were encoded. Sources of few groups are left out."""
-    from training.measure.audit.batches import draw_by_source  # which loads Keras
+    """Check whether training's pairs reveal the fakes of each source.
 
-    drawn_from = _readable(data, photos)
-    originals = dict(read_source_pairs(data, drawn_from))
+    One check sees what surrounds the face, the other how the photos were encoded. Sources of few
+    groups are left out.
+    """
+    from training.measure.audit.batches import draw_by_source  # loads Keras
+
+    training_photos = _readable(data, photos)
+    originals = dict(read_source_pairs(data, training_photos))
     checks = {}
-    for source, drawn in draw_by_source(drawn_from, originals, pairs=PAIRS, seed=SEED):
-        fakes = [group for group, fake in zip(drawn.groups, drawn.truth, strict=True) if fake]
-        if min(len(set(fakes)), len(set(drawn.groups) - set(fakes))) < FOLDS:
+    for source, drawn in draw_by_source(training_photos, originals, pairs=PAIRS, seed=SEED):
+        fake_groups = [
+            group for group, is_fake in zip(drawn.groups, drawn.truth, strict=True) if is_fake
+        ]
+        if min(len(set(fake_groups)), len(set(drawn.groups) - set(fake_groups))) < FOLDS:
             continue
         generated = lookup(source).changed == "all"
         for name, columns in (("surroundings", drawn.surroundings), ("history", drawn.history)):
             auc = label_auc(columns, drawn.truth, drawn.groups, samples)
-            told = auc["low"] > LIMIT
+            exceeds = auc["low"] > LIMIT
             advice = ", as may be where photos are generated as a whole" if generated else ""
             checks[f"{name} of {source}"] = Check(
                 "classifier",
                 {"roc_auc": auc, "limit": LIMIT, "pairs": PAIRS},
-                told and not generated,
-                f"Of what training draws, {HEARD[name]} {beyond(told, LIMIT)}"
-                f"{advice if told else ''}.",
+                exceeds and not generated,
+                f"In training batches, {HEARD[name]} {beyond(exceeds, LIMIT)}"
+                f"{advice if exceeds else ''}.",
             )
     return checks
 

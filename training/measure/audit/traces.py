@@ -28,7 +28,7 @@ from training.errors import UserError
 from training.finder import load_finder
 from training.measure.figures import MIN_PHOTOS
 
-FOLDS = 5  # of the classifiers, so that a set needs as many groups of each label
+FOLDS = 5  # of the classifiers; a set needs as many groups of each label
 SIDE = 256  # px of the square that border and hash are taken from
 RING = 20  # px: 8 % of the side; ciplab's faces fill about 75 % of the frame
 HASHED_SIDE = 32  # px
@@ -43,7 +43,7 @@ class Traces:
     Attributes:
         digest: sha256 of the file.
         encoding: format, mode, chroma sampling, progression and quantisation tables, as text.
-        sizes: size in bytes, width, height, bytes a pixel and the mean of the first two
+        sizes: size in bytes, width, height, bytes per pixel and the means of the first two
             quantisation tables (0 where there is none), `float64 [6]`.
         border: see `border_features`.
         framing: left, top, width and height of the largest face's box as shares of the square,
@@ -81,10 +81,10 @@ class PhotoSet:
 
 
 def read_photos(data: Path) -> PhotoSet:
-    """Read what the checks see of the photos of a folder; damaged photos are skipped.
+    """Return what the checks see of the photos of a folder; damaged photos are skipped.
 
     Raises:
-        UserError: as `audit`.
+        UserError: see `audit`.
     """
     splits, groups = [], []
     if (data / REPORT).is_file():
@@ -94,18 +94,18 @@ def read_photos(data: Path) -> PhotoSet:
     else:
         photos = find_photos(data)
     names = [photo.path.relative_to(data).as_posix() for photo in photos]
-    found = _examine_all([photo.path for photo in photos])
-    readable = [index for index, traces in enumerate(found) if traces]
-    unreadable = [name for name, traces in zip(names, found, strict=True) if not traces]
+    examined = _examine_all([photo.path for photo in photos])
+    readable = [index for index, traces in enumerate(examined) if traces]
+    unreadable = [name for name, traces in zip(names, examined, strict=True) if not traces]
     if unreadable:
         log.warning("Skipped %d unreadable photos, first %s.", len(unreadable), unreadable[0])
-    traces = [found[index] for index in readable]
+    traces = [examined[index] for index in readable]
     truth = np.array([LABELS.index(photos[index].label) for index in readable], dtype=int)
     _check_number(data, truth)
     if groups:
         groups = [groups[index] for index in readable]
     else:
-        hashes = [of.digest for of in traces]
+        hashes = [photo_traces.digest for photo_traces in traces]
         pairs = find_source_pairs([photos[index].path for index in readable], hashes)
         groups = group_by_source(hashes, pairs)
     _check_variety(data, truth, groups)
@@ -114,7 +114,7 @@ def read_photos(data: Path) -> PhotoSet:
 
 
 def border_features(square: Image.Image) -> np.ndarray:
-    """Describe the outer ring of a square photo.
+    """Return features of the outer ring of a square photo.
 
     Args:
         square: RGB, 256 x 256 px.
@@ -176,7 +176,7 @@ def _examine(path: Path, finder: FaceFinder) -> Traces | None:
 def _read_header(content: bytes) -> tuple[str, np.ndarray]:
     """Return `encoding` and `sizes` of `Traces`; no pixel is decoded.
 
-    Cameras' and editors' notes (EXIF) are left out: no detector sees them, and they leave nothing
+    Metadata of cameras and editors (EXIF) is left out: no detector sees it, and it leaves no trace
     in the pixels.
     """
     with Image.open(io.BytesIO(content), formats=FORMATS) as photo:
@@ -201,7 +201,13 @@ def _check_number(data: Path, truth: np.ndarray) -> None:
 def _check_variety(data: Path, truth: np.ndarray, groups: Sequence[str]) -> None:
     """Refuse a set whose folds could lack a label."""
     for label, name in enumerate(LABELS):
-        n_groups = len({group for group, of in zip(groups, truth, strict=True) if of == label})
+        n_groups = len(
+            {
+                group
+                for group, photo_label in zip(groups, truth, strict=True)
+                if photo_label == label
+            }
+        )
         if n_groups < FOLDS:
             raise UserError(
                 f"The {name} photos of {data} come from {n_groups} sources: an audit takes {FOLDS} "
