@@ -23,7 +23,7 @@ else:
 
 DECODED = Finding(
     Kind.UNREADABLE,
-    "The photo came decoded, so what its file says of itself is unknown: send base64 text.",
+    "The photo was sent as pixels, so what its file says about itself is unknown: send base64.",
     trust=Trust.UNKNOWN,
 )
 MAX_BYTES = 50_000_000  # of a photo's file

@@ -1,4 +1,4 @@
-"""Read what a photo or clip says of itself: `read("photo.jpg").summary`.
+"""Read what a photo or clip says about itself: `read("photo.jpg").summary`.
 
 Signed Content Credentials, a generator's notes, an editor's history, EXIF data: each becomes a
 finding that says how far to trust it. None of them enters the model's score, nothing is fetched,
@@ -49,7 +49,7 @@ CLAIMS = [Claim.AI, Claim.PARTLY_AI, Claim.EDITED, Claim.CAMERA]
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a file says of itself.
+    """What a file says about itself.
 
     Attributes:
         findings: first about the credentials, or that there are none.
@@ -82,7 +82,7 @@ class Provenance:
 
 
 def read(source: str | os.PathLike | bytes) -> Provenance:
-    """Read what a photo or clip says of itself.
+    """Read what a photo or clip says about itself.
 
     A JPEG file of 12 megapixels without credentials takes 2 ms, or 46 ms if it has a preview, which
     is compared with the photo.
@@ -98,7 +98,7 @@ def read(source: str | os.PathLike | bytes) -> Provenance:
         with _opened(source) as (content, file):
             findings = _read(content, file)
     except (OSError, ValueError) as error:  # the latter also for a path with a null byte
-        sentence = "The file cannot be read, so what it says of itself is unknown."
+        sentence = "The file cannot be read, so what it says about itself is unknown."
         findings = [Finding(Kind.UNREADABLE, sentence, clean(error), Trust.UNKNOWN)]
     unique = sorted(dict.fromkeys(findings), key=lambda finding: ORDER.index(finding.kind))
     return Provenance(tuple(unique[:MAX_FINDINGS]))

@@ -1,4 +1,4 @@
-"""Write what a file says of itself as HTML: a statement, and below it all findings, folded."""
+"""Write what a file says about itself as HTML: a statement, and below it all findings, folded."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SIGNED = (Trust.SIGNED, Trust.UNKNOWN_SIGNER)
 
 
 def provenance_html(found: Provenance, verdicts: Collection[str] = ()) -> str:
-    """Return what a file says of itself, to be shown above the model's answer.
+    """Return what a file says about itself, to be shown above the model's answer.
 
     Args:
         found: of a photo or clip.
@@ -48,7 +48,7 @@ def provenance_html(found: Provenance, verdicts: Collection[str] = ()) -> str:
     count = f" ({total})" if total else ""
     disclaimer = f" {NOT_THE_MODEL}" if found.statement else ""
     return (
-        '<section class="answer provenance" aria-label="What the file says of itself">'
+        '<section class="answer provenance" aria-label="What the file says about itself">'
         f'<p class="statement"><strong>{escape(headline)}</strong>{disclaimer}</p>{warning}'
         f"<details><summary>Details of the file{count}</summary><ul>{items}</ul></details>"
         "</section>"
@@ -56,7 +56,7 @@ def provenance_html(found: Provenance, verdicts: Collection[str] = ()) -> str:
 
 
 def framed(judged: str, found: Provenance, verdicts: Collection[str]) -> str:
-    """Return the model's answer together with what the file says of itself.
+    """Return the model's answer together with what the file says about itself.
 
     The latter comes first if the file says how it was made, and else last.
 

@@ -54,7 +54,7 @@ class FaceAnswer(TypedDict):
 
 
 class FindingAnswer(TypedDict):
-    """One thing that a file says of itself: see `Finding`."""
+    """One thing that a file says about itself: see `Finding`."""
 
     kind: str
     sentence: str
@@ -65,7 +65,7 @@ class FindingAnswer(TypedDict):
 
 
 class PhotoAnswer(TypedDict):
-    """What the model says about a photo, and what its file says of itself."""
+    """What the model says about a photo, and what its file says about itself."""
 
     file: str
     sentence: str
@@ -92,7 +92,7 @@ class PersonAnswer(TypedDict):
 
 
 class VideoAnswer(TypedDict):
-    """What the model says about a clip, and what its file says of itself."""
+    """What the model says about a clip, and what its file says about itself."""
 
     file: str
     sentence: str
@@ -189,7 +189,7 @@ class Service:
     def judge_each(
         self, photos: list[dict], whole_picture: bool
     ) -> Iterator[tuple[PhotoAnswer, list[Judgement], Provenance | None]]:
-        """Yield each photo's answer, its judgements, and what its file says of itself.
+        """Yield each photo's answer, its judgements, and what its file says about itself.
 
         A photo that cannot be judged has no judgements, and `None` for the last.
         """

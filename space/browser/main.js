@@ -299,6 +299,9 @@ function takeSnapshots() {
 async function keepForLater() {
   const { serviceWorker } = navigator;
   if (!serviceWorker) return false;
+  // Registered by an earlier visit. To register again would wait, for seconds, for a check for updates,
+  // which the browser makes anyway.
+  if (serviceWorker.controller) return true;
   try {
     await serviceWorker.register("service-worker.js");
     await serviceWorker.ready;

@@ -51,7 +51,7 @@ def test_a_file_is_asked_what_it_says_of_itself_and_decoded_pixels_are_not(handl
     sent, decoded = handler({"inputs": [file.getvalue(), draw_face(1, 300)]})
     assert [finding["claim"] for finding in sent["provenance"]] == ["", "edited"]
     (finding,) = decoded["provenance"]
-    assert "what its file says of itself is unknown" in finding["sentence"]
+    assert "what its file says about itself is unknown" in finding["sentence"]
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ class ScorerConfig:
         model: folder or Hub repository of the model; `None` for the bundled one.
         description: configuration of that model.
         finder: name of the face finder; `None` if the whole picture is judged.
-        provenance: whether to read what each file says of itself.
+        provenance: whether to read what each file says about itself.
     """
 
     model: str | None
