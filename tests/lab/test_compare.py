@@ -144,7 +144,7 @@ def one_label_each(photos):
     """Split one source into three: fakes only, real photos only, and the rest."""
     names = {(True, 0): "t2i", (False, 0): "web"}
     return [
-        replace(photo, source=names.get((photo.is_fake, number // 2 % 2), "both"))
+        replace(photo, source=names.get((photo.is_fake, number // 2 % 2), "my both"))
         for number, photo in enumerate(sorted(photos, key=lambda photo: photo.path))
     ]
 
@@ -164,7 +164,7 @@ def test_fakes_without_real_photos_are_set_against_all(runs, data):
     truth = np.array([photo.is_fake for photo in photos])
     sources = np.array([photo.source for photo in photos])
     figures = results["recipes"][0]["figures"]
-    assert figures.keys() == {"mean_auc", "paired_ranking", "auc_both", "auc_t2i"}
+    assert figures.keys() == {"mean_auc", "paired_ranking", "auc_my both", "auc_t2i"}
     against = (sources == "t2i") | ~truth
     expected = roc_auc_score(truth[against], scores[against])
     assert figures["auc_t2i"]["value"] == pytest.approx(expected)

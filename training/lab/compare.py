@@ -183,8 +183,8 @@ def _describe(
         "differs": _differences(first, settings),
         "runs": [Path(run).name for run in runs],
     }
-    left_out = (settings.get("leave_out") or "").split(",")
-    foreign = [photo for photo in read_all(data) if photo.source in left_out]
+    source = settings.get("leave_out")  # figures are of one: none where several were left out
+    foreign = [photo for photo in read_all(data) if photo.source == source] if source else []
     if any(photo.is_fake for photo in foreign):
         described["foreign"] = _foreign(runs, data, foreign, photos, samples)
     return described
