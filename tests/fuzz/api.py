@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -37,29 +38,35 @@ class Api:
         kind = KINDS[number % len(KINDS)]
         content = case(kind, seed, number)
         endpoint = "judge_video" if kind in CLIPS else "judge_photo"
-        data = [self._upload(f".{number}.{kind}", content), False][: ENDPOINTS[endpoint]]
-        report.add(f"api {kind}", self._outcome(endpoint, data), content)
+        name = f".{number}.{kind}"
+        report.add(
+            f"api {kind}", self._outcome(lambda: self._send(endpoint, name, content)), content
+        )
         rng = np.random.default_rng([seed, number])
-        endpoint = list(ENDPOINTS)[number % len(ENDPOINTS)]
-        call = [_odd(rng) for _ in range(ENDPOINTS[endpoint] + rng.integers(-1, 2))]
-        text = json.dumps([endpoint, call]).encode()
-        report.add("api call", self._outcome(endpoint, call), text)
+        odd_endpoint = list(ENDPOINTS)[number % len(ENDPOINTS)]
+        call = [_odd(rng) for _ in range(ENDPOINTS[odd_endpoint] + rng.integers(-1, 2))]
+        text = json.dumps([odd_endpoint, call]).encode()
+        report.add("api call", self._outcome(lambda: self._ask(odd_endpoint, call)), text)
 
-    def _upload(self, name: str, content: bytes) -> dict:
-        files = {"files": (name, content)}
-        answer = requests.post(f"{self._address}/upload", files=files, timeout=PATIENCE)
-        return {"path": answer.json()[0], "meta": META}
-
-    def _outcome(self, endpoint: str, data: list) -> str:
+    def _outcome(self, send: Callable[[], str]) -> str:
         try:
-            outcome = self._ask(endpoint, data)
+            outcome = send()
         except requests.Timeout:
-            return "hang"
+            outcome = "hang"
         except requests.ConnectionError:
-            return "crash"
+            outcome = "crash"
         log = self._log.read_text(errors="replace")
         new, self._read = log[self._read :], len(log)
         return "traceback" if "Traceback" in new else outcome
+
+    def _send(self, endpoint: str, name: str, content: bytes) -> str:
+        """Upload a file and have it judged; return the outcome."""
+        files = {"files": (name, content)}
+        response = requests.post(f"{self._address}/upload", files=files, timeout=PATIENCE)
+        if response.status_code != 200:
+            return f"status: {response.status_code} {response.text}"
+        uploaded = {"path": response.json()[0], "meta": META}
+        return self._ask(endpoint, [uploaded, False][: ENDPOINTS[endpoint]])
 
     def _ask(self, endpoint: str, data: list) -> str:
         address = f"{self._address}/call/{endpoint}"

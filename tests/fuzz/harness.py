@@ -85,14 +85,13 @@ class Worker:
 
     def outcome(self, kind: str, content: bytes) -> str:
         """Return the outcome of a file: see `Report`."""
-        self._pipe.send((kind, content))
-        if not self._pipe.poll(self._patience):
-            outcome = "hang"
-        else:
-            try:
+        try:
+            self._pipe.send((kind, content))
+            if self._pipe.poll(self._patience):
                 return self._pipe.recv()
-            except EOFError:
-                outcome = "crash"
+            outcome = "hang"
+        except (EOFError, BrokenPipeError):
+            outcome = "crash"
         self._stop()
         self._start()
         return outcome
