@@ -50,12 +50,12 @@ def test_what_does_not_belong_together_is_refused(run, other, tmp_path, monkeypa
     stored["data"]["fingerprint"] = "another"
     (other / CONFIG).write_text(json.dumps(stored))
     assert call(monkeypatch, run, other, "--output", output) == 2
-    assert "were trained on other data" in capsys.readouterr().err
+    assert "were trained on different data" in capsys.readouterr().err
     shutil.copy(run / CONFIG, other / CONFIG)
     small = keras.Sequential(
         [keras.Input((64, 64, 3)), keras.layers.Flatten(), keras.layers.Dense(2)]
     )
     small.save(other / FINAL)
     assert call(monkeypatch, run, other, "--output", output) == 2
-    assert "networks of other layers" in capsys.readouterr().err
+    assert "networks with different layers" in capsys.readouterr().err
     assert not output.exists()

@@ -74,8 +74,8 @@ def judge(monkeypatch, data, tmp_path):
     return run
 
 
-def values(of: dict, names: tuple[str, ...]) -> list[float]:
-    return [of[name]["value"] for name in names]
+def values(figures: dict, names: tuple[str, ...]) -> list[float]:
+    return [figures[name]["value"] for name in names]
 
 
 def test_a_visible_difference_survives_jpeg_but_not_without_colour(judge, monkeypatch):

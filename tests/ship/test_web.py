@@ -822,9 +822,9 @@ def test_missing_npm_is_said(monkeypatch, tmp_path):
         install_packages(tmp_path)
 
 
-def overlap(one: list[float], other: list[float]) -> float:
+def overlap(first: list[float], second: list[float]) -> float:
     """Return the intersection over union of two boxes."""
-    width = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
-    height = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
+    width = min(first[0] + first[2], second[0] + second[2]) - max(first[0], second[0])
+    height = min(first[1] + first[3], second[1] + second[3]) - max(first[1], second[1])
     shared = max(0, width) * max(0, height)
-    return shared / (one[2] * one[3] + other[2] * other[3] - shared)
+    return shared / (first[2] * first[3] + second[2] * second[3] - shared)

@@ -257,8 +257,8 @@ def finder(request) -> FaceFinder:
     return request.getfixturevalue(request.param)
 
 
-def correlation(one: Image.Image, other: Image.Image) -> float:
-    pixels = [np.asarray(resize_square(photo, 64).convert("L"), float) for photo in (one, other)]
+def correlation(first: Image.Image, second: Image.Image) -> float:
+    pixels = [np.asarray(resize_square(photo, 64).convert("L"), float) for photo in (first, second)]
     return float(np.corrcoef(*(grey.ravel() for grey in pixels))[0, 1])
 
 

@@ -164,10 +164,10 @@ def _record(path: Path) -> np.ndarray:
     return record
 
 
-def _matched_places(one: np.void, other: np.void) -> np.ndarray:
+def _matched_places(first: np.void, second: np.void) -> np.ndarray:
     """Return the places of matches `[matches, 4]` between two `STORED`: features that are each
     other's nearest and pass Lowe's ratio test."""
-    points, descriptors = zip(*(_restore(record) for record in (one, other)), strict=True)
+    points, descriptors = zip(*(_restore(record) for record in (first, second)), strict=True)
     if min(map(len, points)) < MIN_INLIERS:
         return np.zeros((0, 4), np.float32)
     similarity = descriptors[0] @ descriptors[1].T

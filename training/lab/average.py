@@ -62,9 +62,10 @@ def average(first: Path, second: Path, output: Path, share: float = 0.5) -> Path
     return output
 
 
-def _mean(one: np.ndarray, other: np.ndarray, share: float) -> np.ndarray:
+def _mean(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
     """Return the mean of two weights; integer states of random generators are not averaged."""
-    return (1 - share) * one + share * other if np.issubdtype(one.dtype, np.floating) else other
+    is_float = np.issubdtype(first.dtype, np.floating)
+    return (1 - share) * first + share * second if is_float else second
 
 
 def _note(runs: list[Run], shares: tuple[float, float], folder: Path) -> None:

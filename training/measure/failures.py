@@ -48,13 +48,13 @@ def _of_sources(tiers: Mapping) -> Iterator[tuple[str, float, str]]:
                 yield from _of_fakes(where, lookup(name).fakes, rates)
 
 
-def _of_fakes(where: str, kind: str, of: Mapping) -> Iterator[tuple[str, float, str]]:
-    found, mistaken = of["fake_called_fake"], of["fake_called_real"]
+def _of_fakes(where: str, kind: str, rates: Mapping) -> Iterator[tuple[str, float, str]]:
+    found, mistaken = rates["fake_called_fake"], rates["fake_called_real"]
     kind = f" They are {kind}." if kind else ""
     text = f"{where}: {show_rate(mistaken)} of the fakes are called real.{kind}"
     yield "fake_called_real", mistaken["value"], text
     undecided = found["photos"] - found["hits"] - mistaken["hits"]
-    reasons = [f"{REASONS.get(name, name)} {number}" for name, number in of["reasons"].items()]
+    reasons = [f"{REASONS.get(name, name)} {number}" for name, number in rates["reasons"].items()]
     why = f" (of all its photos: {', '.join(reasons)})" if reasons else ""
     text = (
         f"{where}: only {show_rate(found)} of the fakes are called fake; {undecided} get no verdict"

@@ -18,6 +18,7 @@ from training.measure.metrics import (
     opposed,
     paired_ranking,
     weighted_auc,
+    weighted_share,
 )
 
 MIN_PHOTOS = 20
@@ -157,17 +158,14 @@ def _verdict_shares(
     called_fake, called_real = verdicts == "fake", verdicts == "real"
     right = np.where(truth == 1, called_fake, called_real)
 
-    def share(members: np.ndarray, of: np.ndarray) -> float:
-        total = weights[of].sum()
-        return float(weights[members & of].sum() / total) if total else float("nan")
-
-    return {
-        "inconclusive": share(~called_fake & ~called_real, np.ones_like(called_fake)),
-        "real_called_fake": share(called_fake, truth == 0),
-        "fake_called_real": share(called_real, truth == 1),
-        "fake_called_fake": share(called_fake, truth == 1),
-        "accuracy_where_decided": share(right, called_fake | called_real),
+    shares = {
+        "inconclusive": (~called_fake & ~called_real, np.ones_like(called_fake)),
+        "real_called_fake": (called_fake, truth == 0),
+        "fake_called_real": (called_real, truth == 1),
+        "fake_called_fake": (called_fake, truth == 1),
+        "accuracy_where_decided": (right, called_fake | called_real),
     }
+    return {name: weighted_share(weights, *members) for name, members in shares.items()}
 
 
 def _by_kind(

@@ -224,3 +224,15 @@ def calibration_error(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray
     bins = np.minimum((scores * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
     gaps = np.bincount(bins, weights * (truth - scores), CALIBRATION_BINS)
     return float(np.abs(gaps).sum() / weights.sum())
+
+
+def weighted_share(weights: np.ndarray, hits: np.ndarray, among: np.ndarray) -> float:
+    """Return the share of the weight of some photos that lies on hits; NaN if they weigh nothing.
+
+    Args:
+        weights: of all photos `[photos]`.
+        hits: which photos are hits, boolean `[photos]`.
+        among: which photos count, boolean `[photos]`.
+    """
+    total = weights[among].sum()
+    return float(weights[hits & among].sum() / total) if total else float("nan")

@@ -22,7 +22,7 @@ from training.fit import degrade
 from training.folders import write_json
 from training.measure.answers import judge_with
 from training.measure.figures import check_measurable
-from training.measure.metrics import SAMPLES, estimate, weighted_auc
+from training.measure.metrics import SAMPLES, estimate, weighted_auc, weighted_share
 from training.measure.report import ROBUSTNESS
 from training.measure.scores import folder_for_figures, load_detector
 from training.measure.stress_tables import CLEAN, SHARES, stress_sources_table, stress_table
@@ -205,7 +205,7 @@ def _figures(
             return {
                 "roc_auc": value,
                 "auc_change": value - clean_auc(weights),
-                **{kind: _share(weights, *members) for kind, members in shares.items()},
+                **{kind: weighted_share(weights, *members) for kind, members in shares.items()},
             }
 
         figures[name] = estimate(statistics, groups, samples=samples)
@@ -253,11 +253,6 @@ def _shares(
         "verdict_changed": (changed, all_photos),
         "verdict_reversed": (changed & ~undecided & (clean != "inconclusive"), all_photos),
     }
-
-
-def _share(weights: np.ndarray, hits: np.ndarray, of: np.ndarray) -> float:
-    total = weights[of].sum()
-    return float(weights[hits & of].sum() / total) if total else float("nan")
 
 
 def _plot_auc(axes, estimates: Sequence[Mapping[str, float]]) -> None:

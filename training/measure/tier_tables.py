@@ -196,8 +196,8 @@ def _after(changed: Mapping, name: str) -> str:
     return show_rate(changed[name]) if changed["photos"] else "none is larger"
 
 
-def _shown(of: Mapping, name: str) -> str:
-    return show(of[name]) if name in of else "not defined"
+def _shown(figures: Mapping, name: str) -> str:
+    return show(figures[name]) if name in figures else "not defined"
 
 
 def _listed(reasons: Mapping[str, int]) -> str:
