@@ -296,6 +296,6 @@ def read_config(run: Path) -> dict:
         stored = json.loads(path.read_text())
     except ValueError as error:
         raise UserError(f"{path} is damaged ({error}): train anew in another --run.") from error
-    if not isinstance(stored, dict) or not {"settings", "data"} <= stored.keys():
+    if not isinstance(stored, dict) or "settings" not in stored:
         raise UserError(f"{path} was not written by `train`: give the folder of a training run.")
     return stored

@@ -25,9 +25,9 @@ def test_other_files_are_refused_in_a_sentence(tmp_path: Path):
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "ab"]
     node = helper.make_node("Identity", ["a"], ["b"])
     onnx.save(helper.make_model(helper.make_graph([node], "g", values[:1], values[1:])), other)
-    with pytest.raises(UserError, match="no ONNX file that can be read"):
+    with pytest.raises(UserError, match="cannot be read as an ONNX file"):
         convert_yunet(text)
-    with pytest.raises(UserError, match="no ONNX file that can be read"):
+    with pytest.raises(UserError, match="cannot be read as an ONNX file"):
         convert_yunet(missing)
     with pytest.raises(UserError, match="is another network"):
         convert_yunet(other)

@@ -246,7 +246,7 @@ def test_no_litert_file_is_named(model_folder):
     (model_folder / MODEL_FILE).write_bytes(b"no model")
     digest = hashlib.sha256(b"no model").hexdigest()
     dataclasses.replace(DetectorConfig.load(model_folder), sha256=digest).save(model_folder)
-    with pytest.raises(DetectorError, match="no LiteRT model"):
+    with pytest.raises(DetectorError, match="not a LiteRT model"):
         Detector(model_folder)
 
 
@@ -264,7 +264,7 @@ def test_config_survives_saving(detector, tmp_path):
         ({"thresholds": {}}, "KeyError"),
         ({"calibration": {"method": "magic"}}, "unknown calibration"),
         ({"calibration": {"magic": 1}}, "not a detector's description"),
-        ({"metrics": None}, "no metrics"),
+        ({"metrics": None}, "no `metrics`"),
         ({"input_size": 96}, r"takes photos of \d+ px where detector.json says 96"),
         ({"sha256": "0" * 64}, "sha256 differs"),
         ({"calibration": {"method": "platt", "slope": "1"}}, "text in place of numbers"),
@@ -491,7 +491,7 @@ def test_newer_format_on_the_hub_is_one_sentence(hub, photo):
 def test_revision_without_a_model_is_refused(photo):
     result = run_shell("--revision", COMMIT, photo)
     assert result.returncode == 2
-    assert "--revision needs --model" in result.stderr
+    assert "--revision needs a --model" in result.stderr
 
 
 @pytest.mark.parametrize(
