@@ -174,7 +174,7 @@ def test_newest_commit_is_taken_while_there_is_network(hub, tmp_path):
         (STRANGER, {"private": True}, "has no dataset someone/faces, or does not show it to you"),
         (STRANGER, {"gated": True}, "The dataset someone/faces is gated (403)"),
         ("hf_unknown_secret", {}, "does not accept the token that is set (401)"),
-        ("hf_unknöwn", {}, "holds a character that no token has"),
+        ("hf_unknöwn", {}, "contains a character that tokens cannot have"),
     ],
     ids=["nobody", "private", "gated", "unknown", "character"],
 )

@@ -106,7 +106,7 @@ def test_folds_that_tear_groups_are_noticed(tmp_path, monkeypatch):
     monkeypatch.setattr(audit_checks, "StratifiedGroupKFold", TearingFolds)
     results = audit(source, samples=FEW)
     assert results["checks"]["shuffled"]["leak"]
-    assert "measuring itself leaks" in results["checks"]["shuffled"]["finding"]
+    assert "measurement itself leaks" in results["checks"]["shuffled"]["finding"]
 
 
 def test_a_planted_jpeg_table_is_found_and_gone_after_prepare(tmp_path):

@@ -79,7 +79,7 @@ def test_folds_test_every_photo_once_and_go_on_where_they_were(run, data, tmp_pa
     assert folds == 2
     assert roc_auc_score(truth, judged) == pytest.approx(figures["roc_auc"]["value"])
     assert read_fold_scores(copy, data, photos[::-1])[1].tolist() == judged[::-1].tolist()
-    with pytest.raises(UserError, match="not of the photos"):
+    with pytest.raises(UserError, match="does not belong to the photos"):
         read_fold_scores(copy, data, photos[1:])
 
 

@@ -54,7 +54,7 @@ def test_death_costs_no_row_but_that_of_a_photo_that_kills_twice(tmp_path):
     names = ["a", "once", "b", "c", "d", "deadly"]
     rows = scored(chunks_of(*names), Double(tmp_path / "marker"))
     (error,) = (row.pop("error") for row in rows if "error" in row)
-    assert "died (exit code -9)" in error
+    assert "died twice (exit code -9)" in error
     scored_rows = [{"file": name, "face": face} for name in names[:-1] for face in range(2)]
     assert rows == [*scored_rows, {"file": "deadly"}]
 

@@ -369,7 +369,7 @@ def test_private_push_goes_on_after_the_server_died(hub, trained):
     [
         (MODEL, None, "set HF_TOKEN or run `hf auth login`"),
         (MODEL, "hf_wrong_secret", "401"),
-        (MODEL, "hf_größe", "a character that no token has"),
+        (MODEL, "hf_größe", "a character that tokens cannot have"),
         ("another/detector", OWNER, "403"),
     ],
 )
