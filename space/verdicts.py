@@ -182,8 +182,8 @@ def _meaning(verdict: str, probability: float, config: DetectorConfig) -> str:
         return ""
     return (
         f"Of the validation photos that scored like this, {meaning.fake_share:.0%} were fake (95% "
-        f"interval {meaning.low:.0%} to {meaning.high:.0%}, {meaning.photos} photos); of all of "
-        f"them {meaning.base_share:.0%} were."
+        f"interval {meaning.low:.0%} to {meaning.high:.0%}, {meaning.photos} photos), compared "
+        f"with {meaning.base_share:.0%} of all validation photos."
     )
 
 

@@ -34,7 +34,7 @@ def video_answer(judged: VideoJudgement, detector: Detector) -> str:
         people_were = "person was" if judged.others == 1 else "people were"
         more = f"<p>{judged.others} more {people_were} seen too little or too small.</p>"
     looked = (
-        f"<p>{judged.frames_looked_at} pictures were looked at; the clip is "
+        f"<p>{judged.frames_looked_at} frames were judged; the clip is "
         f"{_clock(judged.seconds)} long.</p>"
     )
     has_heatmap = any(
@@ -61,7 +61,7 @@ def _person_card(person: Person, seconds: float, detector: Detector) -> str:
         f"{crop_picture(person.suspicious[0].judgement, name, CROP_SIDE)}"
         f"<div><h3>{name} {badge(person.verdict)}</h3>"
         f"{explain_person(person, detector.config)}"
-        f"<p>Seen in {len(person.moments)} of the pictures, from {_clock(first)} to "
+        f"<p>Seen in {len(person.moments)} of the frames, from {_clock(first)} to "
         f"{_clock(last)}.</p><details><summary>Over time, and the most suspicious moments"
         f"</summary>{_plot(person, seconds, thresholds)}<ul class='moments'>{moments}</ul>"
         f"</details>{numbers(facts)}</div></article>"

@@ -136,8 +136,8 @@ def heat_controls() -> str:
         '<div class="heat-controls"><label><input type="checkbox" class="heat-switch" checked> '
         'Heatmap</label><span class="legend"><span>less</span><i></i><span>more</span></span>'
         '<label class="strength">Strength <input type="range" class="heat-strength" min="0" '
-        'max="1" step="0.05" value="0.6"></label><p>It shows what spoke for manipulation, in each '
-        "face against its own hottest place. That need not be where a picture was changed.</p>"
+        'max="1" step="0.05" value="0.6"></label><p>It shows what raised the score, relative to '
+        "the hottest place of each face. A picture need not have been changed there.</p>"
         "</div>"
     )
 

@@ -88,7 +88,7 @@ export async function clipAnswer({ people, others, looks, most }, seconds, confi
     words.length === 1 ? words[0] : words.map((word, index) => `person ${index + 1} ${word}`).join(", ");
   const count = people.length === 1 ? "1 person" : `${people.length} people`;
   const headline = people.length ? `${count}: ${told}${more}.` : "No face found.";
-  const frames = `${looks} pictures were looked at; the clip is ${clock(seconds)} long.`;
+  const frames = `${looks} frames were judged; the clip is ${clock(seconds)} long.`;
   const section = element("div", { class: "judged" }, element("h2", { class: "headline" }, headline));
   section.append(element("p", {}, frames));
   if (most > MAX_FACES) {
@@ -130,7 +130,7 @@ async function faceCard(face, name, config) {
     element("summary", {}, "Details"),
     ...meaningOf(face),
     element("p", {}, weightOf(face.probability, config)),
-    element("p", {}, `${face.evidence} It need not be where a photo was changed.`),
+    element("p", {}, `${face.evidence} A photo need not have been changed there.`),
     element("p", {}, sizeOf(face)),
     element("p", { class: "caution" }, NO_PROOF),
   );

@@ -48,7 +48,7 @@ export function heatLayer(map) {
 export function describeHeat(map, landmarks) {
   const ranked = heatByPart(map, landmarks ?? USUAL_LANDMARKS);
   const [[first, share], [second, next]] = ranked;
-  if (share === 0) return "Nothing in it spoke for fake.";
+  if (share === 0) return "Nothing in it raised the score for fake.";
   if (share >= MOST) return `Most of the evidence for fake lies on ${first}.`;
   if (share + next >= MOST && next >= MUCH) {
     return `Most of the evidence for fake lies on ${first} and ${second}.`;

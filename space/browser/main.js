@@ -62,7 +62,7 @@ function heatSwitch(judged) {
   judged.classList.add("with-heat");
   box.checked = true;
   box.addEventListener("change", () => judged.classList.toggle("with-heat", box.checked));
-  return element("label", { class: "switch" }, box, "Show what spoke for fake");
+  return element("label", { class: "switch" }, box, "Show what raised the score");
 }
 
 /** @param {HTMLElement} judged @param {string} name @param {Record<string, string>} facts */

@@ -412,7 +412,7 @@ def test_photo_gets_a_verdict_a_box_and_an_evidence_map(page, browser, tmp_path)
     assert photo["x"] < box["x"] < box["x"] + box["width"] < photo["x"] + photo["width"]
     heat = page.locator(".face .heat")
     expect(heat).to_have_css("opacity", "0.6")
-    page.get_by_role("switch", name="Show what spoke for fake").uncheck()
+    page.get_by_role("switch", name="Show what raised the score").uncheck()
     expect(heat).to_have_css("opacity", "0")
     page.locator(".face summary").click()
     expect(page.get_by_text("evidence for fake")).to_be_visible()
