@@ -630,6 +630,9 @@ def test_nothing_leaves_the_page_and_it_works_without_a_network(browser, folder,
             page, "return fetch(argument).then(() => 'sent', () => 'blocked');", "http://127.0.0.2/"
         )
         assert blocked == "blocked"
+    # Registering may wait for a search for updates: a page that is served already must not.
+    never = "ServiceWorkerContainer.prototype.register = () => new Promise(() => {});"
+    page.add_init_script(never)
     page.reload()  # the server is gone
     page.locator("body.ready").wait_for()
     choose(page, PORTRAIT)

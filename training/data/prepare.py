@@ -208,12 +208,17 @@ def _fill(
         "groups_of_several": sum(size > 1 for size in Counter(groups).values()),
         "without_face": sum(not face for face in found_faces),
         "unreadable": _unreadable(photos, problems),
-        "malformed_names": [
-            photo.path.name
-            for photo, details in zip(members, parsed, strict=True)
-            if details["malformed"]
-        ],
+        "malformed_names": _malformed(members, parsed),
     }
+
+
+def _malformed(photos: Sequence[SourcePhoto], parsed: Sequence[Mapping]) -> list[str]:
+    """Return the names of photos whose names do not follow their source's pattern."""
+    return [
+        photo.path.name
+        for photo, details in zip(photos, parsed, strict=True)
+        if details["malformed"]
+    ]
 
 
 def _unreadable(

@@ -99,11 +99,11 @@ def install_packages(folder: Path, *, development: bool = False) -> Path:
     command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
     command += [] if development else ["--omit=dev"]
     log.info("npm installs the runtime; this takes a few seconds.")
-    _run(command, "install the page's packages, check the network", folder)
+    _run(command, "install the page's packages", "check the network", folder)
     return folder / "node_modules"
 
 
-def _run(command: Sequence[str | Path], what: str, folder: Path | None = None) -> None:
+def _run(command: Sequence[str | Path], what: str, advice: str, folder: Path | None = None) -> None:
     """Run a program that comes with Node.js.
 
     Raises:
@@ -117,7 +117,7 @@ def _run(command: Sequence[str | Path], what: str, folder: Path | None = None) -
     )
     if result.returncode:
         lines = result.stderr.strip().splitlines() or ["no message"]
-        raise UserError(f"{command[0]} cannot {what} ({lines[0]}).")
+        raise UserError(f"{command[0]} cannot {what} ({lines[0]}): {advice}.")
 
 
 def with_batch_of_one(graph: bytes) -> bytes:
@@ -157,7 +157,8 @@ def _copy_runtime(folder: Path, packages: Path) -> None:
 def _compile_kernels(folder: Path, packages: Path) -> None:
     """Compile the kernels that resample pictures."""
     output = (folder / KERNELS).with_suffix(".wasm")
-    _run(["node", packages / COMPILER, PAGE / KERNELS, "-o", output], f"compile {KERNELS}")
+    command = ["node", packages / COMPILER, PAGE / KERNELS, "-o", output]
+    _run(command, f"compile {KERNELS}", "keep to the versions of the lockfile")
 
 
 def _unmapped(code: str) -> str:
