@@ -33,7 +33,9 @@ class Within:
 SPLITS = ("train", "validation", "test")
 EVIDENCE_STEP = 16  # px of the input per cell of the evidence head's map
 CONFIG = "config.json"  # in a run's folder: its settings, data and versions
-FINAL = "deepfake_cnn.keras"  # in the same folder: the network of a finished run
+# In the same folder, the network after the best epoch, and after the last one (only where pairs are
+# drawn); the third is the best of a finished run.
+BEST, LAST, FINAL = "best_model.keras", "last_model.keras", "deepfake_cnn.keras"
 UNSTORED = ("data", "run")  # settings that are not in `CONFIG`: they differ between machines
 
 # Settings that are flags of `train`; the others are for experiments and set by --set.

@@ -70,15 +70,18 @@ class Run:
             raise UserError(f"{self.path} holds no {FINAL}: finish its training first.")
         return path
 
-    def network(self) -> keras.Model:
+    def network(self, name: str = FINAL) -> keras.Model:
         """Load the run's network.
 
+        Args:
+            name: of a file in the run's folder.
+
         Raises:
-            UserError: the training is not finished, or the file is damaged.
+            UserError: the training is not finished, or the file is damaged or missing.
         """
         import keras
 
-        path = self.network_path
+        path = self.network_path.with_name(name)
         try:
             return keras.models.load_model(path)
         except (OSError, ValueError) as error:

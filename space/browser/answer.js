@@ -20,7 +20,7 @@ const IN_WORDS = {
   real: "The model sees no sign of tampering.",
   inconclusive: "The model cannot tell.",
 };
-export const NO_PROOF =
+const NO_PROOF =
   "This is not proof. The model can be wrong either way, and says nothing about the person shown.";
 const PLOT = { width: 640, height: 200, left: 70, right: 10, top: 10, bottom: 30 };
 
@@ -64,10 +64,10 @@ export async function photoAnswer(answer, config) {
     );
   }
   if (answer.note) section.append(element("p", {}, answer.note));
-  section.append(await photoWithBoxes(answer));
-  for (const [index, face] of faces.entries()) {
-    section.append(await faceCard(face, face.box ? `Face ${index + 1}` : "Whole picture", config));
-  }
+  const cards = faces.map((face, index) =>
+    faceCard(face, face.box ? `Face ${index + 1}` : "Whole picture", config),
+  );
+  section.append(...(await Promise.all([photoWithBoxes(answer), ...cards])));
   return section;
 }
 
@@ -228,11 +228,12 @@ async function personCard(person, seconds, config) {
 
 /** @param {FaceAnswer} face @param {string} name */
 async function cropWithHeat({ crop, heat }, name) {
+  const [shown, layer] = await Promise.all([crop, heat].map(dataUrl));
   return element(
     "div",
     { class: "crop" },
-    element("img", { src: await dataUrl(crop), alt: name }),
-    element("img", { class: "heat", src: await dataUrl(heat), alt: "", "aria-hidden": "true" }),
+    element("img", { src: shown, alt: name }),
+    element("img", { class: "heat", src: layer, alt: "", "aria-hidden": "true" }),
   );
 }
 

@@ -6,7 +6,7 @@
  */
 
 /** An error in the worker. Its name tells whether its message is meant for visitors. */
-export class JudgeError extends Error {
+class JudgeError extends Error {
   /** @param {{name: string, message: string}} error */
   constructor({ name, message }) {
     super(message);

@@ -72,7 +72,7 @@ function isBorderline({ second_look: secondLook, thresholds }, probability) {
 
 /** Return the network's input, mirrored and shifted for another look.
  * @param {Float32Array} input RGB, row by row @param {number} size @param {Look} look */
-export function changedInput(input, size, { mirrored, right, down }) {
+function changedInput(input, size, { mirrored, right, down }) {
   const inside = (/** @type {number} */ place) => Math.min(Math.max(place, 0), size - 1);
   const changed = new Float32Array(input.length);
   for (let y = 0; y < size; y++) {

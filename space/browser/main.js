@@ -303,18 +303,34 @@ async function keepForLater() {
   // which the browser makes anyway.
   if (serviceWorker.controller) return true;
   try {
-    await serviceWorker.register("service-worker.js");
-    await serviceWorker.ready;
+    await takenOver(await serviceWorker.register("service-worker.js"));
   } catch {
     return false;
   }
-  if (!serviceWorker.controller) { // it caches only what is loaded after it has taken over
-    const takenOver = new Promise((resolve) => {
-      serviceWorker.addEventListener("controllerchange", resolve, { once: true });
-    });
-    await Promise.race([takenOver, new Promise((resolve) => setTimeout(resolve, TAKING_OVER))]);
-  }
   return serviceWorker.controller !== null;
+}
+
+/** Wait until the service worker has taken over, as it caches only what is loaded after that, or cannot.
+ * @param {ServiceWorkerRegistration} registration @returns {Promise<void>} */
+function takenOver({ installing, waiting, active }) {
+  return new Promise((resolve) => {
+    navigator.serviceWorker.addEventListener("controllerchange", () => resolve(), { once: true });
+    const worker = installing ?? waiting ?? active;
+    const check = () => {
+      if (worker?.state === "activated") setTimeout(resolve, TAKING_OVER);
+      if (!worker || worker.state === "redundant") resolve(); // its files cannot be cached
+    };
+    worker?.addEventListener("statechange", check);
+    check();
+  });
+}
+
+/** Return whether the page gets threads if it is loaded anew, from the service worker. In a frame of
+ * another site it never does; after a reload, it would have them already. */
+function wouldGainThreads() {
+  const [navigation] = performance.getEntriesByType("navigation");
+  const isReloaded = /** @type {PerformanceNavigationTiming} */ (navigation).type === "reload";
+  return !crossOriginIsolated && !isReloaded && window === window.top;
 }
 
 async function start() {
@@ -327,6 +343,7 @@ async function start() {
   const { megabytes } = /** @type {any} */ (globalThis).FILES;
   say(`Loading: ${megabytes} MB at the first visit.`);
   const isKept = await keepForLater();
+  if (isKept && wouldGainThreads()) return location.reload();
   client = new Client();
   try {
     config = await client.load();

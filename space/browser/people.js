@@ -62,7 +62,7 @@ function trusted(moments) {
 /** Return the most frequent reason among a person's moments; `null` unless more than half of them have
  * one.
  * @param {Moment[]} moments */
-export function commonReason(moments) {
+function commonReason(moments) {
   /** @type {Map<Reason, number>} */
   const counts = new Map();
   for (const { judgement } of moments.filter(isMarked)) {
@@ -101,7 +101,7 @@ export function aggregate(moments, config) {
 
 /** Return the moments with the highest probabilities, at least 1 s apart.
  * @param {Moment[]} moments */
-export function chooseSuspicious(moments) {
+function chooseSuspicious(moments) {
   /** @type {Moment[]} */
   const chosen = [];
   for (const moment of trusted(moments).sort(byProbability)) {

@@ -27,7 +27,7 @@ export class PhotoError extends Error {
  *
  * @param {Uint8Array} head at least 16 bytes, if the file has so many
  */
-export function photoFormat(head) {
+function photoFormat(head) {
   const text = String.fromCharCode(...head.subarray(0, 16));
   if (text.startsWith("\xff\xd8\xff")) return "JPEG";
   if (text.startsWith("\x89PNG\r\n\x1a\n")) return "PNG";

@@ -87,7 +87,7 @@ export class YuNet {
  * @param {number} height in steps
  * @param {number} width in steps
  */
-export function resizedGraph({ content, numbers }, height, width) {
+function resizedGraph({ content, numbers }, height, width) {
   const result = content.slice();
   const view = new DataView(result.buffer);
   for (const [offset, constant, byHeight, byWidth, byArea] of numbers) {

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from training.config import RECIPES, TrainConfig
+from training.config import BEST, LAST, RECIPES, TrainConfig
 from training.data.rows import Photo
 from training.fit.train_pairs import Validation, evidence_loss, fit_pairs, validation_figures
 from training.fit.variation import UNKNOWN
@@ -171,7 +171,7 @@ def test_average_of_the_weights_is_measured_and_kept_and_training_goes_on_withou
     optimiser = keras.optimizers.SGD(1.0, use_ema=True, ema_momentum=0.5)
     network.compile(optimiser, lambda truth, output: keras.ops.mean(truth * output, -1))
     config = TrainConfig(**RECIPES["one-stage"])
-    validation = Validation(network, PHOTOS, [], config, tmp_path / "best.keras", [])
+    validation = Validation(network, PHOTOS, [], config, tmp_path, [])
     validation._batches = np.linspace(0, 1, len(PHOTOS))[:, None]
     seen = []
     predict = network.predict
@@ -182,20 +182,21 @@ def test_average_of_the_weights_is_measured_and_kept_and_training_goes_on_withou
     network.fit(ones, target, epochs=3, callbacks=[validation], verbose=0)
     # 1, then (1 + 2) / 2, then (1.5 + 3) / 2.
     np.testing.assert_allclose([weights[0, 1] for weights in seen], [1, 1.5, 2.25], rtol=1e-5)
-    kept = keras.models.load_model(tmp_path / "best.keras", compile=False).get_weights()[0]
-    assert kept[0, 1] == pytest.approx(1)  # no later epoch ranks better
+    for name, weight in ((BEST, 1), (LAST, 2.25)):  # no later epoch ranks better
+        kept = keras.models.load_model(tmp_path / name, compile=False).get_weights()[0]
+        assert kept[0, 1] == pytest.approx(weight)
 
 
 def test_best_of_an_earlier_process_is_not_overwritten_by_worse(tmp_path):
     network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2, use_bias=False)])
     config = TrainConfig(**{**RECIPES["one-stage"], "weight_average": 0.0})
     for best, written in ((0.99, False), (0.01, True)):
-        validation = Validation(network, PHOTOS, [], config, tmp_path / "best.keras", [best])
+        validation = Validation(network, PHOTOS, [], config, tmp_path, [best])
         validation.set_model(network)
         validation._batches = np.linspace(0, 1, len(PHOTOS))[:, None]
         logs = {"accuracy": 0.5, "loss": 3.0, "probabilities_loss": 1.0}
         validation.on_epoch_end(0, logs)
-        assert (tmp_path / "best.keras").exists() == written
+        assert (tmp_path / BEST).exists() == written
         assert (logs["loss"], logs["total_loss"]) == (1.0, 3.0)
         assert {"val_auc", "val_loss", "val_accuracy"} <= logs.keys()
 
@@ -206,7 +207,7 @@ def test_best_of_an_earlier_process_is_not_overwritten_by_worse(tmp_path):
 )
 def test_training_is_over_after_epochs_without_a_better_one(tmp_path, history, over):
     config = TrainConfig(**RECIPES["short"])  # which waits for three
-    validation = Validation(None, PHOTOS, [], config, tmp_path / "best.keras", history)
+    validation = Validation(None, PHOTOS, [], config, tmp_path, history)
     assert validation.is_over == over
     if over:  # an earlier process stopped there, so nothing is trained or even loaded
         fit_pairs(None, config, {}, (len(history), 0), validation, [])

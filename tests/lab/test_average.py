@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from training.config import CONFIG, FINAL
+from training.config import CONFIG, FINAL, LAST
 from training.lab import average
 from training.run import Run
 
@@ -40,6 +40,18 @@ def test_weights_are_averaged_by_their_share(run, other, tmp_path, monkeypatch):
             np.testing.assert_allclose(mean, 1.5 * weight + 0.25, rtol=1e-5, atol=1e-6)
     averaged = json.loads((output / CONFIG).read_text())["averaged"]
     assert [entry["share"] for entry in averaged] == [0.75, 0.25]
+
+
+def test_last_network_can_be_taken(run, other, tmp_path, monkeypatch):
+    shutil.copy(other / FINAL, other / LAST)
+    shutil.copy(run / FINAL, other / FINAL)
+    output = tmp_path / "mean"
+    assert call(monkeypatch, run, other, "--output", output, "--share", 1, "--last") == 0
+    last = keras.models.load_model(other / LAST).get_weights()
+    for weight, mean in zip(last, Run.open(output).network().get_weights(), strict=True):
+        np.testing.assert_array_equal(mean, weight)
+    (other / LAST).unlink()
+    assert call(monkeypatch, run, other, "--output", output, "--last") == 2
 
 
 def test_what_does_not_belong_together_is_refused(run, other, tmp_path, monkeypatch, capsys):

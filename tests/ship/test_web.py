@@ -87,9 +87,11 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-def open_page(browser: Browser, address: str, **settings: object) -> Page:
+def open_page(browser: Browser, address: str, without: str = "", **settings: object) -> Page:
     context = browser.new_context(**settings)
     context.set_default_timeout(WAIT)
+    if without:
+        context.add_init_script(f"delete {without}")
     page = context.new_page()
     page.problems = []
     page.on("pageerror", lambda error: page.problems.append(str(error)))
@@ -591,6 +593,46 @@ def test_what_a_browser_lacks_is_said(browser, host, change, message):
 
 @pytest.mark.slow
 @needs_chromium
+def test_page_has_threads_where_a_service_worker_isolates_it(page, browser, host):
+    """Threads share memory, which browsers allow only to isolated pages."""
+    other = open_page(browser, host.address, without="Navigator.prototype.serviceWorker")
+    answers = []
+    for opened, isolated in [(page, True), (other, False)]:
+        assert opened.evaluate("crossOriginIsolated") is isolated
+        assert (len(opened.workers) > 1) is isolated
+        choose(opened, PORTRAIT)
+        status(opened, "portrait.jpg: One face:")
+        answers.append(opened.locator(".bar").get_attribute("aria-label"))
+    assert answers[0] == answers[1]
+    other.context.close()
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_page_works_where_it_cannot_be_kept(browser, folder, tmp_path):
+    incomplete = Path(shutil.copytree(folder, tmp_path / "incomplete"))
+    (incomplete / "licences.txt").unlink()
+    with serve_folder(incomplete) as host:
+        page = open_page(browser, host.address)
+        status(page, "Ready.")
+        page.context.close()
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_page_in_a_frame_is_not_loaded_twice(browser, host):
+    """It would not be isolated, as the page around it is not."""
+    page = browser.new_page()
+    loads = []
+    page.on("framenavigated", lambda frame: loads.append(frame.url))
+    page.set_content(f'<iframe src="{host.address}" width="600" height="600"></iframe>')
+    page.frame_locator("iframe").locator("body.ready").wait_for(timeout=WAIT)
+    assert loads.count(host.address) == 1
+    page.close()
+
+
+@pytest.mark.slow
+@needs_chromium
 def test_wrong_runtime_is_noticed_at_the_start(browser, folder, tmp_path):
     """Another expected answer stands in for a browser that computes something else."""
     broken = Path(shutil.copytree(folder, tmp_path / "broken"))
@@ -625,7 +667,8 @@ def test_nothing_leaves_the_page_and_it_works_without_a_network(browser, folder,
         status(page, "film.webm was judged.")
         # The browser itself checks now and then whether the service worker's scripts changed.
         assert set(host.requests) <= {"/service-worker.js", "/files.js"}
-        assert [url for url in urls if not url.startswith(("blob:", "data:"))] == []
+        # Threads load their script once more, from the service worker.
+        assert [url for url in urls if not url.startswith(("blob:", "data:", host.address))] == []
         blocked = in_page(
             page, "return fetch(argument).then(() => 'sent', () => 'blocked');", "http://127.0.0.2/"
         )
@@ -709,7 +752,7 @@ def test_download_times_and_memory_are_measured(folder, monkeypatch):
     with ThreadPoolExecutor(1) as pool:  # Playwright runs only once in a thread
         figures = pool.submit(benchmark_browser.measure_page, folder, photos=3).result()
     listed = json.loads((folder / "files.js").read_text().split("=", 1)[1].strip().rstrip(";"))
-    # Only one of the two runtimes is fetched, and texts and an example are not.
+    # Only one of the runtimes is fetched, and texts and an example are not.
     assert figures["download_megabytes"] == pytest.approx(listed["megabytes"], abs=0.15)
     assert figures["first_answer_seconds"].keys() == {"cold", "warm"}
     assert figures["further_photo_milliseconds"]["median"] > 0

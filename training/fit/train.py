@@ -19,6 +19,7 @@ import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
 
 from training.config import (
+    BEST,
     CONFIG,
     FINAL,
     RECIPES,
@@ -42,7 +43,7 @@ from training.folders import replaced_file, sha256_of, write_json
 from training.measure.report import plot_curves
 from training.run import Run, check_data, remember_data
 
-BEST, LEGACY = "best_model.keras", "deepfake_cnn.h5"
+LEGACY = "deepfake_cnn.h5"
 CURVES, BACKUP = "curves.png", "backup"
 BACKUP_STEPS = 50  # batches of pairs, some minutes on a CPU
 
@@ -75,9 +76,9 @@ def train(
 ) -> Path:
     """Train and return the run's folder.
 
-    Writes `config.json`, `best_model.keras` and `history.csv` while it trains, and at the end
-    `deepfake_cnn.keras` and `deepfake_cnn.h5` (the epoch with the best validation AUC) and
-    `curves.png`.
+    Writes `config.json`, `best_model.keras`, `last_model.keras` (where pairs are drawn) and
+    `history.csv` while it trains, and at the end `deepfake_cnn.keras` and `deepfake_cnn.h5` (the
+    epoch with the best validation AUC) and `curves.png`.
 
     Args:
         config: the settings.
@@ -316,7 +317,7 @@ def _fit_pairs(
         photos["validation"],
         read_source_pairs(config.data, photos["validation"]),
         config,
-        run / BEST,
+        run,
         [epoch["val_auc"] for epoch in history],
     )
     history_file = keras.callbacks.CSVLogger(run / HISTORY, append=True)

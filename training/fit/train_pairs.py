@@ -14,7 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from training.config import TrainConfig, read_config
+from training.config import BEST, LAST, TrainConfig, read_config
 from training.data.rows import Photo, read_report, read_source_pairs
 from training.fit.feeding import fed
 from training.fit.network import EVIDENCE, JIT_COMPILE
@@ -62,18 +62,19 @@ def evidence_loss(masks, evidence):
 
 
 class Validation(keras.callbacks.Callback):
-    """Measures every source after each epoch, keeps the best network, and stops training.
+    """Measures every source after each epoch, keeps the network, and stops training.
 
-    It stops after `stop_patience` epochs without improvement. Adds to the epoch's figures `val_auc`
-    (`training.measure.metrics.mean_auc`), that of each source, `val_paired_ranking`, `val_loss` and
-    `val_accuracy`. If the optimizer averages the weights, the averages are measured and kept.
+    The best network is kept, and the last. Training stops after `stop_patience` epochs without
+    improvement. Adds to the epoch's figures `val_auc` (`training.measure.metrics.mean_auc`), that
+    of each source, `val_paired_ranking`, `val_loss` and `val_accuracy`. If the optimizer averages
+    the weights, the averages are measured and kept.
 
     Args:
         model: the network to keep, without the training model around it.
         photos: of the validation split.
         pairs: positions of fakes and their originals.
         config: of the run.
-        path: file for the best network.
+        folder: where both are kept, as `BEST` and `LAST`.
         history: `val_auc` of the epochs that an earlier process trained.
     """
 
@@ -83,11 +84,11 @@ class Validation(keras.callbacks.Callback):
         photos: Sequence[Photo],
         pairs: Sequence[tuple[int, int]],
         config: TrainConfig,
-        path: Path,
+        folder: Path,
         history: Sequence[float],
     ) -> None:
         super().__init__()
-        self._network, self._path = model, path
+        self._network, self._folder = model, folder
         self._photos, self._pairs = photos, pairs
         # Fill the last batch, so that several devices can share it.
         filled = [*photos, *islice(cycle(photos), -len(photos) % config.batch_size)]
@@ -112,13 +113,14 @@ class Validation(keras.callbacks.Callback):
         return len(self._history) - np.argmax([-math.inf, *self._history]) >= max(1, self._patience)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Measure, and keep the network if it is the best so far."""
+        """Measure and keep the network."""
         if self._average:  # swaps the averages in; `on_test_end` swaps them out
             self._average.on_test_begin()
         scores = self._network.predict(self._batches, verbose=0)[: len(self._photos), 1]
         figures = validation_figures(self._photos, scores, self._pairs)
-        if figures["val_auc"] > max(self._history, default=-math.inf):
-            with replaced_file(self._path) as partial:
+        is_best = figures["val_auc"] > max(self._history, default=-math.inf)
+        for name in [LAST, BEST] if is_best else [LAST]:
+            with replaced_file(self._folder / name) as partial:
                 self._network.save(partial)
         if self._average:
             self._average.on_test_end()

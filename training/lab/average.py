@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.config import CONFIG, FINAL
+from training.config import CONFIG, FINAL, LAST
 from training.errors import UserError
 from training.fit.history import HISTORY
 from training.fit.train import CURVES, LEGACY
@@ -27,7 +27,9 @@ from training.run import DATA_NOTE, Run
 log = logging.getLogger(__name__)
 
 
-def average(first: Path, second: Path, output: Path, share: float = 0.5) -> Path:
+def average(
+    first: Path, second: Path, output: Path, share: float = 0.5, *, last: bool = False
+) -> Path:
     """Write a run folder whose weights are the mean of two runs' weights, and return it.
 
     Args:
@@ -35,6 +37,7 @@ def average(first: Path, second: Path, output: Path, share: float = 0.5) -> Path
         second: folder of another, whose settings are kept.
         output: folder to write.
         share: weight of the second run, 0 to 1.
+        last: take the second run's network of the last epoch, not that of the best.
 
     Raises:
         UserError: a run is unfinished, networks or data differ, or the share is out of range.
@@ -46,7 +49,8 @@ def average(first: Path, second: Path, output: Path, share: float = 0.5) -> Path
         raise UserError(
             f"{first} and {second} were trained on different data: average runs on the same data."
         )
-    networks = [run.network() for run in runs]
+    names = (FINAL, LAST if last else FINAL)
+    networks = [run.network(name) for run, name in zip(runs, names, strict=True)]
     weights = [network.get_weights() for network in networks]
     if [array.shape for array in weights[0]] != [array.shape for array in weights[1]]:
         raise UserError(
@@ -58,7 +62,7 @@ def average(first: Path, second: Path, output: Path, share: float = 0.5) -> Path
             shutil.copy(second / name, folder / name)
         for name in (LEGACY, FINAL):
             networks[1].save(folder / name)
-        _note(runs, (1 - share, share), folder)
+        _note(runs, names, (1 - share, share), folder)
     return output
 
 
@@ -68,12 +72,14 @@ def _mean(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
     return (1 - share) * first + share * second if is_float else second
 
 
-def _note(runs: list[Run], shares: tuple[float, float], folder: Path) -> None:
+def _note(
+    runs: list[Run], names: tuple[str, str], shares: tuple[float, float], folder: Path
+) -> None:
     """Write the settings of the second run, with a note of what was averaged."""
     stored = json.loads((runs[1].path / CONFIG).read_text())
     stored["averaged"] = [
-        {"run": run.path.name, "sha256": sha256_of(run.network_path), "share": share}
-        for run, share in zip(runs, shares, strict=True)
+        {"run": run.path.name, "sha256": sha256_of(run.path / name), "share": share}
+        for run, name, share in zip(runs, names, shares, strict=True)
     ]
     (folder / CONFIG).write_text(json.dumps(stored, indent=2) + "\n")
 
@@ -85,9 +91,13 @@ def main() -> int:
     parser.add_argument("second", type=Path, help="of another, whose settings are taken")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     parser.add_argument("--share", type=float, default=0.5, help="of the second, 0 to 1")
+    parser.add_argument(
+        "--last", action="store_true", help="the second as it was at the end, not in its best epoch"
+    )
     options = parser.parse_args()
+    arguments = (options.first, options.second, options.output, options.share)
     try:
-        folder = average(options.first, options.second, options.output, options.share)
+        folder = average(*arguments, last=options.last)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
