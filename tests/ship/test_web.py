@@ -9,10 +9,12 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow
@@ -37,6 +39,7 @@ from training.lab import benchmark_browser
 from training.ship.web import PAGE, install_packages, web, with_batch_of_one
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
 YUNET = SHARED.parent / "models/face_detection_yunet_2026may.onnx"
 PORTRAIT = SPACE / "examples/portrait.jpg"
 GENERATED = PORTRAIT.with_name("generated-face.jpg")
@@ -213,14 +216,17 @@ def test_preview_shows_what_is_judged_upright_and_on_white(page, cases):
     away = in_page(
         page,
         PIXELS
-        + """const [{ openPhoto, pixelsOf, preview }, { resized }] =
+        + """const [{ decoded, identified, pixelsOf, preview }, { resized }] =
             [await load("photos.js"), await load("pictures.js")];
         await (await load("resample.js")).loadResampling();
         const found = [];
         for (const { file } of argument) {
-            const { photo, whole } = await openPhoto(await (await fetch("cases/" + file)).blob());
+            const blob = await (await fetch("cases/" + file)).blob();
+            const { format, whole } = await identified(blob);
+            const photo = await decoded(whole, format);
             const side = Math.max(photo.width, photo.height);
-            const shown = pixelsOf(await createImageBitmap(await preview(whole, side / 2)));
+            const small = await preview(whole, format, side / 2);
+            const shown = pixelsOf(await createImageBitmap(small));
             const [wanted, coarse] =
                 [await rgb(resized(photo, 12, 12)), await rgb(resized(shown, 12, 12))];
             const sum = wanted.reduce((one, value, i) => one + Math.abs(value - coarse[i]), 0);
@@ -629,6 +635,57 @@ def test_page_in_a_frame_is_not_loaded_twice(browser, host):
     page.frame_locator("iframe").locator("body.ready").wait_for(timeout=WAIT)
     assert loads.count(host.address) == 1
     page.close()
+
+
+# Chooses the portrait once the page is ready, and reports its answer to the server.
+CHOOSE_AND_REPORT = """
+const status = document.getElementById("status");
+new MutationObserver(async () => {
+    const text = status.textContent;
+    if (text.startsWith("Ready")) {
+        const photo = await (await fetch("examples/portrait.jpg")).blob();
+        const chosen = new DataTransfer();
+        chosen.items.add(new File([photo], "portrait.jpg"));
+        const input = document.getElementById("files");
+        input.files = chosen.files;
+        input.dispatchEvent(new Event("change"));
+    } else if (text.includes("One face") || status.classList.contains("error")) {
+        await fetch("report?" + encodeURIComponent(`isolated: ${crossOriginIsolated}. ${text}`));
+    }
+}).observe(status, { childList: true });
+"""
+
+
+@pytest.mark.slow
+@needs_chromium
+@pytest.mark.skipif(not FIREFOX, reason="needs Firefox: apt-get install firefox-esr")
+def test_firefox_gives_the_same_answer(page, folder, tmp_path):
+    """Playwright drives only its own build of Firefox, so the page itself acts and reports."""
+    changed = Path(shutil.copytree(folder, tmp_path / "changed"))
+    (changed / "probe.js").write_text(CHOOSE_AND_REPORT)
+    with (changed / "index.html").open("a") as index:
+        index.write('<script type="module" src="probe.js"></script>')
+    choose(page, PORTRAIT)
+    status(page, "portrait.jpg: One face:")
+    with serve_folder(changed) as host:
+        command = [FIREFOX, "--headless", "--no-remote", "--profile", tmp_path, host.address]
+        firefox = subprocess.Popen(command, env={**os.environ, "HOME": str(tmp_path)})
+        try:
+            report = _wait_for_report(host)
+        finally:
+            firefox.kill()
+            firefox.wait()
+    assert report == f"isolated: true. {page.locator('#status').inner_text()}"
+
+
+def _wait_for_report(host: StaticHost) -> str:
+    deadline = time.monotonic() + WAIT / 1000
+    while time.monotonic() < deadline:
+        for path in host.requests:
+            if path.startswith("/report?"):
+                return unquote(path.partition("?")[2])
+        time.sleep(0.1)
+    raise TimeoutError(f"Firefox never reported; it requested {host.requests}.")
 
 
 @pytest.mark.slow
