@@ -110,12 +110,13 @@ async function photoWithBoxes({ width, height, shown, faces }) {
     if (!box) continue;
     const [left, top, boxWidth, boxHeight] = box;
     const size = Math.max(0.14 * Math.max(boxWidth, boxHeight), 1);
+    const base = top < 1.3 * size ? top + 1.1 * size : top - 0.3 * size; // in the box if not above it
     boxes.append(
       drawing(
         "g",
         { class: verdict },
         drawing("rect", { x: left, y: top, width: boxWidth, height: boxHeight }),
-        drawing("text", { x: left, y: top - 0.3 * size, "font-size": size }, `${index + 1} ${SYMBOLS[verdict]}`),
+        drawing("text", { x: left, y: base, "font-size": size }, `${index + 1} ${SYMBOLS[verdict]}`),
       ),
     );
   }
