@@ -325,14 +325,6 @@ function takenOver({ installing, waiting, active }) {
   });
 }
 
-/** Return whether the page gets threads if it is loaded anew, from the service worker. In a frame of
- * another site it never does; after a reload, it would have them already. */
-function wouldGainThreads() {
-  const [navigation] = performance.getEntriesByType("navigation");
-  const isReloaded = /** @type {PerformanceNavigationTiming} */ (navigation).type === "reload";
-  return !crossOriginIsolated && !isReloaded && window === window.top;
-}
-
 async function start() {
   takeFiles();
   takeSnapshots();
@@ -343,7 +335,6 @@ async function start() {
   const { megabytes } = /** @type {any} */ (globalThis).FILES;
   say(`Loading: ${megabytes} MB at the first visit.`);
   const isKept = await keepForLater();
-  if (isKept && wouldGainThreads()) return location.reload();
   client = new Client();
   try {
     config = await client.load();

@@ -1,6 +1,6 @@
 /**
- * LiteRT, compiled to WebAssembly with SIMD. It works in a classic worker, as it loads its script with
- * `importScripts`, there on two threads if the page is isolated, and in a window.
+ * LiteRT, compiled to WebAssembly with SIMD, single-threaded. It works in a window and in a classic
+ * worker, as it loads its script with `importScripts`.
  *
  * @typedef {Record<string, Float32Array>} Outputs
  */
@@ -11,8 +11,6 @@ const SIMD_PROBE = new Uint8Array([
   253, 98, 11,
 ]);
 
-const THREADS = 2; // of a network; not more, as each network starts its own, and they take memory
-const SHARED_MEMORY = { initial: 256, maximum: 32768, shared: true }; // pages of 64 KiB, as the runtime would ask
 const ZSTANDARD = [0x28, 0xb5, 0x2f, 0xfd]; // first bytes of a compressed file
 
 /** Return what this browser lacks, in words; "" where it has all. */
@@ -27,14 +25,13 @@ export function missingFeature() {
 /** @typedef {typeof import("@litertjs/core")} LiteRt */
 
 export class Runtime {
-  /** @param {LiteRt} litert @param {number} threads */
-  constructor(litert, threads) {
+  /** @param {LiteRt} litert */
+  constructor(litert) {
     this.litert = litert;
-    this.threads = threads;
   }
 
   /**
-   * Load the build of the runtime that the browser supports, from the folder of this file.
+   * Load the build of the runtime that the processor supports, from the folder of this file.
    *
    * @throws {Error} it cannot be loaded
    */
@@ -43,38 +40,18 @@ export class Runtime {
     /** @type {LiteRt} */
     const litert = await import(new URL("core.js", folder).href);
     const relaxed = await litert.supportsFeature("relaxedSimd");
-    const wasmMemory = relaxed && navigator.hardwareConcurrency > 1 ? sharedMemory() : undefined;
-    const threads = wasmMemory ? THREADS : 1;
-    const build = wasmMemory ? "threaded_" : relaxed ? "" : "compat_";
-    const script = new URL(`litert_wasm_${build}internal.js`, folder).href;
-    const { buffer: wasmBinary } = await unpacked(new URL(script.replace(/js$/, "wasm.zst")));
-    // It logs its start as an error. Its threads run the script that is named here.
-    const settings = { wasmBinary, wasmMemory, mainScriptUrlOrBlob: script, print() {}, printErr() {} };
+    const name = relaxed ? "litert_wasm_internal" : "litert_wasm_compat_internal";
+    const { buffer: wasmBinary } = await unpacked(new URL(`${name}.wasm.zst`, folder));
+    const settings = { wasmBinary, print() {}, printErr() {} }; // it logs its start as an error
     Object.assign(globalThis, { Module: settings });
-    if (wasmMemory) { // at its start it starts as many threads as there are cores
-      Object.defineProperty(navigator, "hardwareConcurrency", { value: threads });
-    }
-    await litert.loadLiteRt(script);
-    return new Runtime(litert, threads);
+    await litert.loadLiteRt(new URL(`${name}.js`, folder).href);
+    return new Runtime(litert);
   }
 
   /** Compile a graph.
    * @param {Uint8Array} content of a .tflite file */
   async compile(content) {
-    const cpuOptions = { numThreads: this.threads };
-    const model = await this.litert.loadAndCompile(content, { accelerator: "wasm", cpuOptions });
-    return new Network(this.litert, model);
-  }
-}
-
-/** Return memory to share with threads; `undefined` where the page is not isolated, or has no room for it.
- * In a window, which must not wait for threads, new ones would never start. */
-function sharedMemory() {
-  if (!globalThis.crossOriginIsolated || "document" in globalThis) return undefined;
-  try {
-    return new WebAssembly.Memory(SHARED_MEMORY);
-  } catch {
-    return undefined;
+    return new Network(this.litert, await this.litert.loadAndCompile(content, { accelerator: "wasm" }));
   }
 }
 

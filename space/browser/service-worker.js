@@ -1,6 +1,5 @@
 /**
- * Caches the page for use without a network, blocks requests to other hosts, and isolates the page from
- * other sites, so that it may use threads.
+ * Caches the page for use without a network, and blocks requests to other hosts.
  */
 const worker = /** @type {any} */ (self); // TypeScript's types of pages and of workers exclude each other
 worker.importScripts("files.js"); // any change of the page then changes this worker as well
@@ -8,11 +7,6 @@ worker.importScripts("files.js"); // any change of the page then changes this wo
 /** @type {{version: string, first: string[], later: string[]}} */
 const { version, first, later } = worker.FILES;
 const CACHE = `page-${version}`;
-// Few static hosts let their users set headers.
-const ISOLATION = {
-  "Cross-Origin-Opener-Policy": "same-origin",
-  "Cross-Origin-Embedder-Policy": "require-corp",
-};
 const KNOWN = new Set(["./", ...first, ...later].map((name) => new URL(name, location.href).href));
 
 worker.addEventListener("install", (/** @type {any} */ event) => {
@@ -42,15 +36,8 @@ async function answer(request) {
   if (!KNOWN.has(address.href)) return fetch(request);
   const cache = await caches.open(CACHE);
   const kept = await cache.match(address.href);
-  if (kept) return isolated(kept);
+  if (kept) return kept;
   const response = await fetch(request);
   if (response.ok) await cache.put(address.href, response.clone());
-  return isolated(response);
-}
-
-/** @param {Response} response */
-function isolated({ body, status, statusText, headers }) {
-  const more = new Headers(headers);
-  for (const [name, value] of Object.entries(ISOLATION)) more.set(name, value);
-  return new Response(body, { status, statusText, headers: more });
+  return response;
 }

@@ -90,11 +90,9 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-def open_page(browser: Browser, address: str, without: str = "", **settings: object) -> Page:
+def open_page(browser: Browser, address: str, **settings: object) -> Page:
     context = browser.new_context(**settings)
     context.set_default_timeout(WAIT)
-    if without:
-        context.add_init_script(f"delete {without}")
     page = context.new_page()
     page.problems = []
     page.on("pageerror", lambda error: page.problems.append(str(error)))
@@ -599,22 +597,6 @@ def test_what_a_browser_lacks_is_said(browser, host, change, message):
 
 @pytest.mark.slow
 @needs_chromium
-def test_page_has_threads_where_a_service_worker_isolates_it(page, browser, host):
-    """Threads share memory, which browsers allow only to isolated pages."""
-    other = open_page(browser, host.address, without="Navigator.prototype.serviceWorker")
-    answers = []
-    for opened, isolated in [(page, True), (other, False)]:
-        assert opened.evaluate("crossOriginIsolated") is isolated
-        assert (len(opened.workers) > 1) is isolated
-        choose(opened, PORTRAIT)
-        status(opened, "portrait.jpg: One face:")
-        answers.append(opened.locator(".bar").get_attribute("aria-label"))
-    assert answers[0] == answers[1]
-    other.context.close()
-
-
-@pytest.mark.slow
-@needs_chromium
 def test_page_works_where_it_cannot_be_kept(browser, folder, tmp_path):
     incomplete = Path(shutil.copytree(folder, tmp_path / "incomplete"))
     (incomplete / "licences.txt").unlink()
@@ -622,19 +604,6 @@ def test_page_works_where_it_cannot_be_kept(browser, folder, tmp_path):
         page = open_page(browser, host.address)
         status(page, "Ready.")
         page.context.close()
-
-
-@pytest.mark.slow
-@needs_chromium
-def test_page_in_a_frame_is_not_loaded_twice(browser, host):
-    """It would not be isolated, as the page around it is not."""
-    page = browser.new_page()
-    loads = []
-    page.on("framenavigated", lambda frame: loads.append(frame.url))
-    page.set_content(f'<iframe src="{host.address}" width="600" height="600"></iframe>')
-    page.frame_locator("iframe").locator("body.ready").wait_for(timeout=WAIT)
-    assert loads.count(host.address) == 1
-    page.close()
 
 
 # Chooses the portrait once the page is ready, and reports its answer to the server.
@@ -650,7 +619,7 @@ new MutationObserver(async () => {
         input.files = chosen.files;
         input.dispatchEvent(new Event("change"));
     } else if (text.includes("One face") || status.classList.contains("error")) {
-        await fetch("report?" + encodeURIComponent(`isolated: ${crossOriginIsolated}. ${text}`));
+        await fetch("report?" + encodeURIComponent(text));
     }
 }).observe(status, { childList: true });
 """
@@ -675,7 +644,7 @@ def test_firefox_gives_the_same_answer(page, folder, tmp_path):
         finally:
             firefox.kill()
             firefox.wait()
-    assert report == f"isolated: true. {page.locator('#status').inner_text()}"
+    assert report == page.locator("#status").inner_text()
 
 
 def _wait_for_report(host: StaticHost) -> str:
@@ -724,8 +693,7 @@ def test_nothing_leaves_the_page_and_it_works_without_a_network(browser, folder,
         status(page, "film.webm was judged.")
         # The browser itself checks now and then whether the service worker's scripts changed.
         assert set(host.requests) <= {"/service-worker.js", "/files.js"}
-        # Threads load their script once more, from the service worker.
-        assert [url for url in urls if not url.startswith(("blob:", "data:", host.address))] == []
+        assert [url for url in urls if not url.startswith(("blob:", "data:"))] == []
         blocked = in_page(
             page, "return fetch(argument).then(() => 'sent', () => 'blocked');", "http://127.0.0.2/"
         )
@@ -809,7 +777,7 @@ def test_download_times_and_memory_are_measured(folder, monkeypatch):
     with ThreadPoolExecutor(1) as pool:  # Playwright runs only once in a thread
         figures = pool.submit(benchmark_browser.measure_page, folder, photos=3).result()
     listed = json.loads((folder / "files.js").read_text().split("=", 1)[1].strip().rstrip(";"))
-    # Only one of the runtimes is fetched, and texts and an example are not.
+    # Only one of the two runtimes is fetched, and texts and an example are not.
     assert figures["download_megabytes"] == pytest.approx(listed["megabytes"], abs=0.15)
     assert figures["first_answer_seconds"].keys() == {"cold", "warm"}
     assert figures["further_photo_milliseconds"]["median"] > 0

@@ -33,8 +33,7 @@ PAGE = SPACE / "browser"
 PAGE_FILES = ("*.html", "*.css", "*.js", "*.svg", "*.txt", "README.md")
 PACKAGES = ("package.json", "package-lock.json")
 FILE_LIST = "files.js"  # identifies a page that this module made
-# With threads and relaxed SIMD, without threads, and with neither.
-RUNTIMES = ("litert_wasm_threaded_internal", "litert_wasm_internal", "litert_wasm_compat_internal")
+RUNTIMES = ("litert_wasm_internal", "litert_wasm_compat_internal")  # with relaxed SIMD, and without
 LIBRARY, HELPERS = "@litertjs/core", "@litertjs/wasm-utils"
 UNPACKER = "fzstd"
 KERNELS = "resample.wat"  # compiled to WebAssembly, as browsers cannot read the text format
@@ -44,7 +43,7 @@ EXAMPLES = SPACE / "examples"
 SELF_TEST = "portrait.jpg"
 ONE_PHOTO = 1  # batch size; the browser's runtime does not support a dynamic one
 # What the service worker stores on the first visit. It stores the rest on first use, as only one of
-# the runtimes is used.
+# the two runtimes is used.
 SMALL_FILES = {".html", ".css", ".js", ".svg", ".json", ".jpg", ".txt", ".wasm"}
 
 log = logging.getLogger(__name__)
@@ -215,12 +214,12 @@ def _write_list(folder: Path) -> float:
     digest = hashlib.sha256()
     for name, path in zip(names, paths, strict=True):
         digest.update(f"{name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
-    # A visitor needs only one of the runtimes; the first is the largest.
-    used = [path for path in paths if not path.name.startswith(RUNTIMES[1:])]
+    # A visitor needs only one of the two runtimes.
+    spare = {name for name in names if Path(name).name.startswith(RUNTIMES[1])}
+    used = [path for path, name in zip(paths, names, strict=True) if name not in spare]
     megabytes = round(sum(path.stat().st_size for path in used) / 1e6, 1)
     names.append(FILE_LIST)
-    small = [name for name in names if Path(name).suffix in SMALL_FILES]
-    first = [name for name in small if not Path(name).name.startswith(RUNTIMES)]
+    first = [name for name in names if Path(name).suffix in SMALL_FILES and name not in spare]
     files = {
         "version": digest.hexdigest()[:16],
         "megabytes": megabytes,
