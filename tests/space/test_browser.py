@@ -312,9 +312,8 @@ def test_a_clip_waits_for_its_turn_with_words_and_a_lost_answer_is_told(page, vi
         open_tab(page, "Photo")
         page.locator("#example-portrait-clip").click()
         expect(doing).to_have_text("Waiting for its turn")
-    busy_page.get_by_role("button", name="Stop").click()
+    busy_page.close()  # on a fast machine, its clip may have been judged by now
     headline(page, "video", "in this person")
-    busy_page.close()
 
 
 def test_several_photos_get_a_table_that_sorts_filters_and_can_be_saved(page, text, tmp_path):
