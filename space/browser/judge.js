@@ -1,6 +1,7 @@
 /**
  * The worker's part: loads the networks, tests itself, judges photos and frames of clips.
  *
+ * @import {Picture} from "./pictures.js"
  * @import {Box} from "./yunet.js"
  * @import {Judgement, ScoreBin, Verdict} from "./detector.js"
  * @import {Person} from "./people.js"
@@ -48,7 +49,7 @@ import { Detector } from "./detector.js";
 import { FaceFinder, MAX_FACES, sideOf } from "./faces.js";
 import { describeHeat, heatLayer } from "./heat.js";
 import { People, correlation, greyLevels } from "./people.js";
-import { decoded, identified, isAnimated, openPhoto, pixelsOf, preview, toFile } from "./photos.js";
+import { isAnimated, openPhoto, pixelsOf, preview, toFile } from "./photos.js";
 import { bytesOf } from "./pictures.js";
 import { loadResampling } from "./resample.js";
 import { Runtime, fetched, unpacked } from "./runtime.js";
@@ -125,26 +126,26 @@ export class Judge {
    * @throws {import("./photos.js").PhotoError} it cannot be judged
    */
   async photo(file, wholePicture) {
-    const { format, whole } = await identified(file);
+    const { photo, format, whole } = await openPhoto(file);
     // All but the last run on the browser's other threads, while the networks run on this one.
-    const [shown, digest, animated, judged] = await Promise.all([
-      preview(whole, format, PHOTO_SIDE),
+    const [shown, digest, animated, faces] = await Promise.all([
+      preview(whole, PHOTO_SIDE),
       sha256(file),
       isAnimated(file, format),
-      this.#judged(whole, format, wholePicture),
+      this.#faces(photo, format, wholePicture),
     ]);
-    return { note: animated ? ANIMATION : "", shown, digest, ...judged };
+    const { width, height } = photo;
+    return { note: animated ? ANIMATION : "", width, height, shown, digest, faces };
   }
 
-  /** @param {Blob} file @param {string} format @param {boolean} wholePicture */
-  async #judged(file, format, wholePicture) {
-    const photo = await decoded(file, format);
+  /** @param {Picture} photo @param {string} format @param {boolean} wholePicture */
+  async #faces(photo, format, wholePicture) {
     const judgements = wholePicture
       ? [await this.detector.judgeWhole(photo)]
       : await this.detector.judge(photo, format, this.finder);
     const faces = []; // one at a time, as there may be many and each needs a canvas
     for (const judgement of judgements) faces.push(await this.#faceAnswer(judgement));
-    return { width: photo.width, height: photo.height, faces };
+    return faces;
   }
 
   /** Start a clip, and forget the previous one.

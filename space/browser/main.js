@@ -315,7 +315,7 @@ async function keepForLater() {
 function takenOver({ installing, waiting, active }) {
   return new Promise((resolve) => {
     navigator.serviceWorker.addEventListener("controllerchange", () => resolve(), { once: true });
-    const worker = installing ?? waiting ?? active;
+    const worker = active ?? waiting ?? installing; // a newer one waits until all other tabs are closed
     const check = () => {
       if (worker?.state === "activated") setTimeout(resolve, TAKING_OVER);
       if (!worker || worker.state === "redundant") resolve(); // its files cannot be cached

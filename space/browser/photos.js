@@ -44,53 +44,34 @@ function photoFormat(head) {
  * Decode a photo: upright, on white where it is transparent, the first frame of an animation.
  *
  * @param {Blob} file
- * @returns {Promise<{photo: Picture, format: string}>}
+ * @returns {Promise<{photo: Picture, format: string, whole: Blob}>} `whole`: the file, with its end
  * @throws {PhotoError} the file is not a photo, or damaged, too small or too large
  */
 export async function openPhoto(file) {
-  const { format, whole } = await identified(file);
-  return { photo: await decoded(whole, format), format };
-}
-
-/**
- * Return a file's format, and the file with its end.
- *
- * @param {Blob} file
- * @returns {Promise<{format: string, whole: Blob}>}
- * @throws {PhotoError} the file is not a photo, or lacks more than its end marker
- */
-export async function identified(file) {
   if (!file.size) throw new PhotoError("The file is empty: choose another one.");
   const format = photoFormat(new Uint8Array(await file.slice(0, 16).arrayBuffer()));
   if (!format) {
     throw new PhotoError("The file is not a readable photo: choose a JPEG, PNG, WebP, AVIF, GIF or BMP file.");
   }
-  return { format, whole: format === "JPEG" ? await ended(file) : file };
+  const whole = format === "JPEG" ? await ended(file) : file;
+  return { photo: await decoded(whole, format), format, whole };
 }
 
-/**
- * Decode an identified file, as `openPhoto` does.
- *
- * @param {Blob} file
- * @param {string} format
- * @returns {Promise<Picture>}
- * @throws {PhotoError} it is damaged, too small or too large
- */
-export async function decoded(file, format) {
-  const bitmap = await bitmapOf(file, format, { colorSpaceConversion: "none" });
+/** @param {Blob} file @param {string} format */
+async function decoded(file, format) {
+  let bitmap;
+  try {
+    bitmap = await createImageBitmap(file, {
+      imageOrientation: "from-image",
+      colorSpaceConversion: "none",
+    });
+  } catch {
+    throw new PhotoError(undecodable(format));
+  }
   try {
     return pixelsOf(bitmap);
   } finally {
     bitmap.close();
-  }
-}
-
-/** @param {Blob} file @param {string} format @param {ImageBitmapOptions} [options] */
-async function bitmapOf(file, format, options = {}) {
-  try {
-    return await createImageBitmap(file, { imageOrientation: "from-image", ...options });
-  } catch {
-    throw new PhotoError(undecodable(format));
   }
 }
 
@@ -226,13 +207,11 @@ export async function toFile(pixels, type) {
  * Return a photo as a smaller JPEG to be shown. The browser decodes the file again, on another thread,
  * and scales it in its own way.
  *
- * @param {Blob} file
- * @param {string} format
+ * @param {Blob} file that it can decode
  * @param {number} side px of the longer side at most
- * @throws {PhotoError} it cannot be decoded
  */
-export async function preview(file, format, side) {
-  const bitmap = await bitmapOf(file, format);
+export async function preview(file, side) {
+  const bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
   const factor = Math.min(1, side / Math.max(bitmap.width, bitmap.height));
   const [width, height] = [bitmap.width, bitmap.height].map((length) => Math.max(1, Math.round(length * factor)));
   const canvas = new OffscreenCanvas(width, height);

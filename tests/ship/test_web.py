@@ -214,17 +214,14 @@ def test_preview_shows_what_is_judged_upright_and_on_white(page, cases):
     away = in_page(
         page,
         PIXELS
-        + """const [{ decoded, identified, pixelsOf, preview }, { resized }] =
+        + """const [{ openPhoto, pixelsOf, preview }, { resized }] =
             [await load("photos.js"), await load("pictures.js")];
         await (await load("resample.js")).loadResampling();
         const found = [];
         for (const { file } of argument) {
-            const blob = await (await fetch("cases/" + file)).blob();
-            const { format, whole } = await identified(blob);
-            const photo = await decoded(whole, format);
+            const { photo, whole } = await openPhoto(await (await fetch("cases/" + file)).blob());
             const side = Math.max(photo.width, photo.height);
-            const small = await preview(whole, format, side / 2);
-            const shown = pixelsOf(await createImageBitmap(small));
+            const shown = pixelsOf(await createImageBitmap(await preview(whole, side / 2)));
             const [wanted, coarse] =
                 [await rgb(resized(photo, 12, 12)), await rgb(resized(shown, 12, 12))];
             const sum = wanted.reduce((one, value, i) => one + Math.abs(value - coarse[i]), 0);
@@ -438,8 +435,10 @@ def test_photo_gets_a_verdict_a_box_and_an_evidence_map(page, browser, tmp_path)
 @pytest.mark.slow
 @needs_chromium
 def test_example_paste_and_camera_are_judged(page):
-    page.get_by_role("button", name="A portrait").click()
-    status(page, "portrait.jpg: One face:")
+    page.get_by_role("button", name="Made by a generator").click()
+    status(page, "generated-face.jpg: One face:")
+    image, number = (page.locator(f".photo {what}").bounding_box() for what in ("img", "text"))
+    assert number["y"] >= image["y"]  # the face is near the upper edge
     in_page(
         page,
         """const photo = await (await fetch("examples/portrait.jpg")).blob();
@@ -604,6 +603,22 @@ def test_page_works_where_it_cannot_be_kept(browser, folder, tmp_path):
         page = open_page(browser, host.address)
         status(page, "Ready.")
         page.context.close()
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_page_waits_for_no_update_that_waits_for_other_tabs(browser, host):
+    """Such a page is not controlled after a reload that bypasses the cache."""
+    context = browser.new_context()
+    context.add_init_script(
+        """const worker = state => ({ state, addEventListener() {} });
+        ServiceWorkerContainer.prototype.register = async () =>
+            ({ installing: null, waiting: worker("installed"), active: worker("activated") });"""
+    )
+    page = context.new_page()
+    page.goto(host.address)
+    status(page, "Ready.")
+    context.close()
 
 
 # Chooses the portrait once the page is ready, and reports its answer to the server.
