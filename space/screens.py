@@ -169,8 +169,10 @@ class Screens:
                 del self._stopped[session]
 
     def _photo(self, photo: dict | None, *, whole_picture: bool) -> Iterator[Screen]:
-        if photo is None:
-            yield first_screen()
+        if (
+            photo is None
+        ):  # as the way back leaves it, perhaps late: another answer may be there by now
+            yield gr.skip()
             return
         doing = "Looking at the picture" if whole_picture else "Looking for faces"
         yield screen(working(doing), back=False)

@@ -6,6 +6,7 @@ depend on how good a model is.
 
 import base64
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -273,6 +274,28 @@ def test_files_are_refused_in_the_place_of_the_answer(page, text, tmp_path):
         headline(page, "photo", source.split()[-1])
         go_back(page, "Another photo")
     expect(page.locator(".toast-header")).to_have_count(0)
+
+
+def test_the_way_back_leaves_the_next_answer_alone_even_if_it_waits(page, visitor, text, tmp_path):
+    upload(page, "photo", text)
+    headline(page, "photo", "This photo cannot be judged")
+    copies = [shutil.copy(PORTRAIT, tmp_path / f"{number}.jpg") for number in range(60)]
+    busy_pages = [
+        visitor.new_page() for _ in range(os.cpu_count() or 1)
+    ]  # all that are judged at once
+    for busy_page in busy_pages:
+        busy_page.goto("/")
+        open_tab(busy_page, "Several photos")
+        upload(busy_page, "photos", *copies)
+        busy_page.get_by_role("button", name="Stop").wait_for()
+    go_back(page, "Another photo")
+    hand_over(page, "photo", "drop", b"x", "no-ending", "")
+    headline(page, "photo", "This file cannot be judged")
+    for busy_page in busy_pages:
+        expect(busy_page.get_by_role("button", name="Stop")).to_have_count(0, timeout=WAIT)
+        busy_page.close()
+    page.wait_for_timeout(1000)
+    headline(page, "photo", "This file cannot be judged")
 
 
 def test_clip_gets_a_plot_and_moments_and_can_be_stopped(page, clip, long_clip):

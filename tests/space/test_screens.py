@@ -14,6 +14,7 @@ from PIL import Image, PngImagePlugin
 
 from space.detector import load_bundled
 from space.faces import load_face_finder
+from space.lean_gradio import gr
 from space.screens import Screen, Screens
 from space.service import MAX_PHOTOS, Service
 from tests.serving import SPACE
@@ -46,8 +47,6 @@ def in_report(answer: str) -> str:
 
 def test_nothing_given_shows_the_first_screen(screens):
     for shown in (
-        screens.photo(None),
-        screens.whole_picture(None),
         screens.photos(None, VISITOR),
         screens.photos([], VISITOR),
         screens.clip(None, VISITOR),
@@ -59,6 +58,8 @@ def test_nothing_given_shows_the_first_screen(screens):
             "",
             False,
         )
+    for unchanged in (screens.photo(None), screens.whole_picture(None)):
+        assert list(unchanged) == [gr.skip()]
 
 
 def test_a_photo_says_that_it_is_worked_on_and_is_answered(screens, uploaded):
